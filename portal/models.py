@@ -629,14 +629,37 @@ class Consensus(Addressed):
         return list(self.readings.order_by("reader__username").values_list("reader__username", flat=True))
 
 
+class ColumnMapping(Addressed):
+    """What a person at the site said that the columns of a table mean, and the values of its label column. The newest
+    of a set of column names counts. Names and values are kept as keyed hashes only (portal.intake.mapping.remembered),
+    since they may be those of people. Append-only."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="column_mappings")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    shape = models.CharField(max_length=32)  # of the set of column names
+    meaning = models.JSONField()
+
+    class Meta:
+        indexes = [models.Index(fields=["site", "shape"], name="column_mapping_of_shape")]
+        ordering = ["pk"]
+
+
 class Upload(Addressed):
     """An import: a zip from the browser or a folder on the command line."""
 
     class State(models.TextChoices):
         RECEIVED = "received", "Received"
+        MAPPING = "mapping", "Needs a mapping"  # waits for a person to say what the columns of a table mean
         IMPORTING = "importing", "Importing"
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
+        DISCARDED = "discarded", "Discarded"
+
+    class Patients(models.TextChoices):
+        """What counts where table and header name two patients."""
+
+        TABLE = "table", "The table"
+        HEADER = "header", "The header of the film"
 
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="uploads")
     uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
@@ -647,11 +670,15 @@ class Upload(Addressed):
     message = models.TextField(blank=True)
     heartbeat_at = models.DateTimeField(null=True)  # an import without a recent heartbeat is started again
     finished_at = models.DateTimeField(null=True)
+    patients = models.CharField(max_length=6, choices=Patients, default=Patients.TABLE)
+    check_columns = models.BooleanField(default=False)  # ask what the columns mean, even where their names say it
+    mappings = models.ManyToManyField(ColumnMapping, related_name="uploads")  # that a person chose for its tables
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(state__in=["received", "importing", "done", "failed"]), name="upload_known_state"
+                condition=Q(state__in=["received", "mapping", "importing", "done", "failed", "discarded"]),
+                name="upload_known_state",
             )
         ]
         ordering = ["-created_at"]

@@ -50,6 +50,8 @@ ELSEWHERE = {
     "portal/project/embedded.py": "whole processes: tests/browser/test_whole_path.py starts them",
     "portal/project/static_storage.py": "tests/test_project.py collects the static files",
     "portal/project/template_context.py": "the frame of every page: tests/portal/views/test_frame.py",
+    "portal/intake/csv_columns.py": "tests/portal/intake/test_csv_labels.py",
+    "portal/intake/zip_tables.py": "tests/portal/intake/test_zip_uploads.py",
     "portal/intake/entries.py": "tests/portal/intake/test_films.py, tests/portal/intake/test_zip_uploads.py",
     "portal/intake/film_files.py": "tests/portal/intake/test_films.py",
     "portal/management/commands/find_duplicates.py": "tests/portal/intake/test_fingerprints.py",

@@ -15,64 +15,27 @@ from pathlib import Path
 from uuid import UUID
 
 from portal.imaging.views import placement_of_word, quoted, view_of_word
+from portal.intake.csv_columns import (
+    CORNERS,
+    KNOWN,
+    LIKE_LABEL,
+    SECOND_NAMES,
+    SECOND_NAMES_OF_BOXES,
+    SIZES,
+    column_name,
+    is_index,
+    is_known,
+    may_be_kept,
+    may_identify,
+)
+from portal.intake.mapping.facts import distinct_names
+from portal.intake.mapping.meaning import TableMapping
 from portal.intake.tables import InvalidCsv as InvalidCsv
-from portal.intake.tables import SourceTable, read_table, value_of
+from portal.intake.tables import SourceTable, UnclearTable, read_table, value_of
 
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
 ATTRIBUTES = ("device", "post-operative", "variant", "old fracture", "poor inspiration")  # of normal films
-_KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding", "attributes")
-# Other names of a known column, without spaces, hyphens and underscores.
-_SPELLINGS = {
-    "file": "filename",
-    "filepath": "filename",
-    "imagefile": "filename",
-    "imagefilename": "filename",
-    "imageindex": "filename",  # NIH
-    "imageuuid": "image",
-    "imagename": "filename",
-    "imagepath": "filename",
-    "patientid": "patient_id",
-    "patientidentifier": "patient_id",
-    "patientno": "patient_id",
-    "patientnumber": "patient_id",
-    "patient": "patient_id",
-    "pid": "patient_id",
-    "subject": "patient_id",
-    "subjectid": "patient_id",
-    "viewposition": "projection",
-    "findings": "finding",
-    "findinglabel": "finding",  # NIH
-    "findinglabels": "finding",  # NIH
-    "attribute": "attributes",
-    # boxes: NIH, and corners as VinDr and others give them
-    "bbox[x": "x",
-    "w": "width",
-    "h": "height",
-    "h]": "height",
-    **dict.fromkeys(("xmin", "x1"), "x_min"),
-    **dict.fromkeys(("ymin", "y1"), "y_min"),
-    **dict.fromkeys(("xmax", "x2"), "x_max"),
-    **dict.fromkeys(("ymax", "y2"), "y_max"),
-}
-_SIZES = ("x", "y", "width", "height")
-_CORNERS = ("x_min", "y_min", "x_max", "y_max")
-# Names that stand for a file, or for the finding of a box, where the table has no column that says so.
-_SECOND_NAMES = {"image_id": "filename", "dicom_id": "filename"}
-_SECOND_NAMES_OF_BOXES = {**_SECOND_NAMES, "class_name": "finding", "class": "finding", "label": "finding"}
-# Names of columns that may hold the labels.
-_LIKE_LABEL = frozenset(
-    {"class", "class_name", "category", "diagnosis", "diagnoses", "target", "ground_truth", "groundtruth", "gt", "y"}
-    | {"normal", "abnormal", "abnormality", "status", "result", "outcome"}
-)
 _NO_FINDING = frozenset({"no finding", "no findings", "normal"})
-# A column may identify a person if its name contains one of these words, or one of these strings anywhere in it. In
-# doubt, a column is left out: values stored with a film cannot be removed later.
-_IDENTIFYING_WORDS = frozenset({"dob", "fax", "initials", "mrn", "nhs", "ssn", "street", "uid", "zip"})
-_IDENTIFYING = (
-    *("accession", "address", "birth", "email", "hospitalid", "hospitalnumber", "instanceuid", "insurance"),
-    *("medicalrecord", "name", "nationalid", "passport", "patientid", "phone", "physician", "postalcode", "postcode"),
-    *("socialsecurity",),
-)
 MOST_BOXES = 500  # of a film
 ROWS_BETWEEN_BEATS = 1000
 LONGEST_NAME = 255  # characters
@@ -80,6 +43,10 @@ LONGEST_NAME = 255  # characters
 
 class _BadRow(Exception):
     """Why a row cannot be used, as a clause for a user."""
+
+
+class _UnknownLabel(_BadRow):
+    pass
 
 
 @dataclass(frozen=True)
@@ -93,7 +60,7 @@ class CsvRow:
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
-    columns: frozenset[str] = frozenset(_KNOWN)  # the known columns that the CSV has
+    columns: frozenset[str] = frozenset(KNOWN)  # the known columns that the CSV has
     image: str = ""  # the UUID of a film that is in the dataset
     left_out: tuple[str, ...] = ()  # names of columns that are not kept, since they may identify a person
     line: int = field(default=0, compare=False)
@@ -118,20 +85,26 @@ def _no_beat() -> None:
 
 
 def read_labels(
-    path: Path, skipped: list[str] | None = None, *, beat: Callable[[], None] = _no_beat
+    path: Path,
+    skipped: list[str] | None = None,
+    *,
+    mapping: TableMapping | None = None,
+    beat: Callable[[], None] = _no_beat,
 ) -> dict[str, CsvRow]:
-    """Return rows by file name, and add to `skipped` where and why a row cannot be used. `beat` is called every
-    thousand rows. Raises InvalidCsv."""
+    """Return rows by file name, and add to `skipped` where and why a row cannot be used. `mapping` says what the
+    columns mean, otherwise their names do. `beat` is called every thousand rows. Raises InvalidCsv."""
     skipped = [] if skipped is None else skipped
     before = len(skipped)
     rows: dict[str, CsvRow] = {}
     lines_of: dict[str, int] = {}
     contradicted: set[str] = set()
-    table = _Columns(read_table(path, _is_known), ("filename",), _SECOND_NAMES)
+    unknown: Counter[str] = Counter()  # words for labels
+    table = _Columns(read_table(path, is_known), ("filename",), SECOND_NAMES, mapping)
     for line, values in table.rows(skipped, beat):
         try:
-            row = _label_row(values, table.left_out, line)
+            row = _label_row(values if mapping is None else _translated(values, mapping, path), table.left_out, line)
         except _BadRow as bad:
+            unknown[values.get("label", "").lower()] += isinstance(bad, _UnknownLabel)
             skipped.append(f"{path.name}, line {line}: {bad}")
             continue
         first = rows.setdefault(row.filename, row)
@@ -144,26 +117,31 @@ def read_labels(
         lines_of.setdefault(row.filename, line)
     for name in contradicted:
         del rows[name]
+    _ask_for_unknown_labels(path, +unknown, bool(rows), skipped[before:])
     _refuse_if_useless(path, bool(rows), skipped[before:])
     if not rows:
         raise InvalidCsv(f"{path.name} has no rows below its header; add at least one file.")
-    _ask_for_the_label(path, table, rows.values())
+    if mapping is None:
+        _ask_for_the_label(path, table, rows.values())
     return rows
 
 
 def read_boxes(
-    path: Path, skipped: list[str] | None = None, *, beat: Callable[[], None] = _no_beat
+    path: Path,
+    skipped: list[str] | None = None,
+    *,
+    mapping: TableMapping | None = None,
+    beat: Callable[[], None] = _no_beat,
 ) -> dict[str, tuple[Box, ...]]:
     """Return boxes by file name, in the order of the table, and add to `skipped` where and why a row cannot be used. A
-    row without coordinates says that its film has no box. `beat` is called every thousand rows. Raises InvalidCsv."""
+    row without coordinates says that its film has no box. `mapping` and `beat` are those of `read_labels`. Raises
+    InvalidCsv."""
     skipped = [] if skipped is None else skipped
     before = len(skipped)
     boxes: dict[str, list[Box]] = {}
-    read = read_table(path, _is_known)
-    corners = not {"x", "y"} <= {column_name(name) for name in read.header}
-    corners = corners and "x_min" in map(column_name, read.header)
-    needed = _CORNERS if corners else _SIZES
-    table = _Columns(read, ("filename", *needed), _SECOND_NAMES_OF_BOXES)
+    read = read_table(path, is_known)
+    needed = _box_columns(read.header) if mapping is None else mapping.box_columns
+    table = _Columns(read, ("filename", *needed), SECOND_NAMES_OF_BOXES, mapping)
     for line, values in table.rows(skipped, beat):
         try:
             name = _filename(values.get("filename", _image_uuid(values.get("image", ""))))
@@ -181,6 +159,11 @@ def read_boxes(
     return {name: tuple(of_film) for name, of_film in boxes.items()}
 
 
+def _box_columns(header: Sequence[str]) -> tuple[str, ...]:
+    names = {column_name(name) for name in header}
+    return CORNERS if "x_min" in names and not {"x", "y"} <= names else SIZES
+
+
 def is_box_table(path: Path) -> bool:
     """Whether the table is one of boxes, by its columns. Raises InvalidCsv."""
     return not {"x", "x_min"}.isdisjoint(read_columns(path))
@@ -188,46 +171,18 @@ def is_box_table(path: Path) -> bool:
 
 def names_files(path: Path) -> bool:
     """Whether the table has a column that names files or films. Raises InvalidCsv."""
-    return not {"filename", "image", *_SECOND_NAMES}.isdisjoint(read_columns(path))
+    return not {"filename", "image", *SECOND_NAMES}.isdisjoint(read_columns(path))
 
 
 def read_columns(path: Path) -> list[str]:
     """Return the column names, normalised by `column_name`. Raises InvalidCsv."""
-    return [column_name(name) for name in read_table(path, _is_known).header]
-
-
-def _is_known(header: str) -> bool:
-    return column_name(header) in (*_KNOWN, "image", *_SIZES, *_CORNERS)
-
-
-def column_name(header: str) -> str:
-    """Return the normalised name: patient_id for 'PatientID', 'patient id' and 'Patient-ID'; in lower case, with _ for
-    spaces, for an unknown column."""
-    name = re.sub(r"[\s_-]+", "_", header.strip().lower()).strip("_")
-    joined = name.replace("_", "")
-    for column in _KNOWN:
-        if joined == column.replace("_", ""):
-            return column
-    return _SPELLINGS.get(joined, name)
-
-
-def may_identify(header: str) -> bool:
-    """Whether a further column may identify a person, judged by its name, not by its values."""
-    if column_name(header) in _KNOWN:
-        return False
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", header).lower()
-    words = spaced.replace("patient", " patient ").split()
-    return (
-        bool(_IDENTIFYING_WORDS.intersection(words))
-        or any(word.endswith("date") for word in words)
-        or any(part in "".join(words) for part in _IDENTIFYING)
-    )
+    return [column_name(name) for name in read_table(path, is_known).header]
 
 
 def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) -> CsvRow:
     label = values.get("label", "").lower()
     if label not in LABELS:
-        raise _BadRow(
+        raise _UnknownLabel(
             f"the label is unknown; write normal, abnormal, unsure or exclude, or leave it empty ({_shape(label)})"
         )
     findings = tuple(part for part in _separated(values.get("finding", "")) if part.lower() not in _NO_FINDING)
@@ -235,7 +190,7 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) 
     image = _image_uuid(values.get("image", ""))
     if "filename" not in values and not image:
         raise _BadRow("the image is not the UUID of a film; enter that, or add a column filename")
-    further = {key: value for key, value in values.items() if key not in _KNOWN and value}
+    further = {key: value for key, value in values.items() if key not in KNOWN and value}
     if image:
         further.pop("image")
     if placement := placement_of_word(projection):
@@ -252,11 +207,27 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) 
         findings=findings,
         extra=further,
         attributes=_attributes(label, values.get("attributes", "")),
-        columns=frozenset(values).intersection(_KNOWN),
+        columns=frozenset(values).intersection(KNOWN),
         left_out=left_out,
         image=image,
         line=line,
     )
+
+
+def _translated(values: Mapping[str, str], mapping: TableMapping, path: Path) -> Mapping[str, str]:
+    """The row with Hilum's word for its label. Where the column of labels lists the findings too, a film that it calls
+    normal has none."""
+    if "label" not in values:
+        return values
+    meaning = mapping.meaning_of(values["label"])
+    if meaning is None:
+        raise UnclearTable(
+            f"{path.name} has values in its column of labels that its mapping does not know; say what they mean."
+        )
+    translated = {**values, "label": meaning}
+    if mapping.has_shared_label and meaning == "normal":
+        translated["finding"] = ""
+    return translated
 
 
 def _image_uuid(text: str) -> str:
@@ -300,11 +271,11 @@ def _filename(text: str) -> str:
 
 def _box(values: Mapping[str, str], columns: Sequence[str], decimal_comma: bool) -> Box:
     first, second, third, fourth = (_number(values[column], column, decimal_comma) for column in columns)
-    if columns == _CORNERS:
+    if columns == CORNERS:
         third, fourth = third - first, fourth - second
     for column, size in zip(columns[2:], (third, fourth), strict=True):
         if size <= 0:
-            limit = "0" if columns == _SIZES else columns[0] if column == "x_max" else columns[1]
+            limit = "0" if columns == SIZES else columns[0] if column == "x_max" else columns[1]
             raise _BadRow(f"{column} is not a valid number; enter a number of pixels above {limit}")
     return Box(first, second, third, fourth, finding=_finding_of_box(values.get("finding", "")))
 
@@ -333,21 +304,52 @@ def _shape(value: str) -> str:
 class _Columns:
     """A table by its known and further columns, without those that may identify a person."""
 
-    def __init__(self, table: SourceTable, needed: tuple[str, ...], second_names: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        table: SourceTable,
+        needed: tuple[str, ...],
+        second_names: Mapping[str, str],
+        mapping: TableMapping | None = None,
+    ) -> None:
         self._table = table
-        left_out = [name for name in table.header if may_identify(name) and not _is_index(name)]
-        self.left_out = tuple(" ".join(name.split())[:40] for name in left_out)
-        self.names = self._named(needed, second_names)
         self.written = table.header
+        self.names = self._named(needed, second_names) if mapping is None else []  # by column
+        self._places = (
+            [(name, place) for place, name in enumerate(self.names) if name]
+            if mapping is None
+            else self._mapped(mapping)
+        )
+        used = {place for _, place in self._places} if mapping is not None else set()
+        left_out = [
+            name
+            for place, name in enumerate(table.header)
+            if place not in used and may_identify(name) and not is_index(name)
+        ]
+        self.left_out = tuple(" ".join(name.split())[:40] for name in left_out)
+
+    def _mapped(self, mapping: TableMapping) -> list[tuple[str, int]]:
+        """Fields, and columns to keep, with the place of their column."""
+        columns = distinct_names(self._table.header)
+        missing = [column for column in mapping.columns.values() if column not in columns]
+        if missing:
+            raise UnclearTable(f"{self._table.name} has not the columns of its mapping; say what its columns mean.")
+        places = [(name, columns.index(column)) for name, column in mapping.columns.items()]
+        used = set(mapping.columns.values())
+        for place, column in enumerate(columns):
+            wanted = mapping.keep is None or column in mapping.keep
+            if wanted and column not in used and may_be_kept(column):
+                name = column_name(column)
+                places.append((f"column {name}" if name in (*KNOWN, "image") else name, place))
+        return places
 
     def _named(self, needed: tuple[str, ...], second_names: Mapping[str, str]) -> list[str]:
         """The normalised column names; blank for columns that are not kept."""
-        names = ["" if _is_index(name) else column_name(name) for name in self._table.header]
+        names = ["" if is_index(name) else column_name(name) for name in self._table.header]
         for second, name in second_names.items():
             if name not in names and names.count(second) == 1:
                 names[names.index(second)] = name
         # after the second names, one of which is class_name
-        kept = (*_KNOWN, "image", *_SIZES, *_CORNERS)
+        kept = (*KNOWN, "image", *SIZES, *CORNERS)
         header = self._table.header
         names = [
             name if name in kept or not may_identify(written) else ""
@@ -357,15 +359,15 @@ class _Columns:
             needed = tuple(name for name in needed if name != "filename")
         missing = [name for name in needed if name not in names]
         if missing:
-            raise InvalidCsv(
+            raise (UnclearTable if any(header) else InvalidCsv)(
                 f"{self._table.name} has no column {missing[0]!r}; its first line must name {', '.join(needed)}."
             )
         counted: Counter[str] = Counter()
         for place, name in enumerate(names):
             counted[name] += 1
             if name and counted[name] > 1:
-                if name in (*_KNOWN, *needed):
-                    raise InvalidCsv(f"{self._table.name} has two columns for {name!r}; keep one of them.")
+                if name in (*KNOWN, *needed):
+                    raise UnclearTable(f"{self._table.name} has two columns for {name!r}; keep one of them.")
                 names[place] = f"{name}_{counted[name]}"
         return names
 
@@ -377,14 +379,9 @@ class _Columns:
             if row.problem:
                 skipped.append(f"{self._table.name}, line {row.line}: {row.problem}")
                 continue
-            values = {name: value_of(cell) for name, cell in zip(self.names, row.cells, strict=True) if name}
+            values = {name: value_of(row.cells[place]) for name, place in self._places}
             if any(values.values()):
                 yield row.line, values
-
-
-def _is_index(name: str) -> bool:
-    """Whether this is the column of row numbers that pandas writes."""
-    return re.fullmatch(r"unnamed: \d+(_level_\d+)?", name.lower()) is not None
 
 
 def _refuse_if_useless(path: Path, is_useful: bool, skipped: Sequence[str]) -> None:
@@ -394,8 +391,21 @@ def _refuse_if_useless(path: Path, is_useful: bool, skipped: Sequence[str]) -> N
         raise InvalidCsv(f"{skipped[0]}.{which and which + ' cannot be used either.'}")
 
 
+def _ask_for_unknown_labels(path: Path, unknown: Counter[str], is_useful: bool, skipped: Sequence[str]) -> None:
+    """Raise UnclearTable where a word for a label that Hilum does not know is one of the table's own words and no slip:
+    it stands in several rows, or no row can be used."""
+    words = [rows for rows in unknown.values() if rows > 1 or not is_useful]
+    if words:
+        first = next(reason for reason in skipped if "the label is unknown" in reason)
+        raise UnclearTable(
+            f"{path.name} has labels other than normal, abnormal, unsure and exclude: {len(words)} different, in "
+            f"{sum(words)} row{'s' * (sum(words) > 1)}. Write one of the four, or say what they mean. "
+            f"The first: {first}."
+        )
+
+
 def _ask_for_the_label(path: Path, table: _Columns, rows: Iterable[CsvRow]) -> None:
-    """Raise InvalidCsv where a column may hold the labels under another name, which is for a person to say."""
+    """Raise UnclearTable where a column may hold the labels under another name, which is for a person to say."""
     if "label" in table.names:
         return
     values: dict[str, bool] = {}  # column -> whether each value is the word for a label
@@ -404,9 +414,9 @@ def _ask_for_the_label(path: Path, table: _Columns, rows: Iterable[CsvRow]) -> N
             values[name] = values.get(name, True) and value.lower() in LABELS
     for name, written in zip(table.names, table.written, strict=True):
         normal = column_name(written)
-        named_so = normal in _LIKE_LABEL or not {"label", "labels"}.isdisjoint(normal.split("_"))
-        if name not in _KNOWN and (named_so or values.get(name)):
-            raise InvalidCsv(
+        named_so = normal in LIKE_LABEL or not {"label", "labels"}.isdisjoint(normal.split("_"))
+        if name not in KNOWN and (named_so or values.get(name)):
+            raise UnclearTable(
                 f"{path.name} has no column 'label', but its column {written[:40]!r} may hold the labels. Name it "
                 "label if it says normal, abnormal, unsure or exclude, or finding if it lists findings; if it is "
                 "neither, add an empty column label."

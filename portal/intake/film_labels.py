@@ -11,6 +11,8 @@ from portal.intake.name_matching import Rule, match_names
 from portal.labels.events import append
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, LabelSource, LabelValue
 
+_BATCH = 500  # old builds of SQLite allow 999 parameters
+
 
 class RowOutcome(StrEnum):
     """What a row of a CSV did to the imported label of a film; also the names of the counts of an import's report."""
@@ -87,13 +89,23 @@ class FilmNames:
         self._ids = [image_id for _, image_id in films]
         names = [row.filename for row in rows if not row.image]
         self._matches = dict(zip(names, match_names(names, [name for name, _ in films]), strict=True))
+        uuids = [UUID(row.image) for row in rows if row.image]
+        self._by_uuid: dict[str, int] = {}
+        for start in range(0, len(uuids), _BATCH):
+            there = dataset.images.filter(uuid__in=uuids[start : start + _BATCH])
+            self._by_uuid |= {str(uuid): image_id for uuid, image_id in there.values_list("uuid", "pk")}
 
     def film_of(self, row: CsvRow) -> tuple[Image | None, Rule]:
-        """Return the film that a row names, and how: by its UUID if the row has one, otherwise by the name that an
-        earlier CSV gave the film, matched like the name of a file. Raises AmbiguousName."""
+        """Return the film that a row names, and how, as `id_of` does."""
+        image_id, rule = self.id_of(row)
+        return None if image_id is None else self._dataset.images.get(pk=image_id), rule
+
+    def id_of(self, row: CsvRow) -> tuple[int | None, Rule]:
+        """Return the id of the film that a row names, and how: by its UUID if the row has one, otherwise by the name
+        that an earlier CSV gave the film, matched like the name of a file. Raises AmbiguousName."""
         if row.image:
-            return self._dataset.images.filter(uuid=UUID(row.image)).first(), Rule.EXACT
+            return self._by_uuid.get(row.image), Rule.EXACT
         match = self._matches[row.filename]
         if match.is_ambiguous:
             raise AmbiguousName
-        return None if match.index is None else self._dataset.images.get(pk=self._ids[match.index]), match.rule
+        return None if match.index is None else self._ids[match.index], match.rule

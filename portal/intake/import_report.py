@@ -169,6 +169,7 @@ class ImportReport:
     left_out: tuple[str, ...] = ()  # names of CSV columns
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
     skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
+    mapped: list[str] = field(default_factory=list)  # whose mapping said what the columns of a table mean
     # what counts where table and header name two patients, and the patients of such films; never stored
     patients_of: PatientSource = PatientSource.TABLE
     differing: set[tuple[str, str]] = field(default_factory=set)
@@ -223,7 +224,7 @@ class ImportReport:
         ]
         if self.has_matched_nothing:
             lines.insert(0, NOTHING_MATCHED)
-        return lines or ["Nothing to import: there is no film"]
+        return [*(lines or ["Nothing to import: there is no film"]), *self.mapped]
 
     def _corrected_facts(self) -> str:
         facts = [f"{fact} {self.counts[CORRECTED + fact]}" for fact in Fact if self.counts[CORRECTED + fact]]
@@ -237,8 +238,8 @@ class ImportReport:
         if self.patients_of == PatientSource.HEADER:
             return numbers + "those of the headers were taken)"
         return (
-            numbers + "those of the table were taken; where the headers are right, import into a new dataset with an "
-            "empty patient_id, or with --patients header on the command line)"
+            numbers + "those of the table were taken; where the headers are right, import into a new dataset and let "
+            "the headers count: a choice beside the upload, --patients header on the command line)"
         )
 
 

@@ -35,6 +35,10 @@ class InvalidCsv(Exception):
     """The message is shown to the user and names the line."""
 
 
+class UnclearTable(InvalidCsv):
+    """What the table's columns or labels mean is for a person to say. The message quotes no value."""
+
+
 @dataclass(frozen=True)
 class TableRow:
     """`cells` are as many as the columns; with a `problem`, the row cannot be used."""

@@ -29,13 +29,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.intake import film_files
-from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, is_box_table, names_files, read_boxes, read_labels
+from portal.intake.csv_labels import Box, CsvRow, InvalidCsv
 from portal.intake.entries import NamedFile, entries_of, is_clutter
 from portal.intake.films import SECONDS_BETWEEN_HEARTBEATS, import_entries
 from portal.intake.import_report import ImportReport
+from portal.intake.mapping.remembered import SiteMappings
 from portal.intake.name_matching import ENDINGS
-from portal.intake.tables import TABLE_ENDINGS, is_table
+from portal.intake.patient_identifiers import PatientSource
+from portal.intake.tables import TABLE_ENDINGS, UnclearTable, is_table
 from portal.intake.zip_names import decoded_names, readable_name, stored_name
+from portal.intake.zip_tables import MappingOf, by_names, read_tables
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
@@ -54,9 +57,6 @@ INTERRUPTED = (
     "The import was interrupted; start it again: the films imported so far are kept, and it continues from there."
 )
 DISK_IS_FULL = "The disk of the server is full; ask your administrator to free space, then send it again."
-_TWO_TABLES = (
-    "The zip holds two {kind}; keep one CSV of labels and one of boxes (with the columns x, y, width, height)."
-)
 # Exceptions that a damaged or malicious archive can cause.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -100,16 +100,63 @@ class _Member:
         return readable_name(self.stored)
 
 
+class UnpackedZip:
+    """The files of an archive, and those of the zips in it by the name of each."""
+
+    def __init__(
+        self, members: Sequence[_Member], inner: Sequence[tuple[str, Sequence[_Member]]], beat: Callable[[], None]
+    ) -> None:
+        self._members, self._inner, self._beat = members, inner, beat
+        everything = [*members, *(member for _, group in inner for member in group)]
+        tables = [member for member in everything if _is_table(member)]
+        self.tables = [_named_for_messages(member.path, member.name) for member in tables]
+
+    def contents(self, mapping_of: MappingOf = by_names) -> Contents:
+        """The tables, and the other files under the names that fit the tables. Raises InvalidCsv."""
+        skipped: list[str] = []
+        rows, boxes, aside = read_tables(self.tables, mapping_of, skipped, self._beat)
+        files = self.files([*(rows or ()), *(boxes or ())])
+        names = Counter(file.name for file in files if not is_clutter(file.name))
+        counts = {
+            "tables left aside": aside,
+            "names twice": sum(count > 1 for count in names.values()),
+            "zips left closed": sum(_is_zip(member) for _, group in self._inner for member in group),
+        }
+        return Contents(files, rows, boxes, counts, skipped)
+
+    def files(self, listed: Sequence[str]) -> list[NamedFile]:
+        """The files that are no tables, under the names that fit the `listed` ones."""
+        files = _named_files("", self._members, listed)
+        for name, group in self._inner:
+            files += _named_files(f"{name[: -len('.zip')]}/", group, listed)
+        return files
+
+
 class _LimitReached(Exception):
     pass
 
 
-def receive_zip(*, dataset: Dataset, file: UploadedFile, author: User) -> Upload:
-    """Store the zip, or a CSV as a zip of its own, and queue its import. Raises InvalidUpload, storing nothing."""
+def receive_zip(
+    *,
+    dataset: Dataset,
+    file: UploadedFile,
+    author: User,
+    patients: str = Upload.Patients.TABLE,
+    check_columns: bool = False,
+) -> Upload:
+    """Store the zip, or a CSV as a zip of its own, and queue its import. Raises InvalidUpload, storing nothing.
+    `patients`: what counts where table and header name two patients. With `check_columns`, a table waits until a person
+    has said what its columns mean."""
     require(author, "import films", dataset.site)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
         raise InvalidUpload(too_large(file.size or 0))
-    upload = Upload(dataset=dataset, uploaded_by=author, heartbeat_at=timezone.now())
+    upload = Upload(
+        dataset=dataset,
+        uploaded_by=author,
+        heartbeat_at=timezone.now(),
+        patients=patients,
+        check_columns=check_columns,
+    )
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -179,12 +226,16 @@ def zip_path(upload: Upload) -> Path:
 
 
 def import_zip(upload: Upload) -> None:
-    """Import a stored zip; an unusable zip fails the upload with an explanation. Running it twice is harmless."""
+    """Import a stored zip; an unusable zip fails the upload with an explanation, and one whose table is not clear waits
+    for a person. Running it twice is harmless."""
     path = zip_path(upload)
     for leftover in path.parent.glob(f"unpacked-{upload.uuid}-*"):  # of an import that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         _unpack_and_import(upload, path)
+    except UnclearTable as question:  # before any film is stored
+        Upload.objects.filter(pk=upload.pk).update(state=Upload.State.MAPPING, message=str(question))
+        return
     except (InvalidUpload, InvalidCsv) as error:
         fail(upload, str(error))
     except OSError as error:
@@ -196,8 +247,14 @@ def import_zip(upload: Upload) -> None:
 
 def _unpack_and_import(upload: Upload, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"unpacked-{upload.uuid}-") as folder:
-        report = ImportReport()
-        contents = unpack(path, Path(folder), heartbeat=lambda: _heartbeat(upload))
+        report = ImportReport(patients_of=PatientSource(upload.patients))
+        mappings = SiteMappings(
+            upload.dataset.site,
+            list(upload.mappings.select_related("made_by", "site")),
+            asks_first=upload.check_columns,
+        )
+        contents = unpack(path, Path(folder), heartbeat=lambda: _heartbeat(upload), mapping_of=mappings.mapping_of)
+        report.mapped = mappings.sentences()
         report.skipped.extend(contents.skipped)
         report.counts.update(contents.counts)
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
@@ -231,8 +288,8 @@ def fail(upload: Upload, sentence: str) -> None:
 
 def sweep() -> None:
     """Remove files that killed processes left behind more than a day ago: partial zips, and zips of ended imports."""
-    running = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING])
-    addresses = [str(uuid) for uuid in running.values_list("uuid", flat=True)]
+    kept = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.MAPPING, Upload.State.IMPORTING])
+    addresses = [str(uuid) for uuid in kept.values_list("uuid", flat=True)]
     for path in film_files.upload_path("x").parent.glob("*"):
         with suppress(FileNotFoundError):  # another process removed it first
             is_old = time.time() - path.stat().st_mtime > SECONDS_UNTIL_SWEPT
@@ -244,10 +301,19 @@ def sweep() -> None:
                 path.unlink()
 
 
-def unpack(path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: None) -> Contents:
+def unpack(
+    path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: None, mapping_of: MappingOf = by_names
+) -> Contents:
     """Write the regular files of the archive, and of the zips in it, into `folder` under generated names, with limits
-    on bytes and files. `heartbeat` is called every few seconds."""
-    unpacking = _Unpacking(folder, packed_bytes=path.stat().st_size, heartbeat=heartbeat)
+    on bytes and files, and read its tables. `heartbeat` is called every few seconds."""
+    return open_zip(path, folder, heartbeat=heartbeat).contents(mapping_of)
+
+
+def open_zip(
+    path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: None, has_films: bool = True
+) -> UnpackedZip:
+    """`unpack` without reading the tables. Without `has_films`, only tables are written, and the films have names."""
+    unpacking = _Unpacking(folder, packed_bytes=path.stat().st_size, heartbeat=heartbeat, has_films=has_films)
     try:
         members = unpacking.members_of(path)
         zips = [member for member in members if _is_zip(member)]
@@ -258,7 +324,7 @@ def unpack(path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: 
         raise InvalidUpload(
             "The zip is damaged or uses an unsupported compression; create it again with standard zip compression."
         ) from error
-    return _contents([member for member in members if member.path.exists()], inner, unpacking.beat)
+    return UnpackedZip([member for member in members if member not in zips], inner, unpacking.beat)
 
 
 def _is_zip(member: _Member) -> bool:
@@ -269,8 +335,8 @@ def _is_zip(member: _Member) -> bool:
 class _Unpacking:
     """One upload being unpacked; its limits hold for the zip and the zips in it together."""
 
-    def __init__(self, folder: Path, *, packed_bytes: int, heartbeat: Callable[[], None]) -> None:
-        self._folder, self._heartbeat = folder, heartbeat
+    def __init__(self, folder: Path, *, packed_bytes: int, heartbeat: Callable[[], None], has_films: bool) -> None:
+        self._folder, self._heartbeat, self._has_films = folder, heartbeat, has_films
         self._files = 0
         by_ratio = max(BYTES_ALWAYS_UNPACKED, MOST_TIMES_UNPACKED * packed_bytes)
         self._is_ratio_smaller = by_ratio < settings.UPLOAD_LIMIT_BYTES
@@ -293,9 +359,10 @@ class _Unpacking:
             for number, info in enumerate(infos, start=self._files - len(infos)):
                 stored = _checked_name(info)
                 target = self._folder / f"{number:06d}{_ending(readable_name(stored))}"
-                chunk = LZMA_CHUNK if info.compress_type == zipfile.ZIP_LZMA else CHUNK
-                with _opened(archive, info) as source:
-                    self._bytes_left -= self._copy(source, target, chunk)
+                if self._has_films or target.suffix in (*TABLE_ENDINGS, ".zip"):
+                    chunk = LZMA_CHUNK if info.compress_type == zipfile.ZIP_LZMA else CHUNK
+                    with _opened(archive, info) as source:
+                        self._bytes_left -= self._copy(source, target, chunk)
                 members.append(_Member(stored, target))
         if is_inner:
             path.unlink()
@@ -386,27 +453,6 @@ def _copy_at_most(source: IO[bytes], target: Path, limit: int, beat: Callable[[]
     return written
 
 
-def _contents(
-    members: Sequence[_Member], inner: Sequence[tuple[str, Sequence[_Member]]], beat: Callable[[], None]
-) -> Contents:
-    """The tables, and the other files under the names that fit the tables."""
-    everything = [*members, *(member for _, group in inner for member in group)]
-    tables = [member for member in everything if _is_table(member)]
-    skipped: list[str] = []
-    rows, boxes, aside = _read_tables(tables, skipped, beat)
-    listed = [*(rows or ()), *(boxes or ())]
-    files = _named_files("", members, listed)
-    for name, group in inner:
-        files += _named_files(f"{name[: -len('.zip')]}/", group, listed)
-    names = Counter(file.name for file in files if not is_clutter(file.name))
-    counts = {
-        "tables left aside": aside,
-        "names twice": sum(count > 1 for count in names.values()),
-        "zips left closed": sum(_is_zip(member) for _, group in inner for member in group),
-    }
-    return Contents(files, rows, boxes, counts, skipped)
-
-
 def _is_table(member: _Member) -> bool:
     return is_table(member.name) and not is_clutter(member.name)
 
@@ -415,27 +461,6 @@ def _named_files(folder: str, members: Sequence[_Member], listed: Sequence[str])
     films = [member for member in members if not _is_table(member)]
     names = decoded_names([member.stored for member in films], listed)
     return [NamedFile(folder + name, member.path, folder.count("/")) for name, member in zip(names, films, strict=True)]
-
-
-def _read_tables(
-    members: Sequence[_Member], skipped: list[str], beat: Callable[[], None]
-) -> tuple[dict[str, CsvRow] | None, dict[str, tuple[Box, ...]] | None, int]:
-    """The rows, the boxes, and the number of tables that are left aside since they name no films. A table of boxes has
-    a column x, a table of labels has none."""
-    rows: dict[str, CsvRow] | None = None
-    boxes: dict[str, tuple[Box, ...]] | None = None
-    tables = [_named_for_messages(member.path, member.name) for member in members]
-    naming = [table for table in tables if names_files(table)] or tables[:1]
-    for table in naming:
-        if is_box_table(table):
-            if boxes is not None:
-                raise InvalidUpload(_TWO_TABLES.format(kind="tables of boxes"))
-            boxes = read_boxes(table, skipped, beat=beat)
-        elif rows is None:
-            rows = read_labels(table, skipped, beat=beat)
-        else:
-            raise InvalidUpload(_TWO_TABLES.format(kind="label tables"))
-    return rows, boxes, len(tables) - len(naming)
 
 
 def _named_for_messages(path: Path, name: str) -> Path:

@@ -1,4 +1,6 @@
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,12 @@ from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
 from portal.intake.entries import entries_of, entries_of_folder
 from portal.intake.films import import_entries
 from portal.intake.import_report import NOTHING_MATCHED, ImportReport
+from portal.intake.mapping.facts import read_facts
+from portal.intake.mapping.guesses import guess_mapping
+from portal.intake.mapping.meaning import InvalidMapping, TableKind, TableMapping, check_mapping, mapping_of_json
+from portal.intake.mapping.remembered import SiteMappings, remember
 from portal.intake.patient_identifiers import PatientSource
+from portal.intake.tables import UnclearTable
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
 from portal.people import audit
@@ -35,6 +42,12 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--boxes", type=Path, metavar="FILE", help="CSV, TSV or XLSX: filename, x, y, width, height, finding"
+        )
+        parser.add_argument(
+            "--mapping",
+            type=Path,
+            metavar="FILE",
+            help="JSON that says what columns and labels mean; a table that is not clear prints a draft of it",
         )
         parser.add_argument("--dataset", required=True, help="name of the dataset; created if it does not exist")
         parser.add_argument("--site", required=True, help="name of the site")
@@ -70,13 +83,21 @@ class Command(BaseCommand):
         if folder is not None and not folder.is_dir():
             raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
         report = ImportReport(patients_of=PatientSource(options["patients"]), takes_new_facts=options["take_new_facts"])
+        actor, site = self._user(options["user"]), self._site(options["site"])
+        mappings = self._mappings(options, site, actor)
         try:
-            rows = read_labels(options["labels"], report.skipped) if options["labels"] else None
-            boxes = read_boxes(options["boxes"], report.skipped) if options["boxes"] else None
-        except InvalidCsv as error:
+            rows = boxes = None
+            if table := options["labels"]:
+                rows = read_labels(table, report.skipped, mapping=self._mapping_of(table, mappings, TableKind.LABELS))
+            if table := options["boxes"]:
+                boxes = read_boxes(table, report.skipped, mapping=self._mapping_of(table, mappings, TableKind.BOXES))
+        except UnclearTable as error:
+            self._write_draft(table, folder)
+            raise CommandError(f"{error} To say so, pass --mapping FILE; a draft of it is above.") from error
+        except (InvalidCsv, InvalidMapping) as error:
             raise CommandError(str(error)) from error
-        actor = self._user(options["user"])
-        dataset = self._dataset(options["site"], options["dataset"], actor, must_exist=folder is None)
+        report.mapped = mappings.sentences()
+        dataset = self._dataset(site, options["dataset"], actor, must_exist=folder is None)
         entries = entries_of_folder(folder, rows, boxes, report) if folder else entries_of([], rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
         try:
@@ -118,13 +139,69 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {name!r}; pass an existing user name, or omit --user.")
         return user
 
-    def _dataset(self, site_name: str, name: str, actor: User | None, *, must_exist: bool) -> Dataset:
-        site = Site.objects.filter(name=site_name).first()
+    def _mappings(self, options: Mapping[str, Any], site: Site, actor: User | None) -> SiteMappings:
+        """The mappings of the file, checked and remembered for the site, and those that it remembers."""
+        path: Path | None = options["mapping"]
+        if path is None:
+            return SiteMappings(site)
+        try:
+            tables = json.loads(path.read_text(encoding="utf-8"))["tables"]
+            of_table = {name: mapping_of_json(data, name) for name, data in tables.items()}
+        except OSError as error:
+            raise CommandError(f"The mapping file {path} cannot be read; check the path.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CommandError(f'{path} is no mapping file: JSON like {{"tables": {{"labels.csv": …}}}}.') from error
+        except InvalidMapping as error:
+            raise CommandError(str(error)) from error
+        kinds = {path.name: kind for kind in (TableKind.LABELS, TableKind.BOXES) if (path := options[kind])}
+        paths = {options[kind].name: options[kind] for kind in kinds.values()}
+        if unknown := sorted(set(of_table) - set(paths)):
+            raise CommandError(
+                f"The mapping file names the table {unknown[0]!r}; the tables of this import are "
+                f"{', '.join(sorted(paths)) or 'none (pass --labels)'}."
+            )
+        chosen = []
+        try:
+            for name, mapping in of_table.items():
+                facts = read_facts(paths[name])
+                check_mapping(mapping, facts)
+                self._check_kind(paths[name], mapping, kinds[name])
+                chosen.append(remember(site, mapping, facts.columns, actor))
+        except (InvalidCsv, InvalidMapping) as error:
+            raise CommandError(str(error)) from error
+        return SiteMappings(site, chosen)
+
+    def _mapping_of(self, table: Path, mappings: SiteMappings, kind: TableKind) -> TableMapping | None:
+        mapping = mappings.mapping_of(table)
+        self._check_kind(table, mapping, kind)
+        return mapping
+
+    def _check_kind(self, table: Path, mapping: TableMapping | None, kind: TableKind) -> None:
+        if mapping is not None and mapping.kind != kind:
+            raise InvalidMapping(
+                f"By its mapping {table.name} is of the kind {mapping.kind}, and --{kind} names it; pass a "
+                f"--mapping with the kind {kind}, or the table as what it is."
+            )
+
+    def _write_draft(self, table: Path, folder: Path | None) -> None:
+        files = [path.name for path in folder.rglob("*") if path.is_file()] if folder else []
+        facts = read_facts(table)
+        draft = guess_mapping(facts, files).to_json()
+        if column := draft["columns"].get("label"):
+            values = [value.casefold() for value in facts.values_of(column).counts]
+            draft["labels"] = {value: draft["labels"].get(value, "?") for value in values}
+        self.stdout.write(json.dumps({"tables": {table.name: draft}}, indent=2, ensure_ascii=False))
+
+    def _site(self, name: str) -> Site:
+        site = Site.objects.filter(name=name).first()
         if site is None:
             existing = ", ".join(Site.objects.values_list("name", flat=True)) or "none yet; create one in the admin"
-            raise CommandError(f"There is no site {site_name!r}; existing sites: {existing}.")
+            raise CommandError(f"There is no site {name!r}; existing sites: {existing}.")
+        return site
+
+    def _dataset(self, site: Site, name: str, actor: User | None, *, must_exist: bool) -> Dataset:
         if must_exist and not Dataset.objects.filter(site=site, name=name).exists():
-            raise CommandError(f"There is no dataset {name!r} at {site_name}, so the CSV names no film that is there.")
+            raise CommandError(f"There is no dataset {name!r} at {site.name}, so the CSV names no film that is there.")
         dataset, created = Dataset.objects.get_or_create(site=site, name=name, defaults={"created_by": actor})
         if created:
             audit.record(verb="make dataset", site=site, actor=actor, target=dataset, after={"name": name})

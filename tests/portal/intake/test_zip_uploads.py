@@ -95,7 +95,7 @@ def test_a_zip_of_tables_alone_brings_labels_and_boxes(of: Dataset, tmp_path: Pa
 
 
 def test_an_invalid_csv_by_itself_fails_with_its_line(of: Dataset) -> None:
-    upload = sent_as_csv(of, "filename,label\na.png,fine\n")
+    upload = sent_as_csv(of, "filename,label\n,normal\n")
     assert (upload.state, upload.message.split(":")[0]) == ("failed", "New_labels.csv, line 2")
 
 
@@ -300,11 +300,12 @@ def test_a_table_that_names_no_films_is_left_aside(of: Dataset, tmp_path: Path, 
     assert labels_of(of) == {"a.png": "normal"}
 
 
-def test_a_single_table_that_names_no_films_is_an_error(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    message = failure(
+def test_a_single_table_that_names_no_films_waits_for_a_mapping(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    upload = imported(
         of, zip_of({"a.png": film, "labels.csv": "name of image,label\na.png,normal\n"}, tmp_path / "z.zip")
     )
-    assert "has no column 'filename'" in message
+    assert (upload.state, zip_path(upload).exists()) == ("mapping", True)
+    assert "has no column 'filename'" in upload.message
 
 
 # refused on upload -------------------------------------------------------------------------------------------
@@ -560,9 +561,9 @@ def test_an_unknown_label_costs_its_row_and_the_report_names_the_line(of: Datase
 
 
 def test_only_a_table_in_which_no_row_can_be_used_fails_the_import(of: Dataset, tmp_path: Path, film: bytes) -> None:
-    labels = "filename,label\na.png,ill\nb.png,well\n"
+    labels = "filename,label\n,normal\n,abnormal\n"
     message = failure(of, zip_of({"a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
-    assert message.startswith("labels.csv, line 2: the label is unknown")
+    assert message.startswith("labels.csv, line 2: the file name is empty")
     assert message.endswith("The other row cannot be used either.")
 
 

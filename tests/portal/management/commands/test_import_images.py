@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from portal.intake import films
 from portal.intake.patient_identifiers import PatientSource
-from portal.models import AuditEvent, Dataset, Image, Patient, Upload
+from portal.models import AuditEvent, ColumnMapping, Dataset, Image, Patient, Upload
 from tests.portal import factories
 from tests.portal.corrected import export
 
@@ -180,3 +181,60 @@ def test_new_facts_wait_unless_they_are_to_be_taken(folder: Path, tmp_path: Path
     assert "New facts of 1 film taken: spacing 1, view 1." in output
     assert Image.objects.get().view_position == "AP"
     assert AuditEvent.objects.get(verb="take corrected facts").actor.username == "ann"
+
+
+# what the columns mean --------------------------------------------------------------------------------------
+
+UNKNOWN = "Pfad,dx,subject\na.png,0,Zzyzxson\nb.png,1,Zzyzxson\n"
+
+
+def unknown(tmp_path: Path) -> Path:
+    table = tmp_path / "l.csv"
+    table.write_text(UNKNOWN)
+    return table
+
+
+def mapping_file(tmp_path: Path, data: Any) -> Path:
+    path = tmp_path / "mapping.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_table_that_is_not_clear_prints_a_draft_that_is_completed_and_passed(folder: Path, tmp_path: Path) -> None:
+    output = StringIO()
+    options: dict[str, Any] = {"dataset": "D", "site": "Seoul", "labels": unknown(tmp_path)}
+    with pytest.raises(CommandError, match=r"no column 'filename'.*pass --mapping FILE; a draft of it is above"):
+        call_command("import_images", folder, **options, stdout=output)
+    draft = json.loads(output.getvalue())
+    columns = {"filename": "Pfad", "label": "dx", "patient_id": "subject"}
+    assert draft == {
+        "tables": {"l.csv": {"kind": "labels", "columns": columns, "keep": [], "labels": {"0": "?", "1": "?"}}}
+    }
+    with pytest.raises(CommandError, match="The value '0' of the column 'dx' is to mean '\\?'; choose normal"):
+        run(folder, **options, mapping=mapping_file(tmp_path, draft))
+    draft["tables"]["l.csv"]["labels"] = {"0": "normal", "1": "abnormal"}
+    report = run(folder, **options, mapping=mapping_file(tmp_path, draft))
+    assert report.splitlines()[0] == "2 films imported"
+    assert "columns of l.csv read as somebody on the command line said on" in report
+    labels = {film.original_name: film.current_label.value for film in Image.objects.all()}
+    assert labels == {"a.png": "normal", "b.png": "abnormal"}
+    assert Patient.objects.count() == 1
+    assert "2 films were already imported" in run(folder, **options)  # the site remembers it
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ([], "is no mapping file"),
+        ({"tables": {"x.csv": {}}}, r"names the table 'x\.csv'; the tables of this import are l\.csv"),
+        ({"tables": {"l.csv": {"columns": {"filename": "a"}}}}, r"l\.csv has no column 'a'"),
+        ({"tables": {"l.csv": {"kind": "b"}}}, "has the kind 'b'"),
+        ({"tables": {"l.csv": {"kind": "aside"}}}, "is of the kind aside, and --labels names it"),
+    ],
+)
+def test_a_mapping_file_that_does_not_fit_is_refused(folder: Path, tmp_path: Path, data: Any, sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        run(folder, labels=unknown(tmp_path), mapping=mapping_file(tmp_path, data))
+    assert not ColumnMapping.objects.exists()
+    with pytest.raises(CommandError, match="cannot be read; check the path"):
+        run(folder, labels=unknown(tmp_path), mapping=tmp_path / "none.json")

@@ -1,0 +1,95 @@
+"""Names of columns: the spellings under which Hilum knows its own, and those that may identify a person."""
+
+import re
+
+KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding", "attributes")
+# Other names of a known column, without spaces, hyphens and underscores.
+_SPELLINGS = {
+    "file": "filename",
+    "filepath": "filename",
+    "imagefile": "filename",
+    "imagefilename": "filename",
+    "imageindex": "filename",  # NIH
+    "imageuuid": "image",
+    "imagename": "filename",
+    "imagepath": "filename",
+    "patientid": "patient_id",
+    "patientidentifier": "patient_id",
+    "patientno": "patient_id",
+    "patientnumber": "patient_id",
+    "patient": "patient_id",
+    "pid": "patient_id",
+    "subject": "patient_id",
+    "subjectid": "patient_id",
+    "viewposition": "projection",
+    "findings": "finding",
+    "findinglabel": "finding",  # NIH
+    "findinglabels": "finding",  # NIH
+    "attribute": "attributes",
+    # boxes: NIH, and corners as VinDr and others give them
+    "bbox[x": "x",
+    "w": "width",
+    "h": "height",
+    "h]": "height",
+    **dict.fromkeys(("xmin", "x1"), "x_min"),
+    **dict.fromkeys(("ymin", "y1"), "y_min"),
+    **dict.fromkeys(("xmax", "x2"), "x_max"),
+    **dict.fromkeys(("ymax", "y2"), "y_max"),
+}
+SIZES = ("x", "y", "width", "height")
+CORNERS = ("x_min", "y_min", "x_max", "y_max")
+# Names that stand for a file, or for the finding of a box, where the table has no column that says so.
+SECOND_NAMES = {"image_id": "filename", "dicom_id": "filename"}
+SECOND_NAMES_OF_BOXES = {**SECOND_NAMES, "class_name": "finding", "class": "finding", "label": "finding"}
+# Names of columns that may hold the labels.
+LIKE_LABEL = frozenset(
+    {"class", "class_name", "category", "diagnosis", "diagnoses", "target", "ground_truth", "groundtruth", "gt", "y"}
+    | {"normal", "abnormal", "abnormality", "status", "result", "outcome"}
+)
+# A column may identify a person if its name contains one of these words, or one of these strings anywhere in it. In
+# doubt, a column is left out: values stored with a film cannot be removed later.
+_IDENTIFYING_WORDS = frozenset({"dob", "fax", "initials", "mrn", "nhs", "ssn", "street", "uid", "zip"})
+_IDENTIFYING = (
+    *("accession", "address", "birth", "email", "hospitalid", "hospitalnumber", "instanceuid", "insurance"),
+    *("medicalrecord", "name", "nationalid", "passport", "patientid", "phone", "physician", "postalcode", "postcode"),
+    *("socialsecurity",),
+)
+
+
+def is_known(header: str) -> bool:
+    """Whether the column has a meaning by its name."""
+    return column_name(header) in (*KNOWN, "image", *SIZES, *CORNERS)
+
+
+def column_name(header: str) -> str:
+    """Return the normalised name: patient_id for 'PatientID', 'patient id' and 'Patient-ID'; in lower case, with _ for
+    spaces, for an unknown column."""
+    name = re.sub(r"[\s_-]+", "_", header.strip().lower()).strip("_")
+    joined = name.replace("_", "")
+    for column in KNOWN:
+        if joined == column.replace("_", ""):
+            return column
+    return _SPELLINGS.get(joined, name)
+
+
+def may_identify(header: str) -> bool:
+    """Whether a further column may identify a person, judged by its name, not by its values."""
+    if column_name(header) in KNOWN:
+        return False
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", header).lower()
+    words = spaced.replace("patient", " patient ").split()
+    return (
+        bool(_IDENTIFYING_WORDS.intersection(words))
+        or any(word.endswith("date") for word in words)
+        or any(part in "".join(words) for part in _IDENTIFYING)
+    )
+
+
+def may_be_kept(header: str) -> bool:
+    """Whether a column may be kept as it is, beside the fields of a mapping: one of patients may not."""
+    return not may_identify(header) and column_name(header) != "patient_id" and not is_index(header)
+
+
+def is_index(name: str) -> bool:
+    """Whether this is the column of row numbers that pandas writes."""
+    return re.fullmatch(r"unnamed: \d+(_level_\d+)?", name.lower()) is not None
