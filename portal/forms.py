@@ -1,6 +1,6 @@
 from django import forms
 
-from portal.models import Cohort, Dataset, Part, Split
+from portal.models import Cohort, Dataset, Part, Split, Upload
 from portal.sets.splits import DEFAULT_FRACTIONS
 
 CHECK = {"class": "form-check-input"}
@@ -14,6 +14,8 @@ class DatasetForm(forms.ModelForm):
 
 class UploadForm(forms.Form):
     file = forms.FileField(label="Zip of films, or a CSV of labels")
+    patients = forms.ChoiceField(choices=Upload.Patients.choices, required=False)
+    check_columns = forms.BooleanField(required=False)
 
 
 class SplitForm(forms.Form):

@@ -78,7 +78,7 @@ def _source(of_film: _Opinions) -> ReadSource:
     return ReadSource.BLINDED if of_film.blinded else ReadSource.ASSISTED
 
 
-def _last_readings(images: QuerySet[Score, dict[str, Any]]) -> Iterable[Reading]:
+def _last_readings(images: QuerySet[Score, Any]) -> Iterable[Reading]:
     """Each reader's last reading of each film: in a reader study, that with the model replaces that without it."""
     rows = Reading.objects.filter(item__isnull=False, item__repeat=0, replaced_by__isnull=True, image__in=images)
     last = {(reading.reader_id, reading.image_id): reading for reading in rows.order_by("created_at", "pk")}

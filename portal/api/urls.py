@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.api import corrections, double_reading, duplicates, relabel, resumable, views
+from portal.api import corrections, double_reading, duplicates, relabel, resumable, uploads, views
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("datasets/<uuid:uuid>/images/", views.Images.as_view(), name="api-images"),
     path("datasets/<uuid:uuid>/uploads/", resumable.NewPartialUpload.as_view(), name="api-new-partial-upload"),
     path("uploads/<uuid:uuid>/", resumable.OnePartialUpload.as_view(), name="api-partial-upload"),
+    path("imports/<uuid:uuid>/", uploads.UploadState.as_view(), name="api-import"),
+    path("imports/<uuid:uuid>/mapping/", uploads.UploadMapping.as_view(), name="api-import-mapping"),
+    path("imports/<uuid:uuid>/discard/", uploads.DiscardUpload.as_view(), name="api-discard-import"),
     path("splits/", views.Splits.as_view(), name="api-splits"),
     path("cohorts/", views.Cohorts.as_view(), name="api-cohorts"),
     path("cohorts/<uuid:uuid>/", views.OneCohort.as_view(), name="api-cohort"),

@@ -255,7 +255,7 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], list[memoryview | 
     """The line of the answer, and the parts that follow it."""
     try:
         film, header = read_film(Path(request["path"]))
-        answer = {"facts": film.facts.to_json(), "header": header}
+        answer: dict[str, Any] = {"facts": film.facts.to_json(), "header": header}
         parts: list[memoryview | bytes] = [np.ascontiguousarray(film.stored, dtype="<u2").data.cast("B")]
         if request.get("prepare"):
             prepared = prepare(film)

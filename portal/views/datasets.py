@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -116,8 +117,10 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 def _latest_uploads(dataset: Dataset, user: User) -> list[Upload]:
-    """The newest carries the names that it could not match, for the one page of the one person who may see them."""
-    uploads = list(dataset.uploads.all()[:3])  # only the newest ended one is shown
+    """The newest, and those that wait for a mapping. The newest carries the names that it could not match, for the one
+    page of the one person who may see them."""
+    newest = Q(pk__in=dataset.uploads.values("pk")[:3])  # only the newest ended one is shown
+    uploads = list(dataset.uploads.filter(newest | Q(state=Upload.State.MAPPING)))
     for upload in uploads:
         _note_waiting(upload, user)
     for upload in uploads[:1]:
@@ -151,9 +154,17 @@ def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES)
     if not form.is_valid():
         sentence = "No file was sent; choose a zip of films, or a CSV of labels, and send it."
+        if "patients" in form.errors:
+            sentence = f"What counts for patients is {request.POST['patients']!r}; choose table or header."
         return render(request, "portal/upload_refused.html", {"dataset": dataset, "sentence": sentence}, status=400)
     try:
-        receive_zip(dataset=dataset, file=form.cleaned_data["file"], author=request.user)
+        receive_zip(
+            dataset=dataset,
+            file=form.cleaned_data["file"],
+            author=request.user,
+            patients=form.cleaned_data["patients"] or Upload.Patients.TABLE,
+            check_columns=form.cleaned_data["check_columns"],
+        )
     except InvalidUpload as error:
         context = {"dataset": dataset, "sentence": str(error)}
         return render(request, "portal/upload_refused.html", context, status=400)
@@ -163,7 +174,8 @@ def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 @require_GET
 def upload_state(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The fragment of the dataset page that shows the progress of an import; it polls until the import has ended."""
-    upload = get_visible(Upload.objects.select_related("dataset"), request.user, uuid)
+    upload = get_visible(Upload.objects.select_related("dataset__site"), request.user, uuid)
+    request.hilum_site = upload.dataset.site
     upload.first_names = take_first_names(upload, request.user)  # type: ignore[attr-defined]
     _note_waiting(upload, request.user)
     return render(request, "portal/_upload.html", {"upload": upload})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,8 +22,9 @@ from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
 from portal.intake.resumable import Announced
 from portal.intake.resumable import begin as begin_upload
+from portal.intake.zip_uploads import zip_path
 from portal.labels.events import LabelChange
-from portal.models import HeaderDifference, Image, Role, ScreeningQueue, Site, Upload, User
+from portal.models import Dataset, HeaderDifference, Image, Role, ScreeningQueue, Site, Upload, User
 from portal.people.blinding import open_for
 from portal.sets import consensus, double_reading
 from portal.sets.adjudicating import name_adjudicator
@@ -192,6 +194,7 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
             site=site, name="All", images=dataset.images.all(), author=boss, source="all", order=Order.IMPORTED
         ),
         "upload": came_again(siblings),
+        "waiting upload": _waiting_upload(dataset, boss),
     }
 
 
@@ -200,6 +203,16 @@ def came_again(films: list[Image]) -> Upload:
     upload = Upload.objects.create(dataset=films[0].dataset, state="done", done=3, total=3)
     for film in films:
         HeaderDifference.objects.create(image=film, upload=upload, fact="view", old="AP", new="PA")
+    return upload
+
+
+def _waiting_upload(dataset: Dataset, boss: User) -> Upload:
+    """A table whose columns are not known, from another person."""
+    upload = Upload.objects.create(dataset=dataset, uploaded_by=boss, state="mapping")
+    path = zip_path(upload)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("t.csv", "Pfad,Diagnose\nx.png,o.B.\n")
     return upload
 
 

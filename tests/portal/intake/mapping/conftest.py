@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 
 from portal.intake.mapping.meaning import TableMapping, mapping_of_json
-from portal.intake.zip_uploads import receive_zip
 from portal.models import Dataset, Upload, User
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import TABLE, worked_on
+from tests.portal.intake.mapping.sent import FILMS, TABLE, send_zip, zip_of
 
 
 @pytest.fixture
@@ -32,14 +30,8 @@ Send = Callable[..., Upload]
 def send(of: Dataset, ann: User, tmp_path: Path, published: list[str]) -> Send:
     """Send films and tables, and let the worker look at them."""
 
-    def sent(tables: dict[str, str], films: tuple[str, ...] = ("a.png", "b.png", "c.png"), **choices: object) -> Upload:
-        members: dict[str, bytes | str | Path] = dict(tables)
-        for seed, name in enumerate(films):
-            members[f"films/x/{name}"] = factories.png(tmp_path / name, seed=seed)
-        content = factories.zipped(tmp_path / "z.zip", members).read_bytes()
-        file = SimpleUploadedFile("z.zip", content)
-        upload = receive_zip(dataset=of, file=file, author=ann, **choices)  # type: ignore[arg-type]
-        return worked_on(upload)
+    def sent(tables: dict[str, str], films: tuple[str, ...] = FILMS, **choices: object) -> Upload:
+        return send_zip(of, ann, zip_of(tmp_path, tables, films), **choices)
 
     return sent
 
