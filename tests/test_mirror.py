@@ -51,6 +51,7 @@ ELSEWHERE = {
     "portal/project/static_storage.py": "tests/test_project.py collects the static files",
     "portal/project/template_context.py": "the frame of every page: tests/portal/views/test_frame.py",
     "portal/intake/csv_columns.py": "tests/portal/intake/test_csv_labels.py",
+    "portal/intake/label_words.py": "tests/portal/intake/mapping/test_guesses.py",
     "portal/intake/zip_tables.py": "tests/portal/intake/test_zip_uploads.py",
     "portal/intake/entries.py": "tests/portal/intake/test_films.py, tests/portal/intake/test_zip_uploads.py",
     "portal/intake/film_files.py": "tests/portal/intake/test_films.py",

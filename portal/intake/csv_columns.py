@@ -44,7 +44,9 @@ SECOND_NAMES_OF_BOXES = {**SECOND_NAMES, "class_name": "finding", "class": "find
 # Names of columns that may hold the labels.
 LIKE_LABEL = frozenset(
     {"class", "class_name", "category", "diagnosis", "diagnoses", "target", "ground_truth", "groundtruth", "gt", "y"}
-    | {"normal", "abnormal", "abnormality", "status", "result", "outcome"}
+    | {"normal", "abnormal", "abnormality", "status", "result", "outcome", "dx", "diag", "gold_standard", "disease"}
+    | {"diagnose", "diagnosen", "diagnostic", "diagnostico", "diagnóstico", "diagnosi", "befund", "befunde", "klasse"}
+    | {"classe", "clase", "klass", "pathology", "pathologie"}
 )
 # A column may identify a person if its name contains one of these words, or one of these strings anywhere in it. In
 # doubt, a column is left out: values stored with a film cannot be removed later.

@@ -8,7 +8,7 @@ and where columns are shifted, the value may be a patient's name.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from portal.intake.csv_columns import (
     may_be_kept,
     may_identify,
 )
+from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import distinct_names
 from portal.intake.mapping.meaning import TableMapping
 from portal.intake.tables import InvalidCsv as InvalidCsv
@@ -408,16 +409,23 @@ def _ask_for_the_label(path: Path, table: _Columns, rows: Iterable[CsvRow]) -> N
     """Raise UnclearTable where a column may hold the labels under another name, which is for a person to say."""
     if "label" in table.names:
         return
-    values: dict[str, bool] = {}  # column -> whether each value is the word for a label
+    values: dict[str, set[str]] = defaultdict(set)  # column -> some of its values
     for row in rows:
         for name, value in row.extra.items():
-            values[name] = values.get(name, True) and value.lower() in LABELS
+            if len(values[name]) <= MOST_LABELS:
+                values[name].add(value.lower())
     for name, written in zip(table.names, table.written, strict=True):
         normal = column_name(written)
         named_so = normal in LIKE_LABEL or not {"label", "labels"}.isdisjoint(normal.split("_"))
-        if name not in KNOWN and (named_so or values.get(name)):
+        if name not in KNOWN and (named_so or _may_be_labels(values.get(name, set()))):
             raise UnclearTable(
                 f"{path.name} has no column 'label', but its column {written[:40]!r} may hold the labels. Name it "
                 "label if it says normal, abnormal, unsure or exclude, or finding if it lists findings; if it is "
                 "neither, add an empty column label."
             )
+
+
+def _may_be_labels(values: set[str]) -> bool:
+    """Whether all values are labels, or few in all and one of them a word for normal."""
+    says_normal = any(meaning_of_word(value) == "normal" for value in values)
+    return bool(values) and (values <= set(LABELS) or (says_normal and len(values) <= MOST_LABELS))

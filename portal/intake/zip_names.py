@@ -61,7 +61,9 @@ def decoded_names(stored: Sequence[str | bytes], table: Collection[str]) -> list
 
 def with_slashes(name: str) -> str:
     """The name with / between folders, even if the zip was written on Windows."""
-    return str(PurePosixPath(name.replace("\\", "/")))
+    name = name.replace("\\", "/")
+    is_plain = name and name[0] != "." and name[-1] != "/" and "//" not in name and "/." not in name
+    return name if is_plain else str(PurePosixPath(name))  # which is slow for a hundred thousand names
 
 
 def _last(name: str) -> str:

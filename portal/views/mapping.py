@@ -22,6 +22,7 @@ from portal.people.access import get_visible, require
 from portal.people.signed_in import SignedInRequest
 
 VALUES_SHOWN = 30
+ROWS_COUNTED_AT_ONCE = 20_000  # after each change; counting more takes seconds
 KINDS = ((TableKind.LABELS, "labels of films"), (TableKind.BOXES, "boxes"), (TableKind.ASIDE, "left aside"))
 FIELD_WORDS = {
     "filename": "File name",
@@ -94,8 +95,9 @@ class TableForm:
         uses: dict[str, list[str]] = {column: [] for column in self.table.facts.columns}
         for field, column in self.mapping.columns.items():
             uses[column].append(FIELD_WORDS[field])
+        kept = (self.mapping.keep or ()) if self.mapping.kind == TableKind.LABELS else ()
         return [
-            (place, column, ", ".join(uses[column]) or ("kept" if column in (self.mapping.keep or ()) else "left out"))
+            (place, column, ", ".join(uses[column]) or ("kept" if column in kept else "left out"))
             for place, column in enumerate(self.table.facts.columns)
         ]
 
@@ -198,6 +200,7 @@ def _page(request: SignedInRequest, question: Question) -> HttpResponse:
         "labels": _labels(preview),
         "findings": sorted(preview.findings.items(), key=lambda pair: (-pair[1], pair[0])) if preview else [],
         "fault": fault,
+        "counts_at_once": sum(form.table.facts.rows for form in forms) <= ROWS_COUNTED_AT_ONCE,
     }
     return render(request, "portal/mapping.html", context, status=400 if fault and "import" in request.POST else 200)
 

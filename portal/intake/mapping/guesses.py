@@ -13,11 +13,11 @@ from portal.intake.csv_columns import (
     column_name,
     may_be_kept,
 )
+from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import ColumnValues, TableFacts
 from portal.intake.mapping.meaning import FIELDS, MEANINGS, TableKind, TableMapping
 from portal.intake.name_matching import ENDINGS, loosest
 
-MOST_LABELS = 30  # different values of a column that may be the label
 # Names of columns as tables of hospitals and challenges have them, without spaces, hyphens and underscores.
 _NAMES: dict[str, tuple[str, ...]] = {
     "filename": (
@@ -36,20 +36,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "projection": ("view", "position", "projektion", "ansicht", "vue", "proyeccion", "imageview", "orientation"),
     "split": ("set", "part", "fold", "partition", "subset", "teil", "dataset"),
 }
-_MEANINGS = {
-    "normal": (
-        *("normal", "no finding", "no findings", "no abnormality", "negative", "healthy", "clear", "o.b.", "o. b."),
-        *("ob", "ohne befund", "unauffällig", "kein befund", "gesund", "sain", "sano", "sana"),
-    ),
-    "abnormal": (
-        *("abnormal", "positive", "pathological", "pathologic", "disease", "diseased", "sick", "auffällig", "anormal"),
-        *("pathologisch", "krank", "malade", "enfermo", "pneumonia", "tuberculosis", "tb", "covid", "covid-19"),
-        *("nodule", "effusion", "mass", "cardiomegaly", "pneumothorax", "consolidation", "opacity"),
-    ),
-    "unsure": ("unsure", "uncertain", "unclear", "unklar", "equivocal", "indeterminate", "borderline", "incertain"),
-    "exclude": ("exclude", "excluded", "poor quality", "bad quality", "not assessable", "nicht beurteilbar"),
-}
-_MEANING_OF = {word: meaning for meaning, words in _MEANINGS.items() for word in words}
 
 
 def guess_mapping(facts: TableFacts, files: Sequence[str] = ()) -> TableMapping:
@@ -74,7 +60,7 @@ def guess_mapping(facts: TableFacts, files: Sequence[str] = ()) -> TableMapping:
 def guess_meanings(values: ColumnValues) -> dict[str, str]:
     """Meanings of the values whose word says it. Numbers are left to the person: 1 may be either."""
     folded = (value.casefold() for value in values.counts)
-    return {value: _MEANING_OF[value] for value in folded if value in _MEANING_OF}
+    return {value: meaning for value in folded if (meaning := meaning_of_word(value)) is not None}
 
 
 def _tests(kind: TableKind, facts: TableFacts, files: Sequence[str]) -> list[tuple[str, Callable[[str], bool]]]:

@@ -22,6 +22,7 @@ from portal.intake.csv_labels import (
     read_columns,
     read_labels,
 )
+from portal.intake.tables import UnclearTable
 from portal.models import NormalAttribute
 
 HEADER = "filename,label,patient_id,projection,split,finding"
@@ -307,7 +308,8 @@ def test_a_wrong_value_costs_its_row(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["Labels", "Target", "class", "class_name", "Diagnosis", "image label", "Ground-Truth"]
+    "header",
+    ["Labels", "Target", "class", "class_name", "Diagnosis", "image label", "Ground-Truth", "dx", "Diagnose", "Befund"],
 )
 def test_a_column_that_may_be_the_label_is_a_question(path: Path, header: str) -> None:
     with pytest.raises(InvalidCsv) as refused:
@@ -317,10 +319,35 @@ def test_a_column_that_may_be_the_label_is_a_question(path: Path, header: str) -
     assert read(path, f"filename,{header},label\nx.png,1,\n")["x.png"].label == ""
 
 
+@pytest.mark.parametrize(("value", "is_question"), [("o.B.", True), ("No finding", True), ("mild", False)])
+def test_a_column_with_a_word_for_normal_is_a_question(path: Path, value: str, is_question: bool) -> None:
+    text = f"filename,outcome2\nx.png,{value}\ny.png,effusion\n"
+    if is_question:
+        with pytest.raises(UnclearTable, match="its column 'outcome2' may hold the labels"):
+            read(path, text)
+    else:
+        assert read(path, text)["x.png"].extra == {"outcome2": value}
+    many = "".join(f"{n}.png,text {n}\n" for n in range(40))
+    assert len(read(path, f"filename,outcome2\nx.png,{value}\n{many}")) == 41  # free text
+
+
+def test_words_of_the_label_column_that_repeat_are_a_question_and_a_slip_is_not(path: Path) -> None:
+    text = "filename,label\na,normal\nb,Zzyzxson\nc,tb\n"
+    skipped: list[str] = []
+    path.write_text(text)
+    assert list(read_labels(path, skipped)) == ["a"]
+    assert len(skipped) == 2
+    with pytest.raises(UnclearTable, match=r"labels other than normal.*: 1 different, in 2 rows") as unclear:
+        read(path, text + "d,TB\n")
+    assert "tb" not in str(unclear.value).lower().replace("table", "")
+    with pytest.raises(UnclearTable, match=r"1 different, in 1 row\. Write one of the four"):
+        read(path, "filename,label\na,Zzyzxson\n")
+
+
 def test_a_column_of_labels_under_any_name_is_a_question(path: Path) -> None:
     with pytest.raises(InvalidCsv, match="its column 'Befund' may hold the labels"):
         read(path, "filename,Befund\nx.png,Normal\ny.png,\nz.png,abnormal\n")
-    assert read(path, "filename,Befund\nx.png,Normal\ny.png,clear\n")["y.png"].extra == {"befund": "clear"}
+    assert read(path, "filename,Güte\nx.png,gut\ny.png,mittel\n")["y.png"].extra == {"güte": "mittel"}
 
 
 def test_further_columns_of_one_name_are_both_kept(path: Path) -> None:

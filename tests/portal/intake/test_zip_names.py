@@ -7,10 +7,11 @@ import struct
 import unicodedata
 import zipfile
 import zlib
+from pathlib import PurePosixPath
 
 import pytest
 
-from portal.intake.zip_names import decoded_names, stored_name
+from portal.intake.zip_names import decoded_names, stored_name, with_slashes
 
 
 def members(names: list[tuple[bytes, int]], extra: bytes = b"") -> list[zipfile.ZipInfo]:
@@ -93,3 +94,11 @@ def test_a_damaged_extra_field_is_ignored(extra: bytes) -> None:
     info = zipfile.ZipInfo("\u00e9.png")
     info.extra = extra
     assert stored_name(info) == b"\x82.png"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a", "a/b.png", "a\\b", "./a", "a/./b", "a//b", "/a", "//a", "///a", "a/", ".", "", "..", "a/..", ".a", "a/.b"],
+)
+def test_slashes_are_those_of_pathlib(name: str) -> None:
+    assert with_slashes(name) == str(PurePosixPath(name.replace("\\", "/")))

@@ -114,6 +114,14 @@ def test_the_answer_imports_and_is_remembered(web: Client, waiting: Upload, ann:
     assert '<option value="none" selected>not a label</option>' in page
 
 
+def test_a_long_table_is_counted_on_request(web: Client, waiting: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 'hx-trigger="change"' in text(web.get(address(waiting)))
+    monkeypatch.setattr(mapping_view, "ROWS_COUNTED_AT_ONCE", 3)
+    page = text(web.get(address(waiting)))
+    assert 'hx-trigger="never"' in page
+    assert "press Count again after a change" in page
+
+
 def test_an_answer_that_leaves_something_open_is_refused(web: Client, waiting: Upload) -> None:
     response = web.post(address(waiting), {**ANSWER, "t0-1-value-1": "", "import": ""})
     assert response.status_code == 400
