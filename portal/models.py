@@ -699,6 +699,8 @@ class PartialUpload(Addressed):
     files = models.PositiveIntegerField(null=True)  # how many files the browser packs into the zip; None: it is a zip
     is_folder = models.BooleanField(default=False)
     fingerprint = models.CharField(max_length=64, blank=True)  # by which the browser recognises what was sent
+    patients = models.CharField(max_length=6, choices=Upload.Patients, default=Upload.Patients.TABLE)
+    check_columns = models.BooleanField(default=False)
     upload = models.OneToOneField(Upload, models.CASCADE, null=True, related_name="partial_upload")  # once complete
 
     class Meta:

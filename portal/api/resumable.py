@@ -124,7 +124,9 @@ class NewPartialUpload(TusView):
     @extend_schema(request=None, responses={201: None})
     def post(self, request: Request, uuid: UUID) -> Response:
         """Announce a file for the dataset: a zip of films, or a table. Upload-Length is its size; of Upload-Metadata,
-        `filename` says whether it is a table (.csv, .tsv, .xlsx). Location is where to send it."""
+        `filename` says whether it is a table (.csv, .tsv, .xlsx), `patients` (table, header) what counts where table
+        and header name two patients, and `check_columns` (yes) that the table waits until somebody has said what its
+        columns mean. Location is where to send it."""
         metadata = _metadata(request.headers.get("Upload-Metadata", ""))
         announced = resumable.Announced(
             bytes_total=_whole_number(request, "Upload-Length"),
@@ -132,6 +134,8 @@ class NewPartialUpload(TusView):
             files=_count(metadata),
             is_folder=metadata.get("folder") == "yes",
             fingerprint=metadata.get("fingerprint", "")[:64],
+            patients=metadata.get("patients", Upload.Patients.TABLE),
+            check_columns=metadata.get("check_columns") == "yes",
         )
         partial = resumable.begin(dataset=self.dataset, author=person(request), announced=announced)
         address = request.build_absolute_uri(

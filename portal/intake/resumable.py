@@ -81,6 +81,8 @@ class Announced:
     files: int | None = None
     is_folder: bool = False
     fingerprint: str = ""
+    patients: str = Upload.Patients.TABLE
+    check_columns: bool = False
 
 
 def begin(*, dataset: Dataset, author: User, announced: Announced) -> PartialUpload:
@@ -100,6 +102,8 @@ def begin(*, dataset: Dataset, author: User, announced: Announced) -> PartialUpl
         files=announced.files,
         is_folder=announced.is_folder,
         fingerprint=announced.fingerprint,
+        patients=announced.patients,
+        check_columns=announced.check_columns,
     )
     path = part_path(partial)
     path.touch(exist_ok=False)
@@ -120,6 +124,8 @@ def _check(announced: Announced) -> None:
         raise InvalidUpload(
             f"You chose {announced.files} files; the limit is {MOST_FILES}. Send them in several parts."
         )
+    if announced.patients not in Upload.Patients.values:
+        raise InvalidUpload(f"What counts for patients is {announced.patients!r}; choose table or header.")
     if announced.bytes_total > _free_bytes():
         raise NoSpace
 
@@ -282,7 +288,12 @@ def _finish(partial: PartialUpload, path: Path) -> Upload:
             return upload
         # the UUID of the partial upload: a zip that a killed process left here is made again, not left behind
         upload = Upload(
-            uuid=partial.uuid, dataset=partial.dataset, uploaded_by=partial.author, heartbeat_at=timezone.now()
+            uuid=partial.uuid,
+            dataset=partial.dataset,
+            uploaded_by=partial.author,
+            heartbeat_at=timezone.now(),
+            patients=partial.patients,
+            check_columns=partial.check_columns,
         )
         _make_zip(partial, zip_path(upload))
         try:

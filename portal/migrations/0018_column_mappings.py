@@ -90,5 +90,17 @@ class Migration(migrations.Migration):
             model_name="columnmapping",
             index=models.Index(fields=["site", "shape"], name="column_mapping_of_shape"),
         ),
+        migrations.AddField(
+            model_name="partialupload",
+            name="patients",
+            field=models.CharField(
+                choices=[("table", "The table"), ("header", "The header of the film")], default="table", max_length=6
+            ),
+        ),
+        migrations.AddField(
+            model_name="partialupload",
+            name="check_columns",
+            field=models.BooleanField(default=False),
+        ),
         append_only("portal_columnmapping"),
     ]

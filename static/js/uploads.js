@@ -38,13 +38,15 @@ function prepare() {
 }
 
 async function begin(files) {
+  const { patients, check_columns: check } = form.elements; // before the form is reset
+  const choices = { patients: patients.value, ...(check.checked && { check_columns: "yes" }) };
   const row = document.getElementById("sending-row").content.firstElementChild.cloneNode(true);
   row.querySelector("[data-words]").textContent = `${files.name}, ${sizeOf(files.size)}`;
   list.append(row);
   const line = new Line(row, files.size);
   line.say("preparing");
   try {
-    const metadata = { fingerprint: await files.fingerprint() };
+    const metadata = { ...choices, fingerprint: await files.fingerprint() };
     if (files.isZip) metadata.filename = "films.zip"; // names of files may be names of patients
     else metadata.files = files.count;
     if (files.isFolder) metadata.folder = "yes";

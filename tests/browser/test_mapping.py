@@ -29,13 +29,17 @@ def dataset_page(page: Page, live_server: Any, sign_in: Callable[[Any], None], k
     return page
 
 
-def send(page: Page, path: Path, monkeypatch: pytest.MonkeyPatch) -> Upload:
+def send(page: Page, path: Path, monkeypatch: pytest.MonkeyPatch, *, check: bool = False) -> Upload:
     monkeypatch.setattr("portal.intake.zip_uploads.publish", lambda upload: None)
+    expect(page.locator("#sendings")).to_have_attribute("data-ready", "")
     if not page.locator("#id_file").is_visible():
         page.get_by_text("Add films").click()
     page.locator("#id_file").set_input_files(path)
+    if check:
+        page.get_by_label("Check the columns of the table first").check()
+    page.get_by_label("Where table and DICOM header name two patients").select_option("header")
     page.get_by_role("button", name="Import").click()
-    expect(page.get_by_text("Waiting for the worker to import it")).to_be_visible()
+    expect(page.get_by_text("Waiting for")).to_be_visible()
     return worked_on(Upload.objects.order_by("pk").last())  # type: ignore[arg-type]
 
 
@@ -75,8 +79,17 @@ def test_a_mapping(dataset_page: Page, tmp_path: Path, monkeypatch: pytest.Monke
     page.reload()
     again = send(page, path, monkeypatch)
     assert (again.state, again.counts["there already"]) == ("done", 3)
+    assert again.patients == "header"
     page.reload()
     expect(page.get_by_text("columns of t.csv read as kim said on")).to_be_visible()
+
+    third = send(page, path, monkeypatch, check=True)
+    assert third.state == "mapping"
+    page.get_by_role("link", name="Say what its columns mean").click()
+    expect(page.get_by_text("Filled in as kim said on")).to_be_visible()
+    expect(counted(page, "normal")).to_have_text("2")
+    expect(page.get_by_label("unklar")).to_have_value("none")
+    expect(page.get_by_label("The header of the film")).to_be_checked()
 
 
 def test_a_mapping_by_keyboard_at_the_width_of_a_phone_and_its_discard(

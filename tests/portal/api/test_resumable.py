@@ -47,6 +47,9 @@ def _nothing_works_by_itself(published: list[str]) -> None:
     pass
 
 
+CHOICES = (("patients", b"header"), ("check_columns", b"yes"))
+
+
 def announce(client: Client, of: Dataset, length: int | str, metadata: str = "", **more: str) -> Any:
     headers = {**TUS, "Upload-Length": str(length), "Upload-Metadata": metadata, **more}
     return client.post(f"/api/v1/datasets/{of.uuid}/uploads/", headers=headers)
@@ -302,6 +305,20 @@ def test_a_table_by_itself(curator: Client, of: Dataset) -> None:
     upload.refresh_from_db()
     film.refresh_from_db()
     assert (upload.message, film.current_label.value) == ("1 film that is there was labelled.", "abnormal")
+
+
+def test_what_counts_for_patients_and_whether_to_check_the_columns_come_along(curator: Client, of: Dataset) -> None:
+    content = b"filename,label\na.png,normal\n"
+    chosen = [f"{name} {base64.b64encode(value).decode()}" for name, value in CHOICES]
+    address = begun(curator, of, len(content), ",".join([named("t.csv"), *chosen]))
+    assert patch(curator, address, content, 0).status_code == 204
+    upload = Upload.objects.get()
+    assert (upload.patients, upload.check_columns) == ("header", True)
+    address = begun(curator, of, len(content), named("t.csv"))
+    patch(curator, address, content, 0)
+    assert list(Upload.objects.order_by("pk").values_list("patients", "check_columns"))[1:] == [("table", False)]
+    refused = announce(curator, of, 10, f"patients {base64.b64encode(b'both').decode()}")
+    assert (refused.status_code, "is 'both'; choose table or header" in refused.json()["detail"]) == (400, True)
 
 
 def test_what_is_no_zip_is_refused_when_it_has_arrived_and_the_page_says_so(
