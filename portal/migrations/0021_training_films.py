@@ -6,7 +6,7 @@ from portal.triggers import append_only
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0020_corrected_facts"),
+        ("portal", "0018_column_mappings"),
     ]
 
     operations = [
