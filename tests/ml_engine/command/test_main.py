@@ -97,6 +97,17 @@ def test_scores_come_in_csv_order_with_the_named_columns(world: World) -> None:
     assert {row["error"] for row in table} == {""}
 
 
+def test_a_film_has_the_same_scores_in_any_batch_and_order(world: World, tmp_path: Path) -> None:
+    together = {row["filename"]: row for row in films.read_csv(world.scores / "scores.csv")}
+    rows = [row for row in films.read_csv(world.csv) if row["split"] == "test"]
+    for name, part in (("alone", rows[-1:]), ("reversed", rows[::-1])):
+        table = films.write_csv(tmp_path / f"{name}.csv", part)
+        arguments = ["score", "--images", world.images, "--csv", table, "--model", world.model]
+        assert engine(*arguments, "--out", tmp_path / name, data=world.data).returncode == 0
+        again = films.read_csv(tmp_path / name / "scores.csv")
+        assert again == [together[row["filename"]] for row in part]
+
+
 def test_abnormal_films_score_higher(world: World) -> None:
     fused = [float(row["fused"]) for row in films.read_csv(world.scores / "scores.csv")]
 

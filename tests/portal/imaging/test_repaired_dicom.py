@@ -470,6 +470,12 @@ def test_pixels_of_16_bits_under_another_vr(tmp_path: Path, vr: str) -> None:
     assert warnings == []
 
 
+def test_no_frames_is_one_frame(tmp_path: Path) -> None:
+    film, warnings = read(tmp_path, {make.FRAMES: ("IS", "0"), CENTER: ("DS", "2047.5"), WIDTH: ("DS", "4096")})
+    assert warnings == []
+    assert_shown(film, disc() / 4095)
+
+
 def test_explicit_elements_in_a_file_that_is_called_implicit(tmp_path: Path) -> None:
     data = make.dicom_bytes(make.film_elements(disc()), stated_syntax=make.IMPLICIT)
     film, header = make.read_bytes(data, tmp_path)

@@ -131,6 +131,20 @@ def test_a_new_window_is_that_of_preview_and_viewer(
     assert client.get(f"/images/{film.uuid}/facts").json()["windows"][0]["width"] == 10000
 
 
+def test_a_corrected_window_and_gray_scale_show_the_film_right(of: Dataset, ann: User, tmp_path: Path) -> None:
+    """As it would have been shown had the corrected export come first."""
+    export(tmp_path / "first" / "a.dcm", PhotometricInterpretation="MONOCHROME1", WindowCenter="300", WindowWidth="100")
+    run(of, tmp_path / "first")
+    export(tmp_path / "second" / "a.dcm", WindowCenter="2047.5", WindowWidth="4096")
+    run(of, tmp_path / "second")
+    corrections.take(HeaderDifference.objects.filter(state="pending"), actor=ann)
+    shown = of.images.get()
+    right = factories.dataset("Right")
+    run(right, tmp_path / "second")
+    assert (shown.facts, shown.warning) == (right.images.get().facts, right.images.get().warning)
+    assert shown.header == right.images.get().header
+
+
 def test_a_new_patient_takes_the_film_with_its_study_and_the_day_under_their_shift(
     of: Dataset, ann: User, tmp_path: Path
 ) -> None:
