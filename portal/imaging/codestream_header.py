@@ -97,6 +97,18 @@ def _jpeg_2000(frame: bytes) -> CodestreamHeader | None:
     )
 
 
+def has_whole_segments(frame: bytes) -> bool:
+    """Whether one marker segment of a JPEG follows the other up to the coded data (ITU-T T.81 B.1.1.4). On bytes between
+    them gdcm ends the process."""
+    at = 2
+    while at + 4 <= len(frame) and frame[at] == 0xFF:
+        marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
+        if marker == _SOS:
+            return True
+        at += 1 if marker == 0xFF else 2 + length  # FF FF: a fill byte
+    return False
+
+
 def has_all_tiles(frame: bytes, header: CodestreamHeader) -> bool:
     """Whether the tile-parts of a JPEG 2000 codestream have the lengths that they state (ITU-T T.800 A.4.2), end where
     the codestream does, and hold every tile of the stated size. `frame` ends with its end marker."""

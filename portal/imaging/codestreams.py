@@ -16,7 +16,13 @@ from pydicom import uid
 from pydicom.encaps import encapsulate, generate_fragments, get_frame, parse_basic_offsets
 from pydicom.pixels.decoders.base import get_decoder
 
-from portal.imaging.codestream_header import END, CodestreamHeader, has_all_tiles, read_codestream_header
+from portal.imaging.codestream_header import (
+    END,
+    CodestreamHeader,
+    has_all_tiles,
+    has_whole_segments,
+    read_codestream_header,
+)
 from portal.imaging.errors import UnusableFile
 
 _NATIVE = (
@@ -210,6 +216,8 @@ def _decode_codestream(
         syntax = uid.JPEGBaseline8Bit if header.bits == 8 else uid.JPEGExtended12Bit
         layout = replace(layout, bits_allocated=8, bits_stored=8) if header.bits == 8 else layout
     is_by_gdcm = header.kind == "lossless" or syntax == uid.JPEGExtended12Bit
+    if is_by_gdcm and not has_whole_segments(frame):
+        raise UnusableFile("unreadable", "The compressed picture in this file is damaged. Export it again.")
     # gdcm drops the bits beyond those of the header
     decoded = replace(layout, bits_stored=layout.bits_allocated, is_signed=False) if is_by_gdcm else layout
     values = _decode(frame, syntax, plugin, decoded)

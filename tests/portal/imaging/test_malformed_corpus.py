@@ -113,6 +113,19 @@ def test_bits_of_jpeg_beyond_those_of_the_header_are_kept(tmp_path: Path, kind: 
         make.read_bytes(signed, tmp_path)
 
 
+@pytest.mark.parametrize("kind", [make.JPEG_LOSSLESS, make.JPEG_EXTENDED])
+def test_bytes_between_segments_do_not_reach_gdcm_which_would_end_the_process(
+    limited: Decoder, tmp_path: Path, kind: str
+) -> None:
+    pixels = make.ramp(48, 40)
+    frame = make.frame_by_gdcm(tmp_path, pixels, is_lossy=kind == make.JPEG_EXTENDED)
+    at = frame.index(b"\xff\xda")
+    path = tmp_path / "film"
+    path.write_bytes(make.encapsulated_bytes(make.film_elements(pixels), frame[:at] + b"\x18" + frame[at:], kind))
+    with pytest.raises(UnusableFile, match="compressed picture in this file is damaged"):
+        limited.decode(path)
+
+
 def test_lossless_jpeg_of_signed_pixels(tmp_path: Path) -> None:
     """Encoded as 16-bit words, in which the sign is repeated, and as 12-bit ones."""
     pixels = make.ramp(48, 40, signed=True)
