@@ -222,6 +222,7 @@ WHOLE_PATHS = {
     "tests/portal/imaging/test_malformed_dicom.py": "hostile files through every decoder",
     "tests/portal/imaging/test_repaired_dicom.py": "good films whose files break a rule, and their warnings",
     "tests/portal/intake/test_cases.py": "reported inputs, from file to film, with the tests that make their own",
+    "tests/portal/imaging/test_two_decoders.py": "lossless films by a second decoder",
     "tests/portal/intake/test_hostile_archives.py": "zips that lie, from upload to film or refusal",
     "tests/portal/intake/test_real_data.py": "real films from import to screen",
     "tests/portal/test_strangers.py": "every URL",
