@@ -28,6 +28,7 @@ ELSEWHERE = {
     "ml_engine/models.py": "rows and constraints: tests/ml_engine/runs/test_lifecycle.py",
     "analysis/models.py": "rows: tests/analysis/reading/test_verdicts.py, tests/analysis/evaluation/test_looks.py",
     "ml_engine/admin.py": "tests/ml_engine/views/test_runs.py",
+    "analysis/report/head_tables.py": "tests/analysis/views/test_heads.py exports it",
     "analysis/studies/head_curve.py": "tests/analysis/views/test_heads.py draws and exports it",
     "analysis/views/head_proposals.py": "tests/analysis/reading/test_head_proposals.py requests its pages",
     "analysis/views/semi_supervised.py": "tests/analysis/sections/test_semi_supervised.py requests it",

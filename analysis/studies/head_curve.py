@@ -1,4 +1,4 @@
-"""The learning curve of a semi-supervised head, as its run measured it on tune: figure, table, expected gain."""
+"""The learning curve of a semi-supervised head, as its run measured it on tune: its figure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures import AreaPoint, learning_curve_figure
 from analysis.figures.palette import Theme
-from analysis.report.csv_tables import Table
 from ml_engine.models import HeadModel
-
-_AREAS = ("head", "combined", "gain")
-COLUMNS = (
-    "reads [films]", "abnormal [films]", "draws", "spread_of_gain",
-    *(f"{name}{limit}" for name in ("semi_supervised_head_auroc", "semi_supervised_combined_auroc", "gain")
-      for limit in ("", "_low", "_high")),
-    "one_class_auroc", "one_class_auroc_low", "one_class_auroc_high",
-)  # fmt: skip
 
 
 def curve_of(head: HeadModel) -> dict[str, Any]:
@@ -42,18 +33,3 @@ def draw_curve(head: HeadModel, *, theme: Theme) -> go.Figure:
         theme=theme,
         random_weights=head.random_weights,
     )
-
-
-def table_of_curve(head: HeadModel) -> Table:
-    """A row for each number of reads, in full precision."""
-    curve = curve_of(head)
-    one_class = [curve["one_class"][limit] for limit in ("value", "low", "high")] if curve["one_class"] else [None] * 3
-    rows = [
-        [
-            *(point[name] for name in ("reads", "abnormal", "repeats", "spread")),
-            *(point[name][limit] for name in _AREAS for limit in ("value", "low", "high")),
-            *one_class,
-        ]
-        for point in curve["points"]
-    ]
-    return Table(COLUMNS, rows, curve["note"])

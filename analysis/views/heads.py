@@ -8,7 +8,8 @@ from django.views.decorators.http import require_GET
 
 from analysis.figures import as_json
 from analysis.report.csv_tables import as_csv, sentences
-from analysis.studies.head_curve import curve_of, draw_curve, table_of_curve
+from analysis.report.head_tables import table_of_curve
+from analysis.studies.head_curve import curve_of, draw_curve
 from analysis.views.query_parameters import theme_of
 from ml_engine.models import HeadModel, Run, RunKind
 from portal.models import Image, User

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analysis.studies.head_curve import COLUMNS
+from analysis.report.head_tables import COLUMNS
 from ml_engine.models import HeadModel
 from portal.models import Role, User
 from portal.people.blinding import open_for
