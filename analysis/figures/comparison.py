@@ -27,9 +27,9 @@ class RunCurve:
 
 
 def comparison_figure(
-    runs: Sequence[RunCurve], *, theme: Theme = "light", random_weights: bool = False, title: str = ""
+    runs: Sequence[RunCurve], *, theme: Theme = "light", random_weights: bool = False, title: str = "", note: str = ""
 ) -> go.Figure:
-    """ROC of each run's fused score on the same films, and the chance line."""
+    """ROC of each run's fused score on the same films, and the chance line. `note` is a line above the legend."""
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(title="1 − specificity", range=[-0.01, 1.01], dtick=0.2, constrain="domain")
     figure.update_yaxes(title="Sensitivity", range=[-0.01, 1.01], dtick=0.2, constrain="domain", constraintoward="top")
@@ -51,7 +51,7 @@ def comparison_figure(
         )
     chance = {"color": PAPER[theme]["muted"], "width": 1, "dash": "2px,3px"}
     figure.add_trace(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line=chance, name="Chance 0.500", hoverinfo="skip"))
-    return finish(figure, who(runs[0].auroc), theme=theme)
+    return finish(figure, who(runs[0].auroc) + (f"<br>{note}" if note else ""), theme=theme)
 
 
 def scatter_figure(

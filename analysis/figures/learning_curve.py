@@ -48,6 +48,7 @@ def learning_curve_figure(
         go.Scatter(
             x=[*reads, *reversed(reads)],
             y=[*(point.high for point in combined), *(point.low for point in reversed(combined))],
+            mode="lines",
             fill="toself",
             fillcolor=translucent(colour, 0.15),
             line={"width": 0},
@@ -55,8 +56,8 @@ def learning_curve_figure(
             showlegend=False,
         )
     )
-    figure.add_trace(_line(combined, "Semi-supervised combined", colour, dash, width=3))
-    figure.add_trace(_line(head, "Semi-supervised head", *RUNS[theme][2], width=2))
+    figure.add_trace(_line(combined, "Combined", colour, dash, width=3))
+    figure.add_trace(_line(head, "Head alone", *RUNS[theme][2], width=2))
     ends = [reads[0], reads[-1]] if len(reads) > 1 else [reads[0] * 0.9, reads[0] * 1.1]
     figure.add_trace(
         go.Scatter(
@@ -71,6 +72,7 @@ def learning_curve_figure(
     chance = {"color": PAPER[theme]["muted"], "width": 1, "dash": "2px,3px"}
     figure.add_trace(go.Scatter(x=ends, y=[0.5] * 2, mode="lines", line=chance, name="Chance 0.500", hoverinfo="skip"))
     who = f"n = {films_of(films[1], 'abnormal')}, {films_of(films[0], 'normal')} of tune"
+    who += "<br>Head and combined score are semi-supervised"
     who += "<br>AUROC (95 % interval) with the most reads"
     return finish(figure, who, theme=theme)
 

@@ -23,6 +23,7 @@ NAMES = {
     "head": "Semi-supervised head",
     "combined": "Semi-supervised combined",
 }
+SHORT = {"one-class": "One-class", "head": "Head alone", "combined": "Combined"}  # in the legend of a narrow figure
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def draw_head(
 ) -> Any:
     """The three ROC curves, as a Plotly figure. It names no film."""
     curves = [
-        RunCurve(NAMES[name], statistics.roc_curve(scored.labels, values), result.aurocs[name])
+        RunCurve(SHORT[name], statistics.roc_curve(scored.labels, values), result.aurocs[name])
         for name, values in scores_of(evaluation, scored).items()
     ]
-    return comparison_figure(curves, theme=theme, random_weights=random_weights)
+    note = "Head and combined score are semi-supervised"
+    return comparison_figure(curves, theme=theme, random_weights=random_weights, note=note)

@@ -116,6 +116,7 @@ def head_overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[st
     return overlay_of(folder, row, maps_url=maps_url) | {
         "mean": None,
         "std": None,
+        "scale_words": "Contribution to the logit of the semi-supervised head",
         "scale_low": 0.0,
         "scale_high": 2 * threshold,
         "threshold": threshold,

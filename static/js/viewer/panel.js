@@ -131,7 +131,8 @@ function scaleField(look, onChange) {
 function buildLegend(overlay, look) {
   const bar = element("canvas", { width: 256, height: 1, classes: "hv-legend-bar", "aria-hidden": "true" });
   const tick = element("span", { classes: "hv-legend-tick" });
-  const what = isStandardised(overlay) ? "Fused score, in SD of calibration normals" : "Fused score, raw distance";
+  const fused = isStandardised(overlay) ? "Fused score, in SD of calibration normals" : "Fused score, raw distance";
+  const what = overlay.scale_words ?? fused;
   const ends = [element("span"), element("span")];
   const mark = element("p", { classes: "hv-relative", text: "Relative: colours do not compare between films." });
   const caption = element("figcaption");

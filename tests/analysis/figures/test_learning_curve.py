@@ -15,18 +15,20 @@ def test_each_score_is_named_with_its_interval_and_the_band_is_that_of_the_combi
     drawn = as_json(learning_curve_figure(COMBINED, HEAD, ONE_CLASS, films=(14, 9), random_weights=True))
     names = [trace["name"] for trace in drawn["data"] if trace.get("name")]
     assert names == [
-        "Semi-supervised combined 0.770 (0.690–0.850)",
-        "Semi-supervised head 0.660 (0.570–0.750)",
+        "Combined 0.770 (0.690–0.850)",
+        "Head alone 0.660 (0.570–0.750)",
         "One-class 0.680 (0.580–0.780)",
         "Chance 0.500",
     ]
     band = drawn["data"][0]
+    assert band["mode"] == "lines"  # without marks at its corners
     assert list(band["x"]) == [10, 20, 40, 40, 20, 10]
     assert list(band["y"]) == [0.80, 0.83, 0.85, 0.69, 0.65, 0.60]
     assert drawn["layout"]["xaxis"]["type"] == "log"
     assert list(drawn["layout"]["xaxis"]["tickvals"]) == [10, 20, 40]
     words = str(drawn["layout"])
     assert "n = 9 abnormal, 14 normal of tune" in words
+    assert "Head and combined score are semi-supervised" in words
     assert NOTICE in words and RANDOM_WEIGHTS in words
 
 

@@ -69,7 +69,9 @@ def test_page_and_api_name_the_scores_and_give_the_same(as_analyst: Client, eval
     assert f"{answer['aurocs']['combined']['auroc']:.3f}" in section
     assert "2 films of patients whose films trained the head are left out" in section
     for name in ("One-class", "Semi-supervised head", "Semi-supervised combined"):
-        assert f'<th scope="row">{name}</th>' in section and f"{name} " in section
+        assert f'<th scope="row">{name}</th>' in section
+    for name in ("One-class", "Head alone", "Combined", "Head and combined score are semi-supervised"):
+        assert name in section
     assert "random weights" in section
     assert answer["random_weights"] is True
 
@@ -182,6 +184,8 @@ def test_the_heads_map_lies_on_the_grid_of_the_others(scored: Scored, head: Head
     same = ("rows", "columns", "stride", "size", "original_from_canonical")
     assert {name: facts[name] for name in same} == {name: usual[name] for name in same}
     assert facts["mean"] is None and facts["weight_locked"] is True
+    assert facts["scale_words"] == "Contribution to the logit of the semi-supervised head"
+    assert "scale_words" not in usual
     assert facts["scale_high"] == pytest.approx(2 * facts["threshold"])
     folder = ScoredFolder(run_folder(scored.run.uuid))
     every = folder.array("semi_supervised_maps")

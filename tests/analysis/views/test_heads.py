@@ -42,7 +42,7 @@ def test_the_page_of_the_run_shows_reads_control_and_curve(as_analyst: Client, h
     assert "0.050" in section and "(-0.010 to 0.110)" in section
     assert 'Expected of 20 more reads: <strong class="tabular">0.020</strong>' in section
     assert CURVE["note"] in section
-    assert "Semi-supervised combined 0.700" in section and "random weights" in section
+    assert "Combined 0.700" in section and "are semi-supervised" in section and "random weights" in section
 
 
 def test_the_csv_has_every_point_in_full(as_analyst: Client, head: HeadModel) -> None:
