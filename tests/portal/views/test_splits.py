@@ -175,7 +175,7 @@ def test_the_list_asks_the_same_few_questions(
     factories.films(of, normal=2)
     for number in range(splits):
         make_split(of, f"S{number}")
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         curator.get("/splits/")
 
 
