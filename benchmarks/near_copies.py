@@ -81,7 +81,23 @@ def compare_films(films: list[tuple[Path, str]], previews: list[Grey], prints: N
         taken = sum(value >= SAME for value in values)
         most = f"; largest correlation {max(values):.2f}" if values else ""
         print(f"{words}: {pairs[same]} pairs, {len(values)} candidates, {taken} taken for one film{most}")
+    nearest(films, previews, prints)
     print(f"{1000 * seconds / max(1, sum(map(len, candidates.values()))):.0f} ms a candidate")
+
+
+def nearest(films: list[tuple[Path, str]], previews: list[Grey], prints: NDArray[np.uint8], most: int = 400) -> None:
+    """The pairs of different patients that look most alike, candidates or not."""
+    pairs = sorted(
+        (distance(prints[earlier], prints[later].tobytes()), earlier, later)
+        for later in range(len(films))
+        for earlier in range(later)
+        if films[earlier][1] != films[later][1]
+    )[:most]
+    values = [near_copies.correlation(previews[earlier], previews[later]) for _, earlier, later in pairs]
+    print(
+        f"the {most} most alike of different patients, {pairs[0][0]} to {pairs[-1][0]} bits: correlation at most "
+        f"{max(values):.2f}, 99 % below {np.percentile(values, 99):.2f}"
+    )
 
 
 def distance(one: NDArray[np.uint8], other: bytes) -> int:

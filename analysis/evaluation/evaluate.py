@@ -28,6 +28,7 @@ from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, Split, SplitImage, User
 from portal.people import audit
 from portal.people.access import require
+from portal.sets.film_copies import FilmCopies
 from portal.sets.training_films import patients_of_model
 
 EVALUATED_PARTS = (Part.TUNE, Part.TEST)  # the parts that hold abnormal films
@@ -172,7 +173,9 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
     )
     left_out: Counter[str] = Counter()
     left_out["not scored by this run"] = len(patient_of) - len(scores)
-    trained_on = patients_of_model(run.head.uuid) if run.head else set()
+    trained_on: set[int] = set()
+    if run.head:
+        trained_on = FilmCopies(run.site).patients_joined_with(patients_of_model(run.head.uuid))
     kept = []
     for score in scores:
         if patient_of[score.image_id] in trained_on:

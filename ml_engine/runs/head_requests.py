@@ -15,6 +15,7 @@ from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, check_films, check_request, queue
 from portal.models import Image, Part, Split, SplitMember
 from portal.people import blinding
+from portal.sets.film_copies import FilmCopies
 
 MOST_UNREAD = 1000  # films that nobody read, drawn by patient: the control compares at most 400
 HELD_OUT = (Part.CALIBRATE, Part.TEST)
@@ -80,21 +81,28 @@ def _check_alignment(detector: DetectorModel) -> None:
 
 
 def pool_of(scored: Run, split: Split) -> Pool:
-    """The scored films: of tune of the split, or outside every split; the others are refused."""
-    rows = list(Score.objects.filter(run=scored, error="").values_list("image_id", "image__patient_id"))
+    """The scored films: of tune of the split, or outside every split; the others are refused, and so are their copies.
+    Patients who share a film with one who is held out are held out too."""
+    scores = Score.objects.filter(run=scored, error="")
+    rows = list(scores.values_list("image_id", "image__patient_id", "image__pixel_sha256"))
+    copies = FilmCopies(scored.site)
     part_of = dict(split.members.values_list("patient_id", "part"))
+    held_out = {copies.person(patient): part for patient, part in part_of.items() if part in HELD_OUT}
     members = SplitMember.objects.filter(split__site_id=scored.site_id, split__frozen_at__isnull=False)
-    elsewhere = set(members.filter(part__in=HELD_OUT).values_list("patient_id", flat=True))
-    inside = set(Image.objects.filter(split_images__member__split=split).values_list("pk", flat=True))
+    elsewhere = {copies.person(pk) for pk in members.filter(part__in=HELD_OUT).values_list("patient_id", flat=True)}
+    fitted = Image.objects.filter(
+        split_images__member__split=split, split_images__member__part__in=[Part.FIT, Part.ALIGN]
+    )
+    known_normals = {copies.film(pixels) for pixels in fitted.values_list("pixel_sha256", flat=True)}
     patients: dict[int, int] = {}
     refused: dict[int, str] = {}
-    for image, patient in rows:
-        part = part_of.get(patient, "")
-        if part in HELD_OUT:
-            refused[image] = f"of patients in {part} of the detector’s split, which stay held out"
-        elif part != Part.TUNE and patient in elsewhere:
+    for image, patient, pixels in rows:
+        person = copies.person(patient)
+        if person in held_out:
+            refused[image] = f"of patients in {held_out[person]} of the detector’s split, which stay held out"
+        elif part_of.get(patient) != Part.TUNE and person in elsewhere:
             refused[image] = "of patients in calibrate or test of another split"
-        elif part in (Part.FIT, Part.ALIGN) and image in inside:
+        elif copies.film(pixels) in known_normals:
             refused[image] = "known normals, which the detector was fitted on"
         else:
             patients[image] = patient

@@ -29,9 +29,9 @@ class FilmCopies:
         of_pairs = ((one, other) for *_, one, other in rows)
         self._people = Joined([*_patients_with_equal_pixels(site), *of_pairs])
 
-    def film(self, image: Image) -> str:
-        """Equal for copies of a film."""
-        return self._films.first(image.pixel_sha256)
+    def film(self, pixel_sha256: str) -> str:
+        """Equal for the pixels of copies of a film."""
+        return self._films.first(pixel_sha256)
 
     def unjudged_pairs(self, films: Iterable[Image]) -> int:
         """How many pairs of these films may be the same film, and nobody has judged."""
@@ -65,8 +65,8 @@ class FilmCopies:
         labels: dict[str, set[str]] = defaultdict(set)
         for film in films:
             if film.pk in values:
-                labels[self.film(film)].add(values[film.pk])
-        return {film.pk for film in films if film.pk in values and len(labels[self.film(film)]) > 1}
+                labels[self.film(film.pixel_sha256)].add(values[film.pk])
+        return {film.pk for film in films if film.pk in values and len(labels[self.film(film.pixel_sha256)]) > 1}
 
 
 def _patients_with_equal_pixels(site: Site) -> list[tuple[int, int]]:

@@ -271,10 +271,10 @@ def _films_that_count(
             left_out[f"shows nothing, of a patient in {part}"] += 1
         elif part == Part.CALIBRATE and name in usable.ranked:
             left_out["in calibrate, of a patient whose films were cleaned or added by their score"] += 1
-        elif copies.film(film) in seen:
+        elif copies.film(film.pixel_sha256) in seen:
             left_out[FURTHER_COPY] += 1
         else:
-            seen.add(copies.film(film))
+            seen.add(copies.film(film.pixel_sha256))
             kept[film.pk] = part
             by_part[part][value] += 1
     return kept, {

@@ -111,5 +111,5 @@ def second_split(of: Headed, part: str, images: list[Image]) -> Split:
     )
     for image in images:
         member = SplitMember.objects.create(split=split, patient=image.patient, part=part)
-        SplitImage.objects.create(member=member, image=image)
+        SplitImage.under(member, image).save()
     return split

@@ -28,6 +28,7 @@ from portal.people import blinding
 from tests.ml_engine import headed, made
 from tests.ml_engine.headed import POOL, READ, Headed
 from tests.pages import one_line
+from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
 PLAN = HeadPlan(repeats=1)
@@ -95,6 +96,21 @@ def test_films_of_test_of_another_split_never_train(world: Headed, monkeypatch: 
     assert run.reads.filter(verdict="abnormal").count() == READ - 2
     assert run.asked["reads"]["left_out"] == {"of patients in calibrate or test of another split": 2}
     assert run.reads.filter(image=world.parts["tune"][0]).exists()  # tune of the detector's own split
+
+
+def test_copies_of_held_out_films_and_of_known_normals_never_train(world: Headed) -> None:
+    elsewhere = factories.dataset("Copies", at=world.site)
+    tested, normal = (factories.copy(world.parts[part][0], elsewhere) for part in ("test", "fit"))
+    for number, film in enumerate((tested, normal)):
+        Score.objects.create(run=world.scored, image=film, row=900 + number, fused_score=1.0)
+    factories.pair(*sorted((world.parts["calibrate"][0], world.pool[0]), key=lambda film: film.pk))
+
+    pool = head_requests.pool_of(world.scored, world.split)
+
+    assert pool.refused[tested.pk] == "of patients in test of the detector’s split, which stay held out"
+    assert pool.refused[world.pool[0].pk] == "of patients in calibrate of the detector’s split, which stay held out"
+    assert pool.refused[normal.pk] == "known normals, which the detector was fitted on"
+    assert world.pool[1].pk in pool.patients
 
 
 def test_fewer_than_ten_confirmed_are_refused_with_the_numbers(world: Headed, monkeypatch: pytest.MonkeyPatch) -> None:
