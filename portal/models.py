@@ -631,7 +631,7 @@ class Consensus(Addressed):
 
 class ColumnMapping(Addressed):
     """What a person at the site said that the columns of a table mean, and the values of its label column. The newest
-    of a set of column names counts. Names and values are kept as keyed hashes only (portal.intake.mapping.remembered),
+    of a set of column names counts. Names and values are kept as keyed hashes only (portal.intake.remembered_mappings),
     since they may be those of people. Append-only."""
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="column_mappings")

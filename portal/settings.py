@@ -187,7 +187,11 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
-    "ENUM_NAME_OVERRIDES": {"StageEnum": "analysis.models.Stage"},  # of one field and of a list
+    "ENUM_NAME_OVERRIDES": {
+        "StageEnum": "analysis.models.Stage",  # of one field and of a list
+        "ImportStateEnum": "portal.models.Upload.State",  # two fields of one name
+        "RunStateEnum": "ml_engine.models.RunState",
+    },
 }
 
 # Background tasks ----------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.intake.column_questions import QuestionTable, answer, discard, open_question, require_answer
 from portal.intake.csv_labels import InvalidCsv
+from portal.intake.import_preview import MappingPreview
 from portal.intake.mapping.meaning import FIELDS, MEANINGS, InvalidMapping, mapping_of_json
-from portal.intake.mapping.preview import MappingPreview
-from portal.intake.mapping.questions import QuestionTable, answer, discard, open_question, require_answer
-from portal.intake.mapping.remembered import made_words
+from portal.intake.remembered_mappings import made_words
 from portal.intake.zip_uploads import InvalidUpload
 from portal.models import Upload
 from portal.people.access import get_visible, require

@@ -33,9 +33,9 @@ from portal.intake.csv_labels import Box, CsvRow, InvalidCsv
 from portal.intake.entries import NamedFile, entries_of, is_clutter
 from portal.intake.films import SECONDS_BETWEEN_HEARTBEATS, import_entries
 from portal.intake.import_report import ImportReport
-from portal.intake.mapping.remembered import SiteMappings
 from portal.intake.name_matching import ENDINGS
 from portal.intake.patient_identifiers import PatientSource
+from portal.intake.remembered_mappings import SiteMappings
 from portal.intake.tables import TABLE_ENDINGS, UnclearTable, is_table
 from portal.intake.zip_names import decoded_names, readable_name, stored_name
 from portal.intake.zip_tables import MappingOf, by_names, read_tables

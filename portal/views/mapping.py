@@ -9,13 +9,13 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from portal.intake.column_questions import Question, QuestionTable, answer, discard, open_question, require_answer
 from portal.intake.csv_columns import may_be_kept
 from portal.intake.csv_labels import InvalidCsv
+from portal.intake.import_preview import MappingPreview
 from portal.intake.mapping.guesses import guess_meanings
 from portal.intake.mapping.meaning import FIELDS, InvalidMapping, TableKind, TableMapping
-from portal.intake.mapping.preview import MappingPreview
-from portal.intake.mapping.questions import Question, QuestionTable, answer, discard, open_question, require_answer
-from portal.intake.mapping.remembered import made_words
+from portal.intake.remembered_mappings import made_words
 from portal.intake.zip_uploads import InvalidUpload
 from portal.models import Upload
 from portal.people.access import get_visible, require

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from portal.models import CurrentLabel, Upload, User
 from tests.browser.axe import serious_findings
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import TABLE, worked_on, zip_of
+from tests.portal.intake.sent import TABLE, worked_on, zip_of
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 

@@ -16,8 +16,8 @@ from portal.intake.import_report import NOTHING_MATCHED, ImportReport
 from portal.intake.mapping.facts import read_facts
 from portal.intake.mapping.guesses import guess_mapping
 from portal.intake.mapping.meaning import InvalidMapping, TableKind, TableMapping, check_mapping, mapping_of_json
-from portal.intake.mapping.remembered import SiteMappings, remember
 from portal.intake.patient_identifiers import PatientSource
+from portal.intake.remembered_mappings import SiteMappings, remember
 from portal.intake.tables import UnclearTable
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User

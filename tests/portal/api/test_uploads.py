@@ -13,7 +13,7 @@ from rest_framework.authtoken.models import Token
 from portal.models import Dataset, Image, Role, Upload, User
 from portal.people import blinding
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import TABLE, send_zip, worked_on, zip_of
+from tests.portal.intake.sent import TABLE, send_zip, worked_on, zip_of
 
 pytestmark = [pytest.mark.django_db]
 

@@ -16,7 +16,7 @@ from portal.people import blinding
 from portal.views import mapping as mapping_view
 from tests.pages import one_line
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import FILMS, TABLE, send_zip, worked_on, zip_of
+from tests.portal.intake.sent import FILMS, TABLE, send_zip, worked_on, zip_of
 from tests.portal.views.conftest import as_
 
 pytestmark = [pytest.mark.django_db]

@@ -19,11 +19,11 @@ from django.utils import timezone
 
 from portal.intake import zip_uploads
 from portal.intake.csv_labels import InvalidCsv
+from portal.intake.import_preview import MappingPreview, preview_import
 from portal.intake.mapping.facts import TableFacts, distinct_names, read_facts
 from portal.intake.mapping.guesses import guess_mapping
 from portal.intake.mapping.meaning import InvalidMapping, TableMapping, check_mapping
-from portal.intake.mapping.preview import MappingPreview, preview_import
-from portal.intake.mapping.remembered import remember, remembered, restored
+from portal.intake.remembered_mappings import remember, remembered, restored
 from portal.intake.zip_uploads import InvalidUpload, UnpackedZip, open_zip, zip_path
 from portal.models import ColumnMapping, Upload, User
 from portal.people import audit, blinding

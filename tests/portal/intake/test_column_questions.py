@@ -16,13 +16,13 @@ from django.utils import timezone
 
 from portal import tasks
 from portal.intake import zip_uploads
+from portal.intake.column_questions import answer, discard, open_question, require_answer
 from portal.intake.mapping.meaning import InvalidMapping, TableKind, TableMapping
-from portal.intake.mapping.questions import answer, discard, open_question, require_answer
 from portal.intake.zip_uploads import InvalidUpload, zip_path
 from portal.models import AuditEvent, ColumnMapping, Dataset, Image, Role, Upload, User
 from portal.people import blinding
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import TABLE, worked_on
+from tests.portal.intake.sent import TABLE, worked_on
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
 Send = Callable[..., Upload]

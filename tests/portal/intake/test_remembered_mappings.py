@@ -11,11 +11,11 @@ from django.db import DatabaseError, transaction
 
 from portal.intake.mapping.facts import read_facts
 from portal.intake.mapping.meaning import TableMapping
-from portal.intake.mapping.remembered import Keys, SiteMappings, made_words, remember, remembered, restored
+from portal.intake.remembered_mappings import Keys, SiteMappings, made_words, remember, remembered, restored
 from portal.intake.tables import UnclearTable
 from portal.models import ColumnMapping, Site, User
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import TABLE
+from tests.portal.intake.sent import TABLE
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
 COLUMNS = ("Pfad", "Diagnose", "Fallnummer", "Alter")

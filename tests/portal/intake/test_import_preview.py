@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 
+from portal.intake.column_questions import answer, open_question
+from portal.intake.import_preview import MappingPreview
 from portal.intake.mapping.meaning import TableMapping, mapping_of_json
-from portal.intake.mapping.preview import MappingPreview
-from portal.intake.mapping.questions import answer, open_question
 from portal.models import Dataset, Image, LabelEvent, Patient, Upload, User
 from portal.people import blinding
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import TABLE, worked_on
+from tests.portal.intake.sent import TABLE, worked_on
 
 pytestmark = [pytest.mark.django_db]
 Send = Callable[..., Upload]

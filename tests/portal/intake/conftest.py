@@ -10,7 +10,7 @@ import pytest
 from portal.intake.mapping.meaning import TableMapping, mapping_of_json
 from portal.models import Dataset, Upload, User
 from tests.portal import factories
-from tests.portal.intake.mapping.sent import FILMS, TABLE, send_zip, zip_of
+from tests.portal.intake.sent import FILMS, TABLE, send_zip, zip_of
 
 
 @pytest.fixture
