@@ -98,8 +98,8 @@ def _jpeg_2000(frame: bytes) -> CodestreamHeader | None:
 
 
 def has_whole_segments(frame: bytes) -> bool:
-    """Whether one marker segment of a JPEG follows the other up to the coded data (ITU-T T.81 B.1.1.4). On bytes between
-    them gdcm ends the process."""
+    """Whether one marker segment of a JPEG follows the other up to the coded data (ITU-T T.81 B.1.1.4). On bytes
+    between them gdcm ends the process."""
     at = 2
     while at + 4 <= len(frame) and frame[at] == 0xFF:
         marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
