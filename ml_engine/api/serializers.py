@@ -1,3 +1,7 @@
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from ml_engine.core.config import PRESETS
@@ -62,6 +66,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
 
 class RunDetailSerializer(RunSerializer):
+    asked = serializers.SerializerMethodField()
     controls = serializers.JSONField(
         source="detector_made.summary.controls",
         default=None,
@@ -75,6 +80,12 @@ class RunDetailSerializer(RunSerializer):
 
     def get_earlier_facts(self, run: Run) -> dict[str, int]:
         return earlier_facts(run)
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_asked(self, run: Run) -> dict[str, Any]:
+        """Without how many reads of a semi-supervised head were left out, which counts what people said of films."""
+        asked = {name: values for name, values in run.asked.items() if name != "reads"}
+        return asked | ({"reads": {"sources": run.asked["reads"]["sources"]}} if "reads" in run.asked else {})
 
     class Meta(RunSerializer.Meta):
         fields = [*RunSerializer.Meta.fields, "config", "asked", "versions", "device", "controls", "earlier_facts"]

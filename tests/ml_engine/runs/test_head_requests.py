@@ -227,6 +227,7 @@ def test_the_api_requests_it(world: Headed, monkeypatch: pytest.MonkeyPatch) -> 
 
     assert answer.status_code == 201, answer.content
     assert answer.json()["asked"]["head"]["penalty"] == 100.0
+    assert answer.json()["asked"]["reads"] == {"sources": ["readings"]}  # no count of what people said
     few = world.reads(abnormal=3)
     registered(monkeypatch, few)
     refused = client.post(reverse("api-fit-head"), {"name": "Head", "scored": str(world.scored.uuid)}, format="json")
