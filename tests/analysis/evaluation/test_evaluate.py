@@ -188,7 +188,7 @@ def test_a_curator_evaluates_nothing(scored: Scored) -> None:
 def test_films_that_trained_the_runs_head_are_left_out_and_counted(scored: Scored, analyst: User) -> None:
     trained = scored.films[6:8]  # abnormal films of tune
     sibling = factories.film(trained[0].dataset, "normal", person="tune abnormal 0")
-    SplitImage.objects.create(member=SplitImage.objects.get(image=trained[0]).member, image=sibling)
+    SplitImage.under(SplitImage.objects.get(image=trained[0]).member, sibling).save()
     Score.objects.create(run=scored.run, image=sibling, row=0 + len(scored.films), fused_score=1.0)
     with_head(scored, trained)
 

@@ -54,7 +54,7 @@ def split_of(of: Dataset, parts: dict[Image, Part]) -> Split:
     )
     for image, part in parts.items():
         member = SplitMember.objects.create(split=split, patient=image.patient, part=part)
-        SplitImage.objects.create(member=member, image=image)
+        SplitImage.under(member, image).save()
     return split
 
 

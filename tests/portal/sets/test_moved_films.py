@@ -24,7 +24,7 @@ def test_only_films_of_the_split_count(of: Any) -> None:
         site=of.site, name="Old", origin="drawn", seed=0, label_cutoff=of.created_at, frozen_at=of.created_at
     )
     member = SplitMember.objects.create(split=split, patient=inside.patient, part=Part.FIT)
-    SplitImage.objects.create(member=member, image=inside)
+    SplitImage.under(member, inside).save()
     assert not moved_films(split)
     for film in (inside, outside):
         HeaderDifference.objects.create(

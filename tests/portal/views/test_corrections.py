@@ -96,7 +96,7 @@ def test_a_split_with_one_person_in_two_parts_is_named_and_says_so_afterwards(
     )  # fmt: skip
     for image, part in ((film, Part.FIT), (of.images.latest("pk"), Part.TEST)):
         member = SplitMember.objects.create(split=split, patient=image.patient, part=part)
-        SplitImage.objects.create(member=member, image=image)
+        SplitImage.under(member, image).save()
     page = one_line(curator.get(address))
     assert "This patient is in another part of the frozen split Old." in page
     assert "which waits for a decision" in one_line(curator.get(f"/splits/{split.uuid}/"))
