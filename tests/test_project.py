@@ -369,7 +369,7 @@ def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> N
         "worker-runs": ("gpu", "1", ["cpu"]),
         "worker-gpu": ("gpu", "1", ["gpu"]),
     }
-    assert workers["worker"] == ("cpu", "2", None)
+    assert workers["worker"] == ("cpu", "3", None)
     assert workers["beat"] == ("upkeep", "1", None)
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert re.findall(r"^COMPOSE_PROFILES=(\w+)$", example, re.MULTILINE) == ["cpu"]
