@@ -191,6 +191,8 @@ SPECTACULAR_SETTINGS = {
         "StageEnum": "analysis.models.Stage",  # of one field and of a list
         "ImportStateEnum": "portal.models.Upload.State",  # two fields of one name
         "RunStateEnum": "ml_engine.models.RunState",
+        "VerdictEnum": "analysis.models.Verdict",
+        "SameFilmEnum": "portal.models.FilmPair.Verdict",
     },
 }
 
