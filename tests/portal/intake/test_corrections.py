@@ -121,7 +121,7 @@ def test_a_new_window_is_that_of_preview_and_viewer(
     def brightness() -> float:
         answer = client.get(f"/images/{film.uuid}/preview")
         path = tmp_path / "preview.jpg"
-        path.write_bytes(b"".join(answer.streaming_content))
+        path.write_bytes(answer.content)
         return float(np.asarray(PIL.Image.open(path)).mean())
 
     before = brightness()
