@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.api.pagination import PagesOfFilms
 from portal.models import Dataset, FilmPair
 from portal.people import blinding
 from portal.people.access import get_visible
@@ -48,7 +49,11 @@ class FilmPairs(generics.ListAPIView[FilmPair]):
     """Pairs of films that may be the same, most alike first; without those of films that the person reads blinded."""
 
     serializer_class = FilmPairSerializer
+    pagination_class = PagesOfFilms
     queryset = FilmPair.objects.none()
+
+    def omitted(self) -> str:
+        return blinding.left_out(person(self.request))
 
     @extend_schema(
         parameters=[
