@@ -30,7 +30,7 @@ _BATCH = 20  # films between two looks at the clock
 
 
 @dataclass(frozen=True)
-class Progress:
+class ComparisonProgress:
     """`left` is the number of films that have not been compared yet."""
 
     pairs: int  # new
@@ -52,11 +52,11 @@ def sites_to_look_at() -> QuerySet[Site]:
     return Site.objects.filter(Exists(missing) | Exists(waiting))
 
 
-def look_for_near_copies(site: Site, *, seconds: float = float("inf")) -> Progress:
+def look_for_near_copies(site: Site, *, seconds: float = float("inf")) -> ComparisonProgress:
     """Compare the site's new films with all others, for about so many seconds."""
     ends = time.monotonic() + seconds
     if not _compute_fingerprints(site, ends):
-        return Progress(pairs=0, left=_left(site))
+        return ComparisonProgress(pairs=0, left=_left(site))
     pairs = 0
     films = _pairs_by_film(site)
     while batch := list(islice(films, _BATCH)):
@@ -66,7 +66,7 @@ def look_for_near_copies(site: Site, *, seconds: float = float("inf")) -> Progre
                 FilmFingerprint.objects.filter(image=image_id).update(compared=True)
         if time.monotonic() > ends:
             break
-    return Progress(pairs=pairs, left=_left(site))
+    return ComparisonProgress(pairs=pairs, left=_left(site))
 
 
 def _left(site: Site) -> int:
