@@ -30,6 +30,8 @@ SAY_NO_LABEL = {"portal:image", "api-adjudications"}  # of the other films that 
 NAME_NONE = {
     *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
     "analysis:adjudications",  # gives films that are not settled neutral names
+    *("analysis:head-curve", "analysis:head-curve-table"),  # counts of verdicts, which name no film
+    "analysis:worklist-end",  # leaves out films whose scores are hidden from its reader, and gives neutral names
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers
     *("analysis:item-overlay", "analysis:revealed-overlay", "analysis:revealed-maps"),  # the film is in the address
     *("portal:mapping", "api-import-mapping"),  # refused whatever the table of another person names
