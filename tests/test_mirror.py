@@ -22,7 +22,7 @@ ELSEWHERE = {
     "portal/settings.py": "tests/test_project.py, in production too; tests/portal/project/test_environment.py",
     "portal/celery.py": "tests/ml_engine/runs/test_recovery.py runs a worker",
     "portal/wsgi.py": "tests/browser/test_whole_path.py starts gunicorn with it",
-    "portal/models.py": "rows and constraints: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
+    "portal/models/*.py": "rows and constraints: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
     "portal/triggers.py": "changes refused: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
     "portal/tasks.py": "tests/portal/intake/test_zip_uploads.py",
     "ml_engine/models.py": "rows and constraints: tests/ml_engine/runs/test_lifecycle.py",

@@ -1,0 +1,55 @@
+"""People, sites, and who may do what where."""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+
+from portal.models.addressed import Addressed
+
+
+class User(AbstractUser):
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
+    label_keys = models.JSONField(
+        default=dict, blank=True
+    )  # command -> key, where not the default (portal.labels.keys)
+
+
+class Site(Addressed):
+    """A hospital or group. Every row belongs to a single site, and nothing is shared between sites."""
+
+    name = models.CharField(max_length=100, unique=True)
+    findings = models.JSONField(default=list, blank=True)  # the findings to choose from; an empty list allows any
+    # The test part of a split stays sealed until an analysis plan is locked, and until a second person has approved it.
+    plan_before_test = models.BooleanField(default=False)
+    second_person_for_test = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    CURATOR = "curator", "Curator"
+    READER = "reader", "Reader"
+    ADJUDICATOR = "adjudicator", "Adjudicator"
+    ANALYST = "analyst", "Analyst"
+    MANAGER = "manager", "Manager"
+    BROKER = "broker", "Honest broker"  # the only role that may turn a pseudonym back into a patient
+
+
+class Membership(models.Model):
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    site = models.ForeignKey(Site, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=12, choices=Role)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "site", "role"], name="membership_once"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_known_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} at {self.site}"
