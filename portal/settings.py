@@ -226,6 +226,7 @@ CELERY_TASK_ROUTES = {
     # What finds lost runs and imports never waits behind an import.
     "ml_engine.tasks.reap_runs": {"queue": "upkeep"},
     "portal.tasks.resume_uploads": {"queue": "upkeep"},
+    "portal.tasks.look_everywhere": {"queue": "upkeep"},  # asks for the search of a site, which is among the imports
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -15,6 +15,7 @@ from tools.browser import NO_BROWSER, find_chromium
 
 # files that take minutes start first, so that none of them runs alone at the end
 LONGEST = (
+    "access/test_walk.py",
     "ml_engine/engine/test_run_folder.py",
     "browser/viewer/test_viewer.py",
     "ml_engine/runs/test_recovery.py",
@@ -30,6 +31,22 @@ LONGEST = (
     "browser/viewer/test_real_films.py",
     "ml_engine/command/test_main.py",
 )
+
+
+class FailingNames:
+    """Prints the name of each failing test at once: a whole run takes many minutes, and prints details at its end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.config.get_terminal_writer().line(f"\nfailing: {report.nodeid} ({report.when})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that prints, not those that xdist starts
+        config.pluginmanager.register(FailingNames(config))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

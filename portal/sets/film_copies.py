@@ -9,7 +9,7 @@ that may be the same, until somebody has judged them different.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, QuerySet
 
 from portal.models import FilmPair, Image, Site, Split, SplitImage
 from portal.sets.same_person import Joined
@@ -102,14 +102,14 @@ def unjudged_in_two_parts(split: Split) -> int:
 
 def _divided_equal(splits: Sequence[Split]) -> dict[int, set[str]]:
     """By split: the hashes of films with equal pixels in two parts."""
-    old = SplitImage.objects.filter(member__split=OuterRef("pk"), pixel_sha256__isnull=True)
-    ids = [split.pk for split in splits]
-    unchecked = Split.objects.filter(pk__in=ids).filter(Exists(old)).values("pk")
-    rows = SplitImage.objects.filter(member__split__in=unchecked).order_by()
-    several = rows.values("member__split", "image__pixel_sha256").annotate(parts=Count("member__part", distinct=True))
+    old = SplitImage.objects.filter(member__split__in=[split.pk for split in splits], pixel_sha256__isnull=True)
     divided: dict[int, set[str]] = defaultdict(set)
-    for split, pixels in several.filter(parts__gt=1).values_list("member__split", "image__pixel_sha256"):
-        divided[split].add(pixels)
+    for split in set(old.order_by().values_list("member__split", flat=True).distinct()):
+        films = SplitImage.objects.filter(member__split=split).values_list("image__pixel_sha256", "member__part")
+        parts: dict[str, str] = {}
+        for pixels, part in films.iterator():
+            if parts.setdefault(pixels, part) != part:
+                divided[split].add(pixels)
     return divided
 
 

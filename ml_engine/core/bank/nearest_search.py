@@ -45,9 +45,17 @@ class NearestSearch:
         """The smallest squared L2 distances to the bank in ascending order, and the rows of the bank with them.
 
         ``queries`` float32 (Q, D). Returns float32 (Q, K) and int64 (Q, K), where K is the smaller of
-        ``neighbours`` and the bank's size. Ties go to the lower row.
+        ``neighbours`` and the bank's size. Ties go to the lower row. A query with a value that is not finite has the
+        distances NaN, and the first rows.
         """
         k = min(neighbours, len(self.bank))
+        finite = queries.isfinite().all(1)
+        if not bool(finite.all()):
+            squared = queries.new_full((len(queries), k), math.nan)
+            nearest = torch.arange(k, device=queries.device).repeat(len(queries), 1)
+            if bool(finite.any()):
+                squared[finite], nearest[finite] = self.squared_distances(queries[finite], k)
+            return squared, nearest
         at_once = max(16, ROUGH_VALUES // len(self.bank))
         parts = [self._nearest(part, k) for part in queries.split(at_once)]
         return torch.cat([squared for squared, _ in parts]), torch.cat([rows for _, rows in parts])

@@ -19,7 +19,7 @@ from tests.portal import factories
 from tests.portal.views.conftest import as_
 
 # Keys of what has the focus, and of steps from film to film; digits count.
-GENERAL = {"Esc", "Space", "Shift", "Enter", "←", "→", "↑", "↓", *map(str, range(10))}
+GENERAL = {"Esc", "Space", "Shift", "Enter", "Backspace", "←", "→", "↑", "↓", *map(str, range(10))}
 
 
 @pytest.mark.parametrize("of", ["name", "key"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +119,20 @@ def test_banks_of_every_size_are_searched_whole(product: str, m: int) -> None:
         expected = torch.cdist(queries.double(), bank.double()).topk(k, largest=False)
         assert torch.equal(rows, expected.indices)
         torch.testing.assert_close(squared.double(), expected.values**2, rtol=1e-5, atol=1e-6)
+
+
+def test_a_query_that_is_not_finite_changes_no_other(product: str) -> None:
+    bank, queries = draw(300, 16, 1), draw(20, 16, 2)
+    whole = NearestSearch(bank).squared_distances(queries, 3)
+    queries[4, 2], queries[9, 0] = math.nan, math.inf
+
+    squared, rows = NearestSearch(bank).squared_distances(queries, 3)
+
+    others = [n for n in range(20) if n not in (4, 9)]
+    assert torch.equal(squared[others], whole[0][others])
+    assert torch.equal(rows[others], whole[1][others])
+    assert squared[[4, 9]].isnan().all()
+    assert NearestSearch(bank).squared_distances(queries[4:5], 3)[0].isnan().all()
 
 
 def test_one_far_vector_does_not_hide_the_near_ones(product: str) -> None:
