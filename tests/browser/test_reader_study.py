@@ -303,6 +303,10 @@ def test_a_reading_of_a_study_that_was_handed_back_elsewhere_stays_on_the_page(
     begin(page, live_server, of)
     wait_for_stage(page, 1, "unaided")
     expect(page.locator("#rating-number")).to_have_value("80")
+    _, stages = order_of(page, of)[0]  # a film that comes again is read without the model alone at first
     press(page, "Enter")
-    wait_for_stage(page, 1, "aided")
+    if "aided" in stages:
+        wait_for_stage(page, 1, "aided")
+    else:
+        wait_for_stage(page, 2, "unaided")
     assert Reading.objects.get().confidence == 80
