@@ -31,7 +31,6 @@ NAME_NONE = {
     *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
     "analysis:adjudications",  # gives films that are not settled neutral names
     "portal:duplicates",  # links to pairs, not to films
-    "analysis:normal-proposal",  # films of patients who are held out are left out of it
     *("analysis:head-curve", "analysis:head-curve-table"),  # counts of verdicts, which name no film
     "analysis:worklist-end",  # leaves out films whose scores are hidden from its reader, and gives neutral names
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers

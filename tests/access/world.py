@@ -187,7 +187,7 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
     return {
         "film": films[0],
         "siblings": siblings,
-        "pair": factories.pair(things["scored"].films[0], films[0]),
+        "pair": factories.pair(films[0], films[1]),  # of no split, so that both stay proposed as normals
         "earlier cohort": earlier,
         "cohort": freeze_cohort(site=site, name="normals", images=dataset.images.all(), author=boss),
         "queue": queue_films(
