@@ -50,7 +50,8 @@ def left_to_read(worklist: Worklist, reader: User) -> int:
 
 
 def require_finished(worklist: Worklist, reader: User) -> None:
-    """Raises TeachingRefused while the reader has films of the worklist left: which are flagged is told at the end."""
+    """Raises TeachingRefused until the reader has read all films of the worklist: before, they must not learn which
+    ones were flagged."""
     require_reader(worklist, reader)
     left = left_to_read(worklist, reader)
     if left:

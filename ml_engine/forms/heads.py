@@ -12,8 +12,6 @@ from ml_engine.runs.confirmed_reads import READINGS, SOURCES
 from ml_engine.runs.head_requests import plan_from, request_head
 from ml_engine.runs.lifecycle import RunRefused
 
-SOURCE_WORDS = ", ".join(f"{name} ({words[0].lower()}{words[1:]})" for name, words in SOURCES.items())
-
 
 class HeadForm(SectionedForm):
     kind = RunKind.FIT_HEAD

@@ -68,7 +68,10 @@ class Corrections(generics.ListAPIView[Any]):  # rows of the differences, for a 
 
     def get_queryset(self) -> QuerySet[HeaderDifference]:
         dataset = get_visible(Dataset.objects.all(), person(self.request), self.kwargs["uuid"])
-        return waiting_in(dataset, self.request.query_params.get("fact", ""))
+        fact = self.request.query_params.get("fact", "")
+        if fact and fact not in list(Fact):
+            raise ValidationError({"fact": [f"The fact is {fact[:40]!r}; choose one of {', '.join(Fact)}."]})
+        return waiting_in(dataset, fact)
 
     def paginate_queryset(self, queryset: Any) -> Any:
         return rows_of(super().paginate_queryset(queryset) or [])

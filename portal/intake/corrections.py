@@ -5,7 +5,7 @@ A frozen split is never changed: a film that moves to another patient stays in i
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from portal.people.access import require
 
 State = HeaderDifference.State
 _DISPLAY = {Fact.WINDOW, Fact.GRAY}  # a window has the units of the gray scale: they are taken together
+_TO_SITE = "image__dataset__site"
 # Why a new fact still waits.
 TWO_PARTS = "a frozen split would have one person in two parts"
 BLINDED = "you have yet to read films of the patient blinded"
@@ -47,11 +48,6 @@ class CorrectionOutcome:
         lines = [f"New facts of {self.films} film{'' if self.films == 1 else 's'} {verb}: {facts}."] if facts else []
         waits = [f"{count} new fact{' still waits' if count == 1 else 's still wait'}" for count in self.left.values()]
         return [*lines, *(f"{words}: {why}." for words, why in zip(waits, self.left, strict=True))]
-
-
-def waiting(of: QuerySet[Image]) -> QuerySet[HeaderDifference]:
-    """What waits for a decision on these films."""
-    return HeaderDifference.objects.filter(image__in=of, state=State.PENDING)
 
 
 def take(rows: QuerySet[HeaderDifference], *, actor: User | None, despite_splits: bool = False) -> CorrectionOutcome:
@@ -81,9 +77,6 @@ def dismiss(rows: QuerySet[HeaderDifference], *, actor: User | None) -> Correcti
             state=State.DISMISSED, decided_by=actor, decided_at=timezone.now()
         )
     return outcome
-
-
-_TO_SITE = "image__dataset__site"
 
 
 def _take_of_film(
@@ -214,9 +207,3 @@ def shifted_again(day: date | None, image: Image, one: str, other: str) -> date 
 def take_of_upload(upload: Upload, *, actor: User | None) -> CorrectionOutcome:
     """Take everything that this upload brought and that waits."""
     return take(HeaderDifference.objects.filter(upload=upload), actor=actor)
-
-
-def counts_by_fact(rows: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """In the order of `Fact`."""
-    counts = dict(rows)
-    return {str(fact): counts[fact] for fact in Fact if fact in counts}

@@ -61,7 +61,7 @@ class FilmCopies:
         return {patient: first[self.person(patient)] for patient in pseudonyms}
 
     def contradicting(self, films: Sequence[Image], values: Mapping[int, str]) -> set[int]:
-        """The ids of the films among these whose copies have another label, be it unsure or exclude."""
+        """The ids of the films whose copies among these have a different label; unsure and exclude count as labels."""
         labels: dict[str, set[str]] = defaultdict(set)
         for film in films:
             if film.pk in values:

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import Max
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -21,8 +22,8 @@ ROWS_A_PAGE = 100
 
 @require_GET
 def corrected(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """What waits for a decision, old beside new; with `fact`, of one kind only. It says nothing of labels, and films
-    have neutral names, since names of files may say what is on them."""
+    """The pending differences, old beside new; with `fact`, only those of that fact. Labels are not shown, and films
+    have neutral names, since a file name may describe the findings."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     request.hilum_site = dataset.site
     counts = counts_of(dataset)
@@ -40,6 +41,7 @@ def corrected(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "page": page,
         "rows": rows,
         "moves": Fact.PATIENT in counts,
+        "newest": waiting_in(dataset, fact).order_by().aggregate(newest=Max("pk"))["newest"] or 0,
     }
     return render(request, "portal/corrections.html", context)
 
@@ -47,7 +49,8 @@ def corrected(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """`act` is take or dismiss, of the rows in `difference` (repeated), or take-all or dismiss-all, of all rows of
-    `fact`, or of every fact without it."""
+    `fact`, or of every fact without it, up to the row `newest`: those that came after the page was opened were not
+    on it, and stay pending."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     require(request.user, "import films", dataset.site)
     act, fact = request.POST.get("act", ""), request.POST.get("fact", "")
@@ -65,6 +68,11 @@ def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     elif act not in ("take-all", "dismiss-all"):
         messages.warning(request, "It is not said what to do; press one of the buttons.")
         return redirect(back)
+    elif not (newest := request.POST.get("newest", "")).isdecimal():
+        messages.warning(request, "It is not said which rows the page showed; reload the page.")
+        return redirect(back)
+    else:
+        rows = rows.filter(pk__lte=min(int(newest), 2**63 - 1))
     if act.startswith("take"):
         despite = "despite_splits" in request.POST
         sentences = corrections.take(rows, actor=request.user, despite_splits=despite).sentences("taken")

@@ -143,7 +143,9 @@ PORTAL = {
     "portal:undo-relabel": act("label films", REFUSED, "dataset", "own act"),
     "portal:quarantine": page(MEMBER, NOTHING, "dataset"),
     "portal:corrections": page(MEMBER, NEUTRAL, "dataset"),
-    "portal:decide-corrections": act("import films", NOTHING, "dataset", data=lambda world: {"act": "take-all"}),
+    "portal:decide-corrections": act(
+        "import films", NOTHING, "dataset", data=lambda world: {"act": "take-all", "newest": "999999"}
+    ),
     "portal:queue-dataset": act("make queues", NOTHING, "dataset", data=lambda world: {"name": "More"}),
     "portal:freeze-cohort": act("freeze cohorts", REFUSED, "dataset", data=lambda world: {"name": "normals"}),
     "portal:cohorts": page(SIGNED_IN, OMITS),

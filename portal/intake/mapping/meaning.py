@@ -32,7 +32,6 @@ FIELDS = {
 }
 # The meanings of a value of the label column; a value that is no label leaves its film without one.
 MEANINGS = ("normal", "abnormal", "unsure", "exclude", "")
-MEANING_WORDS = {"normal": "normal", "abnormal": "abnormal", "unsure": "unsure", "exclude": "excluded", "": "no label"}
 _CHOICES = "normal, abnormal, unsure, exclude or not a label (in JSON, an empty text)"
 _MAY_SHARE = {"label", "finding"}
 _SIZES, _CORNERS = ("x", "y", "width", "height"), ("x_min", "y_min", "x_max", "y_max")

@@ -7,17 +7,13 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
-from portal.models import Dataset, HeaderDifference, Role, User
+from portal.models import Dataset, HeaderDifference, Role
 from tests.portal import factories
+from tests.portal.api.signing_in import with_token
 from tests.portal.corrected import come_again
 
 pytestmark = [pytest.mark.django_db]
-
-
-def with_token(person: User) -> Client:
-    return Client(headers={"Authorization": f"Token {Token.objects.create(user=person)}"})
 
 
 @pytest.fixture
@@ -46,6 +42,8 @@ def test_what_differs_is_listed_taken_and_dismissed(of: Dataset, curator: Client
         "uuid": views[0]["uuid"], "image": str(film.uuid), "fact": "view", "old": "PA", "new": "AP",
         "upload": str(upload.uuid), "splits": [],
     }  # fmt: skip
+    unknown = curator.get(f"{address}?fact=colour")
+    assert (unknown.status_code, "The fact is 'colour'; choose one of" in unknown.json()["fact"][0]) == (400, True)
     answer = decide(curator, of, act="take", differences=[views[0]["uuid"]])
     assert answer.json() == {"films": 1, "facts": {"view": 1}, "waiting": {}}
     assert decide(curator, of, act="dismiss", fact="view").json()["facts"] == {"view": 1}

@@ -6,16 +6,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
-from portal.models import CurrentLabel, Dataset, Image, Role, User
+from portal.models import CurrentLabel, Dataset, Image, Role
 from tests.portal import factories
+from tests.portal.api.signing_in import with_token
 
 pytestmark = [pytest.mark.django_db]
-
-
-def with_token(person: User) -> Client:
-    return Client(headers={"Authorization": f"Token {Token.objects.create(user=person)}"})
 
 
 @pytest.fixture

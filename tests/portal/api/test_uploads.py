@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
 from portal.models import Dataset, Image, Role, Upload, User
 from portal.people import blinding
 from tests.portal import factories
+from tests.portal.api.signing_in import with_token
 from tests.portal.intake.sent import TABLE, send_zip, worked_on, zip_of
 
 pytestmark = [pytest.mark.django_db]
@@ -20,10 +20,6 @@ pytestmark = [pytest.mark.django_db]
 COLUMNS = {"filename": "Pfad", "label": "Diagnose", "finding": "Diagnose", "patient_id": "Fallnummer"}
 LABELS = {"o.B.": "normal", "Erguss|Knoten": "abnormal", "unklar": ""}
 ANSWER: dict[str, Any] = {"tables": {"t.csv": {"columns": COLUMNS, "labels": LABELS, "keep": []}}}
-
-
-def with_token(person: User) -> Client:
-    return Client(headers={"Authorization": f"Token {Token.objects.create(user=person)}"})
 
 
 @pytest.fixture

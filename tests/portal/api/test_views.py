@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
 from portal.api.pagination import Pages
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, Role, User
 from portal.sets.splits import SplitRequest, draw_split
 from tests.portal import factories
+from tests.portal.api.signing_in import with_token
 
 pytestmark = [pytest.mark.django_db]
 
@@ -20,10 +20,6 @@ pytestmark = [pytest.mark.django_db]
 @pytest.fixture
 def of() -> Dataset:
     return factories.dataset()
-
-
-def with_token(person: User) -> Client:
-    return Client(headers={"Authorization": f"Token {Token.objects.create(user=person)}"})
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ pytestmark = [pytest.mark.django_db]
 @pytest.fixture
 def address(of: Dataset) -> str:
     return f"/datasets/{of.uuid}/corrections/"
+
+
+def decide_all(client: Client, address: str, act: str, **more: str) -> str:
+    """The page after the button for all that it shows was pressed."""
+    newest = re.search(r'name="newest" value="(\d+)"', client.get(address).content.decode())
+    sent = {"act": act, "newest": newest[1] if newest else "0", **more}
+    return one_line(client.post(f"{address}decide/", sent, follow=True))
 
 
 def states() -> dict[str, int]:
@@ -52,10 +60,10 @@ def test_the_chosen_rows_are_taken_and_the_rest_dismissed(
     chosen = [str(row.uuid) for row in rows.filter(image=first)]
     page = one_line(curator.post(f"{address}decide/", {"act": "take", "difference": chosen}, follow=True))
     assert "New facts of 1 film taken: spacing 1, view 1." in page
-    page = one_line(curator.post(f"{address}decide/", {"act": "dismiss-all", "fact": "view"}, follow=True))
+    page = decide_all(curator, address, "dismiss-all", fact="view")
     assert "New facts of 1 film dismissed: view 1." in page
     assert states() == {"taken": 2, "dismissed": 1, "pending": 1}
-    page = one_line(curator.post(f"{address}decide/", {"act": "take-all"}, follow=True))
+    page = decide_all(curator, address, "take-all")
     assert "Nothing waits for a decision. When a film" in page
     assert set(of.images.values_list("view_position", flat=True)) == {"AP", "PA"}
     assert "2 with another header" not in one_line(curator.get(f"/datasets/{of.uuid}/"))
@@ -67,6 +75,8 @@ def test_the_chosen_rows_are_taken_and_the_rest_dismissed(
     ({"act": "take", "difference": "x"}, "The identifier of a row is invalid; reload the page."),
     ({"act": "maybe"}, "It is not said what to do; press one of the buttons."),
     ({}, "It is not said what to do"),
+    ({"act": "take-all"}, "It is not said which rows the page showed; reload the page."),
+    ({"act": "dismiss-all", "newest": "-1"}, "It is not said which rows the page showed"),
 ])  # fmt: skip
 def test_a_bad_request_decides_nothing(
     of: Dataset, curator: Client, address: str, tmp_path: Path, sent: dict[str, str], sentence: str
@@ -79,8 +89,19 @@ def test_a_bad_request_decides_nothing(
 def test_rows_of_another_dataset_are_not_decided(of: Dataset, curator: Client, address: str, tmp_path: Path) -> None:
     (row,) = come_again(factories.dataset("Other"), tmp_path, ViewPosition="AP")
     curator.post(f"{address}decide/", {"act": "take", "difference": str(row.uuid)})
-    curator.post(f"{address}decide/", {"act": "take-all"})
+    curator.post(f"{address}decide/", {"act": "take-all", "newest": str(row.pk)})
     assert states() == {"pending": 1}
+
+
+def test_what_came_after_the_page_was_opened_is_not_taken_with_the_rest(
+    of: Dataset, curator: Client, address: str, tmp_path: Path
+) -> None:
+    (seen,) = come_again(of, tmp_path / "one", ViewPosition="AP")
+    come_again(of, tmp_path / "two", films=2, ViewPosition="AP")
+    curator.post(f"{address}decide/", {"act": "take-all", "newest": str(seen.pk)})
+    assert states() == {"taken": 1, "pending": 1}
+    seen.refresh_from_db()
+    assert seen.state == "taken"
 
 
 def test_a_split_with_one_person_in_two_parts_is_named_and_says_so_afterwards(
@@ -100,9 +121,9 @@ def test_a_split_with_one_person_in_two_parts_is_named_and_says_so_afterwards(
     page = one_line(curator.get(address))
     assert "This patient is in another part of the frozen split Old." in page
     assert "which waits for a decision" in one_line(curator.get(f"/splits/{split.uuid}/"))
-    page = one_line(curator.post(f"{address}decide/", {"act": "take-all"}, follow=True))
+    page = decide_all(curator, address, "take-all")
     assert "1 new fact still waits: a frozen split would have one person in two parts." in page
-    curator.post(f"{address}decide/", {"act": "take-all", "despite_splits": "on"})
+    decide_all(curator, address, "take-all", despite_splits="on")
     page = one_line(curator.get(f"/splits/{split.uuid}/"))
     assert "1 film of this split has another patient since" in page
     assert "1 of them is of a patient who is in another part too" in page
