@@ -2,7 +2,10 @@
 
 import importlib.util
 import shutil
+import socket as sockets
 from pathlib import Path
+
+import redis
 
 
 def find_program() -> str | None:
@@ -24,3 +27,18 @@ def command(program: str, socket: Path, folder: Path) -> list[str]:
         *("--dir", str(folder), "--appendonly", "yes", "--save", ""),
         *("--daemonize", "no", "--loglevel", "warning"),
     ]
+
+
+def process_of(socket: Path) -> int:
+    """The process number of the server that listens on this socket."""
+    with redis.Redis(unix_socket_path=str(socket), socket_timeout=5) as server:
+        return int(server.info("server")["process_id"])
+
+
+def listens(socket: Path) -> bool:
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        try:
+            probe.connect(str(socket))
+        except OSError:
+            return False
+        return True

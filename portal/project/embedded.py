@@ -1,6 +1,7 @@
 """The embedded default: broker, web server and workers as children of one process, started and stopped together.
 
-A child that dies is restarted; Ctrl-C or TERM stops them all, the workers first, so that a run can be requeued.
+A child that dies is restarted; Ctrl-C, TERM or a closed terminal stops them all, the workers first, so that a run can
+be requeued. If this process is killed, a watchdog stops them.
 """
 
 import os
@@ -18,8 +19,9 @@ from django.conf import settings
 
 from portal.intake.waiting import AT_ONCE
 from portal.project import broker, environment
+from portal.project.running import Claim
+from portal.project.watchdog import SECONDS_TO_STOP, Watchdog
 
-SECONDS_TO_STOP = 20.0
 SECONDS_BETWEEN_RESTARTS = 1.0
 
 
@@ -36,10 +38,12 @@ class Child:
 
 
 class Portal:
-    """`with Portal(port=8000) as portal:` serves `portal.address` inside the block."""
+    """`with Portal(port=8000) as portal:` serves `portal.address` inside the block. A claim tells other processes of
+    this one."""
 
-    def __init__(self, *, port: int = 8000, host: str = "127.0.0.1") -> None:
+    def __init__(self, *, port: int = 8000, host: str = "127.0.0.1", claim: Claim | None = None) -> None:
         self.host = host
+        self._claim = claim
         self.port = free_port(host, port)
         self.logs = Path(settings.DATA_DIR) / "logs"
         self._children: list[Child] = []
@@ -51,6 +55,7 @@ class Portal:
 
     def __enter__(self) -> "Portal":
         self.logs.mkdir(parents=True, exist_ok=True)
+        self._watchdog = Watchdog()
         try:
             self._start_broker()
             self._start(Child("web", _web_command(self.host, self.port)))
@@ -68,15 +73,19 @@ class Portal:
 
     def keep_alive(self) -> None:
         """Restart children that died. Call it periodically."""
+        self._watchdog.keep_alive()
         for child in self._children:
-            died = child.process is not None and child.process.poll() is not None
-            if died and time.monotonic() - child.started_at > SECONDS_BETWEEN_RESTARTS:
+            if child.process is None or child.process.poll() is None:
+                continue
+            if time.monotonic() - child.started_at > SECONDS_BETWEEN_RESTARTS:
+                self._watchdog.forget(child.process.pid)
                 self._launch(child)
 
     def stop(self) -> None:
         """Stop the children in reverse order of their start, each with its own children."""
         for child in reversed(self._children):
-            _end(child)
+            self._end(child)
+        self._watchdog.close()
         for file in self._log_files:
             file.close()
         self._children, self._log_files = [], []
@@ -94,13 +103,13 @@ class Portal:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = Path(settings.DATA_DIR) / "broker"
         folder.mkdir(exist_ok=True)
-        if _listens(path):
+        if broker.listens(path):
             raise CannotStart(
-                f"Hilum is already running with the data folder {settings.DATA_DIR}: stop it first, "
-                "or set HILUM_DATA_DIR to another folder."
+                f"A broker of an earlier start still runs with the data folder {settings.DATA_DIR} "
+                f"(process {broker.process_of(path)}): end it with `manage.py stop`."
             )
         self._start(Child("broker", broker.command(program, path, folder)))
-        self._wait_until(lambda: _listens(path), "the broker", seconds=20)
+        self._wait_until(lambda: broker.listens(path), "the broker", seconds=20)
 
     def _start(self, child: Child) -> None:
         self._children.append(child)
@@ -118,6 +127,26 @@ class Portal:
             start_new_session=True,  # Ctrl-C reaches only this process, which stops the children in order
         )
         child.started_at = time.monotonic()
+        self._watchdog.watch(child.process.pid)
+        self._publish()
+
+    def _end(self, child: Child) -> None:
+        process = child.process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(SECONDS_TO_STOP)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self._watchdog.forget(process.pid)
+
+    def _publish(self) -> None:
+        if self._claim is not None:
+            children = {child.name: child.process.pid for child in self._children if child.process is not None}
+            self._claim.publish(address=self.address, children={"watchdog": self._watchdog.pid, **children})
 
     def _wait_until(self, ready: Callable[[], bool], what: str, *, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -152,15 +181,6 @@ def free_port(host: str, first: int) -> int:
     )
 
 
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
 def _web_command(host: str, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn", "portal.wsgi", "--bind", f"{host}:{port}"),
@@ -187,15 +207,3 @@ def _schedule() -> str:
     schedule = settings.CELERY_BEAT_SCHEDULE_FILENAME
     Path(schedule).parent.mkdir(parents=True, exist_ok=True)
     return str(schedule)
-
-
-def _end(child: Child) -> None:
-    process = child.process
-    if process is None or process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(SECONDS_TO_STOP)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

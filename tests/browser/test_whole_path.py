@@ -50,8 +50,9 @@ def address(process_environment: dict[str, str], data_dir: Path, tmp_path: Path)
             assert "Hilum answers at" in line, line + log_path.read_text()
             yield line.split()[3].rstrip(".")
         finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.stdout.close()  # the terminal is closed; Ctrl-C and TERM do the same
+            process.send_signal(signal.SIGHUP)
+            process.wait(timeout=60)
     assert process.returncode == 0, log_path.read_text()
 
 
