@@ -177,7 +177,7 @@ class Person:
         self.cookies = CookieJar()
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
         self.get("/accounts/login/")
-        self.post("/accounts/login/", [("username", name), ("password", PASSWORD)])
+        self.post("/accounts/login/", [("login", name), ("password", PASSWORD)])
 
     def get(self, path: str) -> tuple[float, bytes]:
         return self._ask(urllib.request.Request(self.address + path))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
@@ -28,6 +29,7 @@ from portal.people.exposure import record_exposure
 
 admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"
+admin.site.unregister(EmailAddress)  # addresses are fields of a person; none is used to log in
 
 
 # Fields whose values the audit records. Of all others, such as passwords and addresses, it records only the change.

@@ -40,6 +40,8 @@ CSRF_TRUSTED_ORIGINS = environment.words("HILUM_TRUSTED_ORIGINS")
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
 INSTALLED_APPS = [
+    "allauth",
+    "allauth.account",
     "portal",
     "ml_engine",
     "analysis",
@@ -67,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "portal.project.middleware.CurrentSiteMiddleware",
@@ -148,7 +151,18 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "portal.people.passwords.GuessableValidator"},
 ]
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+ACCOUNT_ADAPTER = "portal.people.accounts.Adapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody can sign up (see the adapter)
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = True
+# Wrong passwords: of one user name, and from one address, from which a whole ward may log in.
+ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
+# A proxy in front of the portal writes the address that a request came from.
+ALLAUTH_TRUSTED_PROXY_COUNT = environment.integer("HILUM_PROXIES", 1 if PRODUCTION else 0, low=0, high=5)
 
 # Language and time ---------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
@@ -203,6 +217,9 @@ CELERY_BROKER_URL = (
     else environment.text("HILUM_BROKER_URL", f"redis+socket://{environment.broker_socket(DATA_DIR)}")
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# The counts of wrong passwords. The embedded portal has a single web process; in production all share the broker.
+if CELERY_BROKER_URL.startswith(("redis://", "rediss://")):
+    CACHES = {"default": {"BACKEND": "portal.project.shared_cache.SharedCache", "LOCATION": CELERY_BROKER_URL}}
 # If the broker is down, a page that starts a run waits for a second; the reaper publishes the run later.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"connect_retries_timeout": 1, "interval_start": 0.1, "interval_step": 0.1}
 if CELERY_BROKER_URL.startswith("redis"):

@@ -1,10 +1,9 @@
 from django.contrib import admin
-from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from portal.views import frame
+from portal.views import accounts, frame
 
 handler400 = "portal.views.frame.bad_request"
 handler403 = "portal.views.frame.forbidden"
@@ -13,12 +12,14 @@ handler500 = "portal.views.frame.broken"
 
 urlpatterns = [
     path("healthz", frame.healthz, name="healthz"),
+    path("accounts/login/", accounts.LogIn.as_view(), name="login"),
+    path("accounts/logout/", accounts.LogOut.as_view(), name="logout"),
+    path("accounts/password/", accounts.ChangePassword.as_view(), name="change-password"),
     path(
-        "accounts/login/",
-        login_not_required(auth_views.LoginView.as_view(template_name="portal/login.html")),
-        name="login",
+        "accounts/invitation/<uidb64>/<token>/",
+        login_not_required(accounts.FirstPassword.as_view()),
+        name="invitation",
     ),
-    path("accounts/logout/", auth_views.LogoutView.as_view(), name="logout"),
     # The admin has its own log-in page; redirect it, so that there is only one.
     path("admin/login/", frame.to_log_in),
     path("admin/", admin.site.urls),

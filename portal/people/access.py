@@ -26,6 +26,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "make queues": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),
     "edit findings": frozenset({Role.MANAGER}),
     "edit criteria": frozenset({Role.MANAGER}),
+    "manage people": frozenset({Role.MANAGER}),
     "freeze cohorts": frozenset({Role.CURATOR, Role.MANAGER}),
     "make splits": frozenset({Role.CURATOR, Role.ANALYST, Role.MANAGER}),
     "request runs": frozenset({Role.ANALYST, Role.MANAGER}),
@@ -120,16 +121,22 @@ def require(user: User, action: str, site: Site | None) -> Site:
     """Return the site if the person may do the action there. Raises PermissionDenied with an explanation."""
     if site is None:
         raise PermissionDenied(
-            f"To {action} you need a site, and you are not a member of any site yet. "
-            "An administrator can add you in the admin, under Memberships."
+            f"To {action} you need a site, and you are not a member of any site yet. A manager of a site can add you "
+            f"under People; give them your user name, {user.username}."
         )
     if not may(user, action, site):
         roles = ", ".join(sorted(role.label.lower() for role in ALLOWED[action]))
         raise PermissionDenied(
-            f"To {action} at {site.name} you need one of these roles: {roles}. "
-            "A manager of the site can give it to you."
+            f"To {action} at {site.name} you need one of these roles: {roles}. {_who_can_give_it(site)}"
         )
     return site
+
+
+def _who_can_give_it(site: Site) -> str:
+    managers = [person.get_full_name() or person.username for person in people_who_may("manage people", site)[:3]]
+    if managers:
+        return f"A manager of the site can give it to you: {', '.join(managers)}."
+    return "The site has no manager; an administrator can give it to you."
 
 
 def has_to_label(user: User, site: Site, part: str) -> bool:

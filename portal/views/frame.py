@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.models import Site
-from portal.people.access import get_visible
+from portal.people.access import actions_of, get_visible
 from portal.people.signed_in import SignedInRequest
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,15 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def home(request: HttpRequest) -> HttpResponse:
-    return redirect("portal:datasets")
+def home(request: SignedInRequest) -> HttpResponse:
+    """The room of the person's work: reading for those who only read, runs for those who only analyse, else data."""
+    site = request.hilum_site
+    actions = actions_of(request.user, site) if site else set()
+    if "label films" in actions or not actions or "import films" in actions:
+        return redirect("portal:datasets")
+    if "request runs" in actions:
+        return redirect("ml_engine:runs")
+    return redirect("analysis:worklists")
 
 
 @login_not_required

@@ -14,6 +14,7 @@ from typing import Any
 from tests.access.world import World
 
 ANYONE, SIGNED_IN, STAFF = "anyone", "signed in", "staff"  # permissions beside the actions of `access.ALLOWED`
+ADMINISTRATOR = "administrators, whatever their roles"
 MEMBER = "see the site"
 OWN = "what the person did themselves"
 
@@ -121,8 +122,15 @@ PORTAL = {
     "healthz": page(ANYONE, NOTHING),
     "login": page(ANYONE, NOTHING),
     "logout": act(SIGNED_IN, NOTHING),
+    "change-password": page(SIGNED_IN, NOTHING),
+    "invitation": page(ANYONE, NOTHING, "invited", "token of invitation"),
     "schema": page(SIGNED_IN, NOTHING),
     "portal:home": page(SIGNED_IN, NOTHING),
+    "portal:make-site": act(ADMINISTRATOR, NOTHING),
+    "portal:people": page(MEMBER, NOTHING),
+    "portal:add-person": act("manage people", NOTHING),
+    "portal:give-roles": act("manage people", NOTHING, "person", data=lambda world: {"roles": ["curator"]}),
+    "portal:new-link": act("manage people", NOTHING, "person"),
     "portal:choose-site": act(MEMBER, NOTHING, data=lambda world: {"site": world.site.uuid}),
     "portal:choose-theme": act(SIGNED_IN, NOTHING),
     "portal:keys": page(SIGNED_IN, NOTHING),

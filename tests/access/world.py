@@ -107,6 +107,8 @@ def build(*, opened: bool = True) -> World:
     things["own partial upload"] = begin_upload(
         dataset=things["dataset"], author=blinded, announced=Announced(bytes_total=10)
     )
+    things["invited"], things["token of invitation"] = "MQ", "used-already"
+    things["person"] = boss
     things["own act"] = factories.label_films(
         images=[things["film"]], value="normal", author=blinded, site=site, findings=[finding_of(things["film"])]
     )

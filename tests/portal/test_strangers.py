@@ -16,7 +16,7 @@ from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
 
-OPEN = {"healthz", "accounts/login/"}
+OPEN = {"healthz", "accounts/login/", "accounts/invitation/anything/anything/"}
 
 
 def addresses(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -89,7 +89,7 @@ def test_log_in_leads_back_to_the_requested_page(client: Client) -> None:
     factories.curator("kim")
     redirect = client.get("/splits/")
     assert redirect["Location"] == "/accounts/login/?next=/splits/"
-    answer = client.post(redirect["Location"], {"username": "kim", "password": factories.PASSWORD, "next": "/splits/"})
+    answer = client.post(redirect["Location"], {"login": "kim", "password": factories.PASSWORD, "next": "/splits/"})
     assert answer["Location"] == "/splits/"
 
 
@@ -99,7 +99,7 @@ def test_the_admin_uses_the_same_log_in_page(client: Client) -> None:
     assert redirect["Location"].endswith("/login/?next=/admin/portal/site/")
     door = client.get("/admin/login/?next=/admin/portal/site/")
     assert door["Location"] == "/accounts/login/?next=/admin/portal/site/"
-    credentials = {"username": "root", "password": factories.PASSWORD, "next": "/admin/portal/site/"}
+    credentials = {"login": "root", "password": factories.PASSWORD, "next": "/admin/portal/site/"}
     assert client.post("/admin/login/", credentials)["Location"].startswith("/accounts/login/")
     assert "_auth_user_id" not in client.session
     assert client.post("/accounts/login/", credentials)["Location"] == "/admin/portal/site/"
@@ -114,6 +114,6 @@ def test_the_admins_log_in_redirects_nowhere_else(client: Client) -> None:
 
 def test_a_wrong_password_is_answered_with_a_sentence(client: Client) -> None:
     factories.curator("kim")
-    answer = client.post("/accounts/login/", {"username": "kim", "password": "wrong"})
+    answer = client.post("/accounts/login/", {"login": "kim", "password": "wrong"})
     assert answer.status_code == 200
     assert "do not match an account" in answer.content.decode()

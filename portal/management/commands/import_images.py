@@ -195,7 +195,8 @@ class Command(BaseCommand):
     def _site(self, name: str) -> Site:
         site = Site.objects.filter(name=name).first()
         if site is None:
-            existing = ", ".join(Site.objects.values_list("name", flat=True)) or "none yet; create one in the admin"
+            names = ", ".join(Site.objects.values_list("name", flat=True))
+            existing = names or "none yet; make one with `manage.py setup`"
             raise CommandError(f"There is no site {name!r}; existing sites: {existing}.")
         return site
 

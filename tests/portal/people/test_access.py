@@ -51,6 +51,7 @@ TABLE = {
     "edit findings":         "-       -      -           -       x       -",
     "edit criteria":         "-       -      -           -       x       -",
     "freeze cohorts":        "x       -      -           -       x       -",
+    "manage people":         "-       -      -           -       x       -",
 }  # fmt: skip
 CASES = [
     (action, role, mark == "x")
@@ -84,12 +85,15 @@ def test_a_stranger_may_do_nothing_and_a_superuser_everything() -> None:
 
 
 def test_a_refusal_names_the_roles_and_whom_to_ask() -> None:
+    reader = factories.user("reader", Role.READER)
+    needed = "To import films at Seoul you need one of these roles: curator, manager. "
     with pytest.raises(PermissionDenied) as refused:
-        require(factories.user("reader", Role.READER), "import films", factories.site())
-    assert str(refused.value) == (
-        "To import films at Seoul you need one of these roles: curator, manager. "
-        "A manager of the site can give it to you."
-    )
+        require(reader, "import films", factories.site())
+    assert str(refused.value) == needed + "The site has no manager; an administrator can give it to you."
+    factories.user("maria", Role.MANAGER, first_name="Maria", last_name="Kim")
+    with pytest.raises(PermissionDenied) as refused:
+        require(reader, "import films", factories.site())
+    assert str(refused.value) == needed + "A manager of the site can give it to you: Maria Kim."
 
 
 @pytest.mark.parametrize("superuser", [False, True])
