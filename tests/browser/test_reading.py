@@ -452,6 +452,20 @@ def test_axe_finds_what_is_wrong(page: Page, live_server: Any, of: Worklist, sig
     assert [line.partition(":")[0] for line in serious_findings(page)] == ["label"]
 
 
+def test_axe_judges_a_colour_when_it_has_faded_in(page: Page, live_server: Any, of: Worklist, sign_in: Any) -> None:
+    sign_in(User.objects.get(username="analyst"))
+    page.goto(f"{live_server.url}/reading/")
+    page.evaluate("""() => {
+      const main = document.querySelector("main");
+      main.insertAdjacentHTML("beforeend", '<p id="fades" style="color: #fff; background: #fff">Normal</p>');
+      const fades = document.getElementById("fades");
+      getComputedStyle(fades).color;
+      fades.style.transition = "color 0.5s";
+      fades.style.color = "#000";
+    }""")
+    assert serious_findings(page) == []
+
+
 def test_the_list_of_keys_opens_at_its_top_and_prints_their_words(open_it: Open) -> None:
     page = open_it()
     page.set_viewport_size({"width": 768, "height": 500})
