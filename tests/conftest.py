@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.migrated import copy_migrated, migrate
 from tests.paths import REAL_DATA, ROOT
+from tests.servers import MIGRATED
 from tools.browser import NO_BROWSER, find_chromium
 
 # files that take minutes start first, so that none of them runs alone at the end
@@ -73,12 +75,25 @@ def _has_gpu() -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Use SQLite in a file, as in production: an in-memory database tests neither locking nor a second process."""
+    """Begin with a copy of a migrated database (see tests/migrated.py). SQLite is used in a file, as in production: an
+    in-memory database tests neither locking nor a second process."""
     from django.conf import settings
 
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
-        database["TEST"]["NAME"] = str(tmp_path_factory.mktemp("sqlite") / "test.sqlite3")
+        file = tmp_path_factory.mktemp("sqlite") / "test.sqlite3"
+        copy_migrated("sqlite", file, lambda place: migrate(f"sqlite:///{place}"))
+        database["TEST"]["NAME"] = str(file)
+    elif "HILUM_TEST_DATABASE_URL" not in os.environ:
+        database["TEST"]["TEMPLATE"] = MIGRATED
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Keep the copied SQLite file, which Django would delete and migrate again."""
+    from django.conf import settings
+
+    return django_db_keepdb or bool(settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"))
 
 
 @pytest.fixture(scope="session")

