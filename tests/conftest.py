@@ -119,6 +119,25 @@ def _quick_passwords() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _static_files_are_listed_once() -> Generator[None]:
+    """Each test client loads the middleware anew, and WhiteNoise then lists all static files. The list is the same."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    listed: dict[str, Any] = {}
+
+    def add_files(self: Any) -> None:
+        if not listed:
+            original(self)
+            listed.update(self.files)
+        self.files.update(listed)
+
+    original = WhiteNoiseMiddleware.add_files_from_finders
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_files)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _empty_tables_past_their_guards() -> Generator[None]:
     """A transactional test ends by emptying the tables. On SQLite this is a DELETE, which append-only tables refuse, so
     their triggers are dropped before and created again after it."""
