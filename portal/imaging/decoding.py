@@ -1,9 +1,9 @@
 """Decode untrusted files in a child process with limits, so that a crash or hang costs one file, not the portal.
 
 `python -m portal.imaging.decoding` is the child. It receives one JSON line per file on stdin and answers
-with one JSON line on stdout, followed by the pixels as little-endian uint16 and, for an import, by the packed
-pixels and the preview. Output of C libraries goes to the log. The child inherits only the environment variables
-that Python needs, hence no secret.
+with one JSON line on stdout, followed by the pixels as little-endian uint16. For an import it writes the packed
+pixels into a file instead, and only the preview follows. Output of C libraries goes to the log. The child inherits
+only the environment variables that Python needs, hence no secret.
 
 Example:
 
@@ -13,7 +13,7 @@ Example:
 
 from __future__ import annotations
 
-import itertools
+import errno
 import json
 import os
 import resource
@@ -23,9 +23,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -39,11 +41,18 @@ _CHUNK_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20  # where the system allows it: a film goes through in few pieces
 _MAX_LINE_BYTES = 64 << 20
 _LOG_BYTES = 64 << 20
+_PACKED_BYTES = 512 << 20  # the largest films that pack to nothing smaller have 200 MB
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+
+_T = TypeVar("_T")
 
 
 class _ChildEnded(Exception):
     """The child ended or broke the protocol while the parent waited for its answer."""
+
+
+class _NotWritten(Exception):
+    """The child could not write the packed pixels; holds the number of the system's error."""
 
 
 class Decoder:
@@ -76,30 +85,32 @@ class Decoder:
 
     def decode(self, path: Path) -> tuple[Film, dict[str, str]]:
         """Return the same film and header as `read_film` for this file. Raises UnusableFile."""
-        answer, parts = self._ask({"path": os.fspath(path.absolute())})
-        return _film(answer, parts[0]), _header(answer)
+        return self._ask({"path": os.fspath(path.absolute())}, _film)
 
-    def prepare(self, path: Path) -> tuple[PreparedFilm, dict[str, str]]:
-        """Return the film with what an import stores of it, and its header, like `decode`. Raises UnusableFile."""
-        answer, (pixels, packed, preview) = self._ask({"path": os.fspath(path.absolute()), "prepare": True})
-        film = _film(answer, pixels)
-        prepared = PreparedFilm(film.stored, film.facts, str(answer["sha256"]), bytes(packed), bytes(preview))
-        return prepared, _header(answer)
+    def prepare(self, path: Path, packed: Path) -> tuple[PreparedFilm, dict[str, str]]:
+        """Return what an import stores of the film, and its header, like `decode`; its packed pixels are written into
+        the file `packed`. Raises UnusableFile, and OSError if that file cannot be written, as on a full disk."""
+        request = {"path": os.fspath(path.absolute()), "packed": os.fspath(packed.absolute())}
+        return self._ask(request, _prepared_film)
 
-    def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[memoryview]]:
-        """The child's answer: one line, and as many parts as it lists. Raises UnusableFile."""
+    def _ask(
+        self, request: dict[str, Any], reading: Callable[[dict[str, Any], bytearray], _T]
+    ) -> tuple[_T, dict[str, str]]:
+        """What is read from the child's answer, a line and bytes, and the header. Raises UnusableFile."""
         with self._lock:
             self._send_to_child(request)
             try:
                 answer, data = self._receive(time.monotonic() + self._seconds)
                 if "reason" in answer:
                     raise UnusableFile(str(answer["reason"]), str(answer["sentence"]))
-                ends = [0, *itertools.accumulate(map(int, answer["parts"]))]
-                parts = [memoryview(data)[start:end] for start, end in itertools.pairwise(ends)]
-                _film(answer, parts[0])  # a broken answer costs this file, and the child
-                return answer, parts
+                if "errno" in answer:
+                    raise _NotWritten(int(answer["errno"]))
+                return reading(answer, data), _header(answer)  # a broken answer costs this file, and the child
             except UnusableFile:
                 raise
+            except _NotWritten as error:
+                number = error.args[0]
+                raise OSError(number, os.strerror(number)) from None
             except TimeoutError:
                 self._stop()
                 raise UnusableFile(
@@ -226,10 +237,14 @@ def _pipe(child: subprocess.Popen[bytes] | None, name: str) -> IO[bytes]:
     return pipe
 
 
-def _film(answer: dict[str, Any], pixels: memoryview) -> Film:
+def _film(answer: dict[str, Any], pixels: bytearray) -> Film:
     facts = PixelFacts.from_json(answer["facts"])
     stored = np.frombuffer(pixels, dtype="<u2").reshape(facts.rows, facts.columns)
     return Film(stored.astype(np.uint16, copy=False), facts)
+
+
+def _prepared_film(answer: dict[str, Any], preview: bytearray) -> PreparedFilm:
+    return PreparedFilm(PixelFacts.from_json(answer["facts"]), str(answer["sha256"]), bytes(preview))
 
 
 def _header(answer: dict[str, Any]) -> dict[str, str]:
@@ -240,34 +255,47 @@ def _header(answer: dict[str, Any]) -> dict[str, str]:
 
 
 def _limit(memory_mib: int) -> None:
-    limits = (
-        (resource.RLIMIT_AS, memory_mib << 20),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, _LOG_BYTES),
-    )
-    for kind, limit in limits:
-        hard = resource.getrlimit(kind)[1]
-        value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (value, value))
+    _set_limit(resource.RLIMIT_AS, memory_mib << 20, memory_mib << 20)
+    _set_limit(resource.RLIMIT_CORE, 0, 0)
+    _set_limit(resource.RLIMIT_FSIZE, _LOG_BYTES, _PACKED_BYTES)
 
 
-def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], list[memoryview | bytes]]:
-    """The line of the answer, and the parts that follow it."""
+def _set_limit(kind: int, soft: int, hard: int) -> None:
+    there = resource.getrlimit(kind)[1]
+    hard = hard if there == resource.RLIM_INFINITY else min(hard, there)
+    resource.setrlimit(kind, (min(soft, hard), hard))
+
+
+@contextmanager
+def _larger_files() -> Iterator[None]:
+    """A block that may write larger files than a library may log."""
+    _set_limit(resource.RLIMIT_FSIZE, _PACKED_BYTES, _PACKED_BYTES)
+    try:
+        yield
+    finally:
+        _set_limit(resource.RLIMIT_FSIZE, _LOG_BYTES, _PACKED_BYTES)
+
+
+def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | bytes]:
+    """The line of the answer, and the bytes that follow it."""
     try:
         film, header = read_film(Path(request["path"]))
         answer: dict[str, Any] = {"facts": film.facts.to_json(), "header": header}
-        parts: list[memoryview | bytes] = [np.ascontiguousarray(film.stored, dtype="<u2").data.cast("B")]
-        if request.get("prepare"):
-            prepared = prepare(film)
-            answer["sha256"] = prepared.pixel_sha256
-            parts += [prepared.packed, prepared.preview]
+        data: memoryview | bytes
+        if "packed" in request:
+            with _larger_files():
+                prepared = prepare(film, Path(request["packed"]))
+            answer["sha256"], data = prepared.pixel_sha256, prepared.preview
+        else:
+            data = np.ascontiguousarray(film.stored, dtype="<u2").data.cast("B")
     except UnusableFile as error:
-        return {"reason": error.reason, "sentence": error.sentence, "bytes": 0}, []
+        return {"reason": error.reason, "sentence": error.sentence, "bytes": 0}, b""
     except MemoryError:
         sentence = "Decoding this file needs more memory than a film is allowed. Export it again."
-        return {"reason": "too_large", "sentence": sentence, "bytes": 0}, []
-    sizes = [len(part) for part in parts]
-    return {**answer, "parts": sizes, "bytes": sum(sizes)}, parts
+        return {"reason": "too_large", "sentence": sentence, "bytes": 0}, b""
+    except OSError as error:  # only of the packed pixels: `read_film` raises none
+        return {"errno": error.errno or errno.EIO, "bytes": 0}, b""
+    return {**answer, "bytes": len(data)}, data
 
 
 def main() -> None:
@@ -283,11 +311,10 @@ def main() -> None:
     for line in sys.stdin.buffer:
         # Ends the process even inside a C library, in case the parent has died and cannot kill it.
         signal.setitimer(signal.ITIMER_REAL, seconds + 10)
-        answer, parts = _answer(json.loads(line))
+        answer, data = _answer(json.loads(line))
         signal.setitimer(signal.ITIMER_REAL, 0)
         out.write(json.dumps(answer).encode() + b"\n")
-        for part in parts:
-            out.write(part)
+        out.write(data)
         out.flush()
 
 

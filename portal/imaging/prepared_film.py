@@ -1,21 +1,27 @@
-"""A film with all that an import stores of it, so that the process that decodes it does this work too."""
+"""What an import stores of a film, made by the process that decodes it, so that no pixels are handed over."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
-from portal.imaging.film import Film, pack, pixel_sha256, preview
+from portal.imaging.film import Film, PixelFacts, pack, pixel_sha256, preview
 
 
 @dataclass(frozen=True)
-class PreparedFilm(Film):
-    """A film with the hash of its pixels, its pixels as they are stored (`pack`), and its preview, a JPEG."""
+class PreparedFilm:
+    """The facts of a film whose pixels are in a file, the hash of its pixels, and its preview, a JPEG."""
 
+    facts: PixelFacts
     pixel_sha256: str
-    packed: bytes
     preview: bytes
 
 
-def prepare(film: Film) -> PreparedFilm:
-    """Return the film with what is stored of it."""
-    return PreparedFilm(film.stored, film.facts, pixel_sha256(film.stored), pack(film.stored), preview(film))
+def prepare(film: Film, packed: Path) -> PreparedFilm:
+    """Write the pixels as they are stored (`pack`) into the file `packed`, flushed to the disk, and return the rest."""
+    with packed.open("wb") as file:
+        file.write(pack(film.stored))
+        file.flush()
+        os.fsync(file.fileno())
+    return PreparedFilm(film.facts, pixel_sha256(film.stored), preview(film))

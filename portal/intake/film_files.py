@@ -2,12 +2,17 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
 
 from portal.imaging.film import Film, PixelFacts, preview, unpack
 from portal.models import Image
+
+_END_OF_JPEG = b"\xff\xd9"
+PART = ".part-"  # begins the name of a file that is being written
 
 
 def pixel_path(pixel_sha256: str) -> Path:
@@ -20,12 +25,19 @@ def preview_path(image: Image) -> Path:
 
 
 def preview_bytes(image: Image) -> bytes:
-    """The preview's JPEG, made again from the pixels where it is lost, for example in a restore."""
+    """The preview's JPEG, made again from the pixels where it is lost, for example in a restore, or cut off."""
     path = preview_path(image)
-    if not path.exists():
-        stored = unpack(pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
-        write_once(path, preview(Film(stored, PixelFacts.from_json(image.facts))))
-    return path.read_bytes()
+    if path.exists() and (there := path.read_bytes()).endswith(_END_OF_JPEG):
+        return there
+    stored = unpack(pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+    made = preview(Film(stored, PixelFacts.from_json(image.facts)))
+    write_preview(image, made)
+    return made
+
+
+def write_preview(image: Image, data: bytes) -> None:
+    """Not flushed to the disk: one that a power failure cuts off is made again."""
+    _write(preview_path(image), data, is_flushed=False)
 
 
 def upload_path(name: str) -> Path:
@@ -33,17 +45,54 @@ def upload_path(name: str) -> Path:
     return _root("uploads") / name
 
 
-def write_once(path: Path, data: bytes) -> None:
-    """Write the file completely or not at all: write a temporary file, flush it to disk and rename it."""
+@contextmanager
+def new_pixels() -> Iterator[Path]:
+    """An empty file for packed pixels, which `keep_pixels` gives its name; without it the file is removed in the end,
+    or, after a process was killed, by `zip_uploads.sweep`."""
+    folder = _root("pixels")
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=PART)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def unfinished_pixels() -> Iterator[Path]:
+    """The files of `new_pixels` that are being written, or were when their process was killed."""
+    return _root("pixels").glob(f"{PART}*")
+
+
+def keep_pixels(packed: Path, pixel_sha256: str) -> None:
+    """Give the file of `new_pixels`, whose content has been flushed, the name of the hash, unless that is there."""
+    path = pixel_path(pixel_sha256)
     if path.exists():
         return
+    path.parent.mkdir(exist_ok=True)
+    os.replace(packed, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name too has to outlive a power failure that the film's row outlives
+    finally:
+        os.close(folder)
+
+
+def write_once(path: Path, data: bytes) -> None:
+    """Write the file completely or not at all: write a temporary file, flush it to disk and rename it."""
+    if not path.exists():
+        _write(path, data, is_flushed=True)
+
+
+def _write(path: Path, data: bytes, *, is_flushed: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=PART)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if is_flushed:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

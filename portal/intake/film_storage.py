@@ -59,8 +59,8 @@ def _store(
             acquired_day=_acquired_day(patient, header),
             source_sha256=source,
             pixel_sha256=film.pixel_sha256,
-            rows=film.stored.shape[0],
-            columns=film.stored.shape[1],
+            rows=film.facts.rows,
+            columns=film.facts.columns,
             facts=film.facts.to_json(),
             header={key: value for key, value in header.items() if ":" not in key},
             view_position=view_of(entry.row, header),
@@ -73,7 +73,7 @@ def _store(
         )
         image.save(force_insert=True)
         append_label(image, entry.row, boxes=entry.boxes or ())
-        film_files.write_once(film_files.preview_path(image), film.preview)
+        film_files.write_preview(image, film.preview)
     return image
 
 

@@ -1,8 +1,8 @@
 """Hash, decode and prepare the next files of an import in parallel, while the database work of one goes on.
 
-Each file is decoded, hashed, packed and previewed by one of several limited child processes; a thread for each of them
-waits for its answer and writes the pixels to the disk. The results are taken in the order of the files, so that an
-import counts, reports and continues as with a single process.
+Each file is decoded, packed to the disk and previewed by one of several limited child processes; a thread for each of
+them hashes the file, waits for the answer and gives the packed pixels their name. The results are taken in the order
+of the files, so that an import counts, reports and continues as with a single process.
 """
 
 from __future__ import annotations
@@ -105,12 +105,13 @@ class FilmsAhead:
     def _decoded(self, path: Path) -> tuple[PreparedFilm, dict[str, str]] | UnusableFile:
         decoder = self._free.get()
         try:
-            film, header = decoder.prepare(path)
+            # The row in the database comes later: pixels without one are those of a film that an import was about to
+            # store, and that the next one stores.
+            with film_files.new_pixels() as packed:
+                film, header = decoder.prepare(path, packed)
+                film_files.keep_pixels(packed, film.pixel_sha256)
         except UnusableFile as unusable:
             return unusable
         finally:
             self._free.put(decoder)
-        # The row in the database comes later: pixels without one are those of a film that an import was about to store,
-        # and that the next one stores.
-        film_files.write_once(film_files.pixel_path(film.pixel_sha256), film.packed)
         return film, header

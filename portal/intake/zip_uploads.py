@@ -287,10 +287,11 @@ def fail(upload: Upload, sentence: str) -> None:
 
 
 def sweep() -> None:
-    """Remove files that killed processes left behind more than a day ago: partial zips, and zips of ended imports."""
+    """Remove files that killed processes left behind more than a day ago: partial zips, zips of ended imports, and
+    pixels that were being written."""
     kept = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.MAPPING, Upload.State.IMPORTING])
     addresses = [str(uuid) for uuid in kept.values_list("uuid", flat=True)]
-    for path in film_files.upload_path("x").parent.glob("*"):
+    for path in (*film_files.upload_path("x").parent.glob("*"), *film_files.unfinished_pixels()):
         with suppress(FileNotFoundError):  # another process removed it first
             is_old = time.time() - path.stat().st_mtime > SECONDS_UNTIL_SWEPT
             if not is_old or any(address in path.name for address in addresses):

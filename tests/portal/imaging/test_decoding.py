@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import struct
 import threading
@@ -13,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from portal.imaging.decoding import Decoder
+from portal.imaging.decoding import _LOG_BYTES, Decoder
 from portal.imaging.errors import UnusableFile
+from portal.imaging.film import pixel_sha256
 from portal.imaging.prepared_film import prepare
 from portal.imaging.read_film import read_film
 from tests.portal.imaging import factories as make
@@ -49,14 +53,34 @@ def test_returns_the_same_as_read_film(decoder: Decoder, film: Path) -> None:
     assert (there.facts, header) == (here.facts, same_header)
 
 
-def test_prepares_what_an_import_stores(decoder: Decoder, film: Path) -> None:
-    (there, header), (here, same_header) = decoder.prepare(film), read_film(film)
-    np.testing.assert_array_equal(there.stored, here.stored)
-    assert (there.facts, header) == (here.facts, same_header)
-    stored = prepare(here)
-    assert (there.pixel_sha256, there.packed, there.preview) == (stored.pixel_sha256, stored.packed, stored.preview)
+def test_prepares_what_an_import_stores(decoder: Decoder, film: Path, tmp_path: Path) -> None:
+    by_child, by_us = tmp_path / "by child", tmp_path / "by us"
+    (there, header), (here, same_header) = decoder.prepare(film, by_child), read_film(film)
+    assert (there, header) == (prepare(here, by_us), same_header)
+    assert by_child.read_bytes() == by_us.read_bytes()
     with pytest.raises(UnusableFile, match="not a DICOM"):
-        decoder.prepare(Path(__file__))
+        decoder.prepare(Path(__file__), by_child)
+
+
+def test_a_file_that_cannot_be_written_is_no_fault_of_the_film(decoder: Decoder, film: Path) -> None:
+    decoder.decode(film)
+    child = decoder.pid
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        decoder.prepare(film, Path("/dev/full"))
+    assert caught.value.errno == errno.ENOSPC
+    assert decoder.pid == child
+
+
+def test_packed_pixels_may_be_larger_than_a_log(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**16, (7000, 5000), dtype=np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "noise.png", compress_level=0)
+    with Decoder() as decoder:
+        film, _ = decoder.prepare(tmp_path / "noise.png", tmp_path / "packed")
+        assert (tmp_path / "packed").stat().st_size > _LOG_BYTES
+        assert resource.prlimit(decoder.pid or 0, resource.RLIMIT_FSIZE)[0] == _LOG_BYTES
+    assert film.pixel_sha256 == pixel_sha256(pixels)
 
 
 def test_an_interrupted_child_answers_at_once(film: Path) -> None:

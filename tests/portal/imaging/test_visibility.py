@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ml_engine.engine.decode_films import decode_film
-from portal.imaging.film import Lut, Window, shown_values
+from portal.imaging import visibility
+from portal.imaging.film import Film, Lut, Window, shown_values
 from portal.imaging.film_warnings import keys_of
 from portal.imaging.visibility import leave_out_what_shows_nothing
 from tests.portal.imaging import factories as make
@@ -93,3 +94,33 @@ def test_reader_and_engine_show_such_a_film_by_percentiles(tmp_path: Path) -> No
     assert decode_film(tmp_path / "film").display is None
     _, header = make.read_bytes(make.dicom_bytes(make.film_elements(np.full((40, 40), 500))), tmp_path)
     assert keys_of(header) == ["no_contrast"]
+
+
+def test_the_sample_proves_only_what_all_pixels_prove(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Films in which the sample has other values than the rest, too."""
+    films = [odd_film(np.random.default_rng(seed)) for seed in range(1000)]
+    settled = [leave_out_what_shows_nothing(film) for film in films]
+    proven = sum(map(visibility._shows_something_surely, films))
+    monkeypatch.setattr(visibility, "_shows_something_surely", lambda film: False)
+    for film, (there, warnings) in zip(films, settled, strict=True):
+        here, same_warnings = leave_out_what_shows_nothing(film)
+        assert (there.facts, warnings) == (here.facts, same_warnings)
+    assert 100 < proven < 900
+    assert sum(bool(warnings) for _, warnings in settled) > 100
+
+
+def odd_film(rng: np.random.Generator) -> Film:
+    pixels = rng.integers(0, 4000) + rng.integers(0, rng.choice([1, 3, 40, 4096]), (40, 44))
+    if rng.random() < 0.5:
+        pixels[::4, ::4] = rng.integers(0, 4096, (10, 11))
+    pixels[rng.random((40, 44)) < rng.choice([0, 0.5, 0.99])] = 0
+    facts: dict[str, Any] = {"slope": rng.choice([1.0, -2.0])}
+    if rng.random() < 0.7:
+        facts["windows"] = (Window(facts["slope"] * rng.integers(0, 4096), rng.choice([1, 20, 400, 1e6])),)
+    return make.make_film(pixels.clip(0, 4095), padding=(0, 0), **facts)
+
+
+def test_a_large_film_is_proven_to_show_something() -> None:
+    pixels = np.arange(400 * 400).reshape(400, 400) % 4096
+    assert visibility._shows_something_surely(make.make_film(pixels, windows=(Window(2000, 1000),)))
+    assert not visibility._shows_something_surely(make.make_film(pixels, windows=(Window(5000, 1000),)))

@@ -13,7 +13,8 @@ import PIL.Image
 import pytest
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import unpack
@@ -93,6 +94,19 @@ def test_the_pixels_are_kept_to_the_bit(of: Dataset, folder: Path) -> None:
     image = of.images.get()
     kept = unpack(film_files.pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
     np.testing.assert_array_equal(kept, factories.pixels(1))
+
+
+def test_films_are_flushed_together_and_before_the_report(of: Dataset, folder: Path) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no such setting")
+    factories.png(folder / "a.png", seed=1)
+    with CaptureQueriesContext(connection) as queries:
+        run(of, folder)
+    sent = [query["sql"] for query in queries]
+    reset = sent.index("RESET synchronous_commit")
+    stored = next(number for number, sql in enumerate(sent) if 'INTO "portal_image"' in sql)
+    reported = next(number for number, sql in enumerate(sent) if "'done'" in sql)
+    assert sent.index("SET synchronous_commit TO off") < stored < reset < reported
 
 
 def test_files_of_scanners_without_an_ending_are_films(of: Dataset, folder: Path) -> None:
@@ -452,7 +466,7 @@ class Busy:
     def __init__(self, reason: str = "unreadable", sentence: str = "Decoding this file took too long.") -> None:
         self.unusable = UnusableFile(reason, sentence)
 
-    def prepare(self, path: Path) -> Any:
+    def prepare(self, path: Path, packed: Path) -> Any:
         raise self.unusable
 
 
@@ -695,11 +709,10 @@ def test_a_film_is_stored_with_its_label_or_not_at_all(
     factories.png(folder / "a.png")
     labels = factories.table(folder / "l.csv", {"filename": "a.png", "label": "normal"})
 
-    def full(path: Path, data: bytes) -> None:
-        if path.suffix == ".jpg":
-            raise OSError(28, "No space left on device")
+    def full(image: Image, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(film_files, "write_once", full)
+    monkeypatch.setattr(film_files, "write_preview", full)
     with pytest.raises(OSError, match="No space"):
         run(of, folder, labels=labels)
     assert not Image.objects.exists()

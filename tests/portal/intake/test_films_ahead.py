@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from portal.imaging.decoding import Decoder
 from portal.imaging.errors import UnusableFile
+from portal.imaging.film import pack, pixel_sha256
 from portal.imaging.read_film import read_film
 from portal.intake import film_files
 from portal.intake.entries import entries_of_folder
@@ -48,9 +50,9 @@ def test_films_come_in_the_order_of_their_files(decoders: list[Decoder], paths: 
         for path in paths:
             film, header = ahead.decode(path)
             same, same_header = read_film(path)
-            np.testing.assert_array_equal(film.stored, same.stored)
-            assert header == same_header
-            assert film_files.pixel_path(film.pixel_sha256).read_bytes() == film.packed
+            assert (film.facts, header) == (same.facts, same_header)
+            assert film_files.pixel_path(film.pixel_sha256).read_bytes() == pack(same.stored)
+    assert list(film_files.unfinished_pixels()) == []
     assert all(decoder.pid for decoder in decoders)
 
 
@@ -76,6 +78,17 @@ def test_an_unusable_file_costs_itself_only(decoders: list[Decoder], paths: list
         with pytest.raises(UnusableFile, match="no picture"):
             ahead.decode(paths[2])
         ahead.decode(paths[3])
+    assert list(film_files.unfinished_pixels()) == []
+
+
+def test_a_full_disk_ends_the_import_and_quarantines_nothing(
+    decoders: list[Decoder], paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    monkeypatch.setattr(film_files, "new_pixels", lambda: nullcontext(Path("/dev/full")))
+    with FilmsAhead(decoders, paths[:1], none_is_known) as ahead, pytest.raises(OSError, match="No space left"):
+        ahead.decode(paths[0])
 
 
 def test_a_known_file_is_hashed_and_decoded_only_if_asked_for(decoders: list[Decoder], paths: list[Path]) -> None:
@@ -83,13 +96,13 @@ def test_a_known_file_is_hashed_and_decoded_only_if_asked_for(decoders: list[Dec
         ahead.source_sha256(paths[1])
         assert ahead._current is not None
         assert ahead._current.film is None
-        assert ahead.decode(paths[1])[0].stored.shape == factories.pixels(1).shape
+        assert ahead.decode(paths[1])[0].pixel_sha256 == pixel_sha256(read_film(paths[1])[0].stored)
 
 
 def test_files_out_of_turn_are_prepared_too(decoders: list[Decoder], paths: list[Path]) -> None:
     with FilmsAhead(decoders, paths[:2], none_is_known) as ahead:
         for path in (paths[5], paths[0]):
-            np.testing.assert_array_equal(ahead.decode(path)[0].stored, read_film(path)[0].stored)
+            assert ahead.decode(path)[0].pixel_sha256 == pixel_sha256(read_film(path)[0].stored)
 
 
 class StoppedDecoder(Decoder):

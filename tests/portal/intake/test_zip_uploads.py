@@ -608,15 +608,15 @@ def test_a_disk_that_fills_up_during_the_import_is_reported(
 ) -> None:
     """There is space for the first film, and for the pixels of the second, which are written ahead."""
     factories.png(tmp_path / "b.png", seed=2)
-    really, written = film_files.write_once, []
+    really, written = film_files.write_preview, []
 
-    def full(path: Path, data: bytes) -> None:
-        written.append(path)
-        if len(written) > 3:
+    def full(image: Image, data: bytes) -> None:
+        written.append(image)
+        if len(written) > 1:
             raise OSError(28, "No space left on device")
-        really(path, data)
+        really(image, data)
 
-    monkeypatch.setattr(film_files, "write_once", full)
+    monkeypatch.setattr(film_files, "write_preview", full)
     upload = imported(of, zip_of({"a.png": film, "b.png": tmp_path / "b.png"}, tmp_path / "z.zip"))
     assert upload.state == "failed"
     assert upload.message == (
@@ -721,11 +721,13 @@ def test_leftovers_of_killed_processes_are_removed_after_a_day(of: Dataset, tmp_
     (folder / f"unpacked-{ended.uuid}-x").mkdir()
     for path in (zip_path(ended), folder / "tmpabc.upload.zip", folder / "fresh.upload.zip"):
         path.write_bytes(b"PK")
-    for path in folder.iterdir():
-        if "fresh" not in path.name:
-            os.utime(path, (0, 0))
-    zip_uploads.sweep()
-    assert {path.name for path in folder.iterdir()} == {zip_path(waiting).name, "fresh.upload.zip"}
+    with film_files.new_pixels() as old, film_files.new_pixels() as fresh:
+        for path in (old, *folder.iterdir()):
+            if "fresh" not in path.name:
+                os.utime(path, (0, 0))
+        zip_uploads.sweep()
+        assert {path.name for path in folder.iterdir()} == {zip_path(waiting).name, "fresh.upload.zip"}
+        assert list(film_files.unfinished_pixels()) == [fresh]
 
 
 def test_the_sweep_needs_no_folder(of: Dataset) -> None:

@@ -201,9 +201,12 @@ def test_boxes_of_reverted_labels_are_not_shown(curator: Client, of: Dataset, fi
     assert [(shown_box["x"], shown_box["source"]) for shown_box in boxes] == [(1, "import"), (3, "reader")]
 
 
-def test_a_lost_preview_is_created_again(curator: Client, film: Image) -> None:
+@pytest.mark.parametrize("kept", [None, 0, 400])
+def test_a_lost_or_cut_preview_is_created_again(curator: Client, film: Image, kept: int | None) -> None:
     before = curator.get(f"/images/{film.uuid}/preview").getvalue()
     film_files.preview_path(film).unlink()
+    if kept is not None:  # as a power failure may leave it
+        film_files.preview_path(film).write_bytes(before[:kept])
     response = curator.get(f"/images/{film.uuid}/preview")
     assert response["Content-Type"] == "image/jpeg"
     assert response.getvalue() == before == film_files.preview_path(film).read_bytes()
