@@ -16,10 +16,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
+from django.conf import settings
+
 from portal.imaging.decoding import Decoder
 from portal.imaging.errors import UnusableFile
 from portal.imaging.prepared_film import PreparedFilm
 from portal.intake import film_files
+from portal.intake.decoder_slots import DecoderSlots
 
 FILMS_WAITING = 2  # finished before their turn, beside those that are being decoded
 
@@ -42,6 +45,7 @@ class FilmsAhead:
 
     def __init__(self, decoders: list[Decoder], paths: Iterable[Path], is_known: Callable[[str], bool]) -> None:
         self._decoders = decoders
+        self._slots = DecoderSlots(max(len(decoders), settings.IMPORT_PROCESSES))
         self._free: SimpleQueue[Decoder] = SimpleQueue()
         for decoder in decoders:
             self._free.put(decoder)
@@ -60,6 +64,7 @@ class FilmsAhead:
     ) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if kind is not None:
+            self._slots.give_up()
             for decoder in self._decoders:
                 decoder.interrupt()
         self._threads.shutdown(wait=True)
@@ -107,7 +112,7 @@ class FilmsAhead:
         try:
             # The row in the database comes later: pixels without one are those of a film that an import was about to
             # store, and that the next one stores.
-            with film_files.new_pixels() as packed:
+            with self._slots.one(), film_files.new_pixels() as packed:
                 film, header = decoder.prepare(path, packed)
                 film_files.keep_pixels(packed, film.pixel_sha256)
         except UnusableFile as unusable:
