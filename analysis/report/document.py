@@ -10,9 +10,11 @@ from analysis.figures import NOTICE, format_auroc
 from analysis.models import Evaluation
 from analysis.report import drawings, standards, words
 from analysis.report.gathering import EvaluationReport, PartReport, gather
+from analysis.report.head_tables import add_semi_supervised
 from analysis.report.paper import MUTED, Paper
 from analysis.report.trivial_tables import add_trivial_tables
 from analysis.sections.attributes import GROUPS
+from analysis.sections.semi_supervised import NAMES
 from analysis.sections.table_one import COMPARED_WITH, in_words
 from ml_engine.core.version import code_version
 
@@ -74,6 +76,9 @@ def _opening(paper: Paper, report: EvaluationReport) -> None:
             name = f"{kind} at {report.weight:g}" if kind == "fused" else kind
             counts = [f"{part.abnormal:,}", f"{part.normal:,}", f"{part.patients:,}"]
             rows.append([part.part, name, format_auroc(area), area.method, *counts])
+        if part.beside:
+            area = part.beside.result.aurocs["combined"]
+            rows.append([part.part, NAMES["combined"].lower(), format_auroc(area), area.method, *counts])
     paper.table(head, rows, caption="AUROC at image level; abnormal is positive. Global is w = 0, region w = 1")
     for part in report.parts:
         if part.selection:
@@ -110,6 +115,8 @@ def _results(paper: Paper, report: EvaluationReport, part: PartReport) -> None:
     threshold = part.operating.threshold
     paper.plots([lambda axes: drawings.histogram(axes, part.histogram, threshold=threshold)], height=120, below=80)
     _operating(paper, part)
+    if part.beside:
+        add_semi_supervised(paper, part.beside)
     _breakdown(paper, part)
 
 

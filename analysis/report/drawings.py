@@ -9,12 +9,13 @@ import numpy as np
 
 from analysis import statistics
 from analysis.figures import ForestRow, format_auroc
-from analysis.figures.palette import LABELS, PAPER, SCORES, Kind
+from analysis.figures.palette import LABELS, PAPER, RUNS, SCORES, Kind
 from analysis.figures.paper import films_of, percent
 from analysis.report.paper import glyphs
 
 _SCORES, _LABELS, _INK, _MUTED = SCORES["light"], LABELS["light"], PAPER["light"]["ink"], PAPER["light"]["muted"]
 _DASHES = {"global": ":", "region": "--", "fused": "-"}
+_LINES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _CHANCE: dict[str, Any] = {"color": _MUTED, "linewidth": 0.8, "linestyle": (0, (2, 3)), "label": "Chance 0.500"}
 
 
@@ -39,11 +40,24 @@ def roc(
         width = 1.8 if kind == "fused" else 1.2
         axes.plot(curve.false_positive_rate, curve.sensitivity, linewidth=width, label=label, **style)
     axes.plot([0, 1], [0, 1], **_CHANCE)
-    area = curves["fused"][1]
-    _legend(
-        axes,
-        f"n = {films_of(area.positives, 'abnormal')}, {films_of(area.negatives, 'normal')}; AUROC with 95 % interval",
-    )
+    _legend(axes, f"{_who(curves['fused'][1])}; AUROC with 95 % interval")
+
+
+def compared_roc(
+    axes: Any, curves: Mapping[str, tuple[statistics.RocCurve, statistics.Auroc]], *, note: str = ""
+) -> None:
+    """The curves of at most four scores of the same films, by name; `note` is a line above the legend."""
+    axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_anchor("NW")
+    reason = next((curve.reason for curve, _ in curves.values() if curve.reason), "")
+    if reason:
+        _empty(axes, reason)
+        return
+    for (name, (curve, area)), (colour, dash) in zip(curves.items(), RUNS["light"], strict=False):
+        style: dict[str, Any] = {"color": colour, "linestyle": _LINES[dash], "linewidth": 1.5}
+        axes.plot(curve.false_positive_rate, curve.sensitivity, label=f"{name} {format_auroc(area)}", **style)
+    axes.plot([0, 1], [0, 1], **_CHANCE)
+    _legend(axes, f"{_who(area)}; AUROC with 95 % interval" + (f"\n{note}" if note else ""))
 
 
 def sweep(axes: Any, curve: statistics.FusionSweep, *, run_weight: float, chosen: float | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from analysis import statistics
 from analysis.evaluation.analysis_plan import current_plan, in_words, planned_point
 from analysis.evaluation.evaluate import (
+    ScoredPart,
     aurocs,
     band_of,
     chosen_on_tune,
@@ -30,6 +31,7 @@ from analysis.models import Evaluation, TestLook
 from analysis.sections.breakdown import Breakdown, break_down, forest_rows
 from analysis.sections.evaluation_figures import BINS
 from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
+from analysis.sections.semi_supervised import SemiSupervisedResult, compare_head, scores_of
 from analysis.sections.table_one import Flow, TableOne, flow, table_one
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
@@ -40,6 +42,14 @@ from portal.models import Part
 
 UNKNOWN = "not known to Hilum"
 CURVE_POINTS = 1000
+
+
+@dataclass(frozen=True)
+class BesideOneClass:
+    """A semi-supervised head beside the one-class score; curves by a key of `semi_supervised.NAMES`."""
+
+    result: SemiSupervisedResult
+    curves: dict[str, statistics.RocCurve]
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class PartReport:
     note: str
     digest: str
     selection: SelectionEstimate | None = None  # if settings were chosen on this part
+    beside: BesideOneClass | None = None  # if the run has a semi-supervised head
 
     def forest_rows(self) -> list[ForestRow]:
         return forest_rows(self.breakdown)
@@ -168,7 +179,16 @@ def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartRepor
         note=note_of(evaluation.split, part),
         digest=scored.digest.hex(),
         selection=selection_of(evaluation, part),
+        beside=_beside(evaluation, scored) if evaluation.run.head else None,
     )
+
+
+def _beside(evaluation: Evaluation, scored: ScoredPart) -> BesideOneClass:
+    scores = scores_of(evaluation, scored)
+    curves = {
+        name: statistics.roc_curve(scored.labels, values, max_points=CURVE_POINTS) for name, values in scores.items()
+    }
+    return BesideOneClass(compare_head(evaluation, scored), curves)
 
 
 def _looks(evaluation: Evaluation) -> Iterator[Look]:
@@ -212,6 +232,9 @@ def _provenance(evaluation: Evaluation, score: ScoreSummary) -> Iterator[tuple[s
     if detector:
         yield "Detector's run", f"{detector.run.name} ({detector.run.uuid}), seed {detector.run.seed}"
         yield "Detector SHA-256", detector.sha256
+    if run.head:
+        yield "Semi-supervised head's run", f"{run.head.run.name} ({run.head.run.uuid}), seed {run.head.run.seed}"
+        yield "Semi-supervised head SHA-256", run.head.sha256
     yield "Alignment SHA-256", score.alignment_sha256 or "no alignment"
     yield "Backbone weights", weights.get("name") or UNKNOWN
     yield "Weights SHA-256", weights.get("sha256") or ("none: random" if run.random_weights else UNKNOWN)

@@ -138,7 +138,7 @@ def facts(report: EvaluationReport) -> dict[str, str]:
         if config
         else UNKNOWN,
         "weights": f"{weights['name']}; SHA-256 {weights.get('sha256') or 'none'}" if weights.get("name") else UNKNOWN,
-        "training": f"No gradient training of the detector: memory banks of normal films. {changed}."
+        "training": f"No gradient training of the detector: memory banks of normal films. {changed}.{_head(report)}"
         if config
         else UNKNOWN,
         "choice": f"Fusion weight {report.weight:g} ({report.evaluation.metrics['weight_source']}); never on test.",
@@ -174,6 +174,12 @@ def facts(report: EvaluationReport) -> dict[str, str]:
         "imbalance": f"AUROC does not depend on it; {first.abnormal:,} of {first.abnormal + first.normal:,} films of "
         f"{first.part} are abnormal, predictive values are at a stated prevalence.",
     }
+
+
+def _head(report: EvaluationReport) -> str:
+    if report.evaluation.run.head is None:
+        return ""
+    return " Beside it a semi-supervised head, trained on films confirmed as abnormal; reported separately."
 
 
 def _interval(area: object) -> str:

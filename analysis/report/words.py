@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.report.gathering import UNKNOWN, EvaluationReport
+from analysis.sections.semi_supervised import ABOUT
 from ml_engine.core.config import DETECTORS, PipelineConfig
 from ml_engine.core.version import code_version
 
@@ -14,7 +15,7 @@ PAPER = (
 
 def methods(report: EvaluationReport) -> list[str]:
     """Paragraphs. What is not recorded is left out."""
-    paragraphs = [_data(report), _method(report), _scores(report), _figures(report)]
+    paragraphs = [_data(report), _method(report), _scores(report), _head(report), _figures(report)]
     if report.random_weights:
         paragraphs.append(
             "The backbone of this run has random weights: no number here may be used as an estimate of what the "
@@ -91,6 +92,17 @@ def _scores(report: EvaluationReport) -> str:
     return (
         f"Region and global maps were {standard}fused as w · region + (1 − w) · global with w = {report.weight:g}, "
         f"{chosen}. A film's score is {film}."
+    )
+
+
+def _head(report: EvaluationReport) -> str:
+    head = report.evaluation.run.head
+    if head is None:
+        return ""
+    return (
+        "Beside the detector a semi-supervised head was fitted: an L2 logistic regression (penalty "
+        f"{head.summary['penalty']:g}) of films confirmed as abnormal by readers against the known normals, on patch "
+        f"features averaged over each film. {ABOUT} No film of a patient whose films trained the head is evaluated."
     )
 
 

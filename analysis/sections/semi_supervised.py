@@ -18,12 +18,17 @@ from analysis.figures import RunCurve, comparison_figure
 from analysis.figures.palette import Theme
 from analysis.models import Evaluation, ScoreKind
 
+ABOUT = (
+    "The combined score is the sum of the one-class score and of the head's, each in standard deviations of held-out "
+    "calibration normals. The one-class score stays the default."
+)
 NAMES = {
     "one-class": "One-class",
     "head": "Semi-supervised head",
     "combined": "Semi-supervised combined",
 }
 SHORT = {"one-class": "One-class", "head": "Head alone", "combined": "Combined"}  # in the legend of a narrow figure
+NOTE = "Head and combined score are semi-supervised"  # beside `SHORT`
 
 
 @dataclass(frozen=True)
@@ -73,5 +78,4 @@ def draw_head(
         RunCurve(SHORT[name], statistics.roc_curve(scored.labels, values), result.aurocs[name])
         for name, values in scores_of(evaluation, scored).items()
     ]
-    note = "Head and combined score are semi-supervised"
-    return comparison_figure(curves, theme=theme, random_weights=random_weights, note=note)
+    return comparison_figure(curves, theme=theme, random_weights=random_weights, note=NOTE)

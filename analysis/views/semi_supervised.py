@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 from analysis.evaluation.looks import CannotEvaluate, note_of
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import as_json, with_note
-from analysis.sections.semi_supervised import compare_head, draw_head
+from analysis.sections.semi_supervised import ABOUT, compare_head, draw_head
 from analysis.views.query_parameters import get_evaluation, get_part, theme_of
 from portal.people.signed_in import SignedInRequest
 
@@ -35,6 +35,7 @@ def semi_supervised(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "evaluation": evaluation,
         "head": evaluation.run.head,
         "result": result,
+        "about": ABOUT,
         "figure": with_note(as_json(figure), note_of(evaluation.split, part)),
     }
     return render(request, "analysis/_semi_supervised.html", context)

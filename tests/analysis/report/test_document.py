@@ -19,7 +19,7 @@ from django.urls import reverse
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.operating_point import RequestedPoint
-from analysis.figures import NOTICE, RANDOM_WEIGHTS
+from analysis.figures import NOTICE, RANDOM_WEIGHTS, format_auroc
 from analysis.models import Evaluation
 from analysis.report.document import report_pdf
 from analysis.report.gathering import UNKNOWN, gather
@@ -27,9 +27,11 @@ from analysis.report.paper import INSIDE, NO_GLYPH, Paper, text_width, wrapped
 from analysis.report.standards import STANDARDS, facts
 from analysis.report.words import methods
 from analysis.sections.breakdown import break_down
+from analysis.statistics import Auroc
 from ml_engine.core.config import PipelineConfig
 from ml_engine.runs.paths import run_folder
 from portal.models import AuditEvent, Membership, Role, User
+from tests.analysis.headed import with_head
 from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine.scored_folders import change_array
 from tests.pages import without_gaps
@@ -41,7 +43,10 @@ DOORS = ("analysis:report", "api-report")
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
-    evaluation = evaluate(run=scored.run, author=analyst)
+    return with_settings(evaluate(run=scored.run, author=analyst))
+
+
+def with_settings(evaluation: Evaluation) -> Evaluation:
     detector = evaluation.run.detector
     assert detector
     detector.run.config = PipelineConfig.from_preset("paper").replace_fields({"rate": "0.05"}).to_json()
@@ -281,6 +286,60 @@ def test_who_gets_no_report(client: Client, evaluation: Evaluation, scored: Scor
     gone = client.get(address)
     assert (gone.status_code, "score the films again" in gone.text) == (410, True)
     assert not AuditEvent.objects.filter(verb="download report").exists()
+
+
+# A semi-supervised head ---------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("door", DOORS)
+def test_the_semi_supervised_score_is_beside_the_one_class_score_and_after_it(
+    as_analyst: Client, scored: Scored, analyst: User, door: str
+) -> None:
+    head = with_head(scored, trained=scored.films[6:8])
+    evaluation = evaluate(run=scored.run, author=analyst)
+    text = text_of(as_analyst.get(reverse(door, args=[evaluation.uuid])).content)
+    for part in ("tune", "test"):
+        answer = as_analyst.get(reverse("api-semi-supervised", args=[evaluation.uuid]), {"part": part}).json()
+        combined = format_auroc(Auroc(**answer["aurocs"]["combined"]))
+        opening = text[text.index("Method of the interval Abnormal") : text.index("Results on test")]
+        rows = opening[opening.index(f"{part} global") :]
+        assert rows.index("fused at 0.6") < rows.index(f"{part} semi-supervised combined {combined}")
+        section = text[text.index(f"Results on {part}") :]
+        section = section[section.index("Semi-supervised score, beside the one-class score") :]
+        places = [re.search(rf"{name} [01]\.\d{{3}} \(", section) for name in ("One-class", "Semi-supervised head")]
+        assert places[0] and places[1] and places[0].start() < places[1].start() < section.index("By finding")
+        assert f"Semi-supervised combined {combined}" in section
+        gain = answer["gain"]
+        words = f"{gain['difference']:.3f} ({gain['low']:.3f} to {gain['high']:.3f})"
+        assert f"Gain of the combined score {words}" in section
+    assert "2 of patients whose films trained the semi-supervised head" in text
+    assert "The one-class score stays the default" in text
+    assert text.count("Head and combined score are semi-supervised One-class") == 2  # in the plot of each part
+    joined = text.replace(" ", "")
+    assert head.sha256 in joined and str(head.run.uuid) in joined
+    written = methods(gather(evaluation, point=RequestedPoint()))
+    assert any("a semi-supervised head was fitted" in words and "(penalty 100)" in words for words in written)
+    assert "Beside it a semi-supervised head" in facts(gather(with_settings(evaluation)))["training"]
+
+
+@pytest.mark.django_db
+def test_the_report_of_a_head_counts_no_verdicts(scored: Scored, analyst: User) -> None:
+    """Its reader may have to read these films blinded: counts of verdicts are on the head's page, withheld there."""
+    head = with_head(scored, trained=scored.films[6:8])
+    evaluation = evaluate(run=scored.run, author=analyst)
+    before = report_pdf(evaluation)
+    other = head.summary["facts"] | {"abnormal_reads": 9741, "normal_reads": 9742, "assisted_reads": 9743}
+    summary = head.summary | {"facts": other, "population_control": head.summary["population_control"] | {"auroc": 0}}
+    again = Evaluation.objects.get(pk=evaluation.pk)
+    assert again.run.head is not None
+    again.run.head.summary = summary  # not saved: a head is written once
+    assert report_pdf(again) == before
+
+
+@pytest.mark.django_db
+def test_a_report_without_a_head_names_none(evaluation: Evaluation) -> None:
+    assert "emi-supervised" not in text_of(report_pdf(evaluation))
 
 
 # The paper ----------------------------------------------------------------------------------------------
