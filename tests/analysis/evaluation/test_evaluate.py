@@ -199,3 +199,12 @@ def test_films_that_trained_the_runs_head_are_left_out_and_counted(scored: Score
     assert part.left_out["of patients whose films trained the semi-supervised head"] == 3
     metrics = evaluate(run=scored.run, author=analyst).metrics["parts"]["tune"]
     assert (metrics["normal"], metrics["abnormal"]) == (6, 4)
+
+
+def test_films_of_whoever_shares_a_film_with_a_trained_patient_are_left_out_too(scored: Scored, analyst: User) -> None:
+    trained, other = scored.films[6], scored.films[12]  # of tune and test
+    factories.pair(*sorted((trained, other), key=lambda film: film.pk))
+    with_head(scored, [trained])
+    part = scored_part(scored.run, part="test", cutoff=scored.split.label_cutoff)
+    assert str(other.uuid) not in part.images
+    assert part.left_out["of patients whose films trained the semi-supervised head"] == 1
