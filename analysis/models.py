@@ -57,7 +57,8 @@ class PlanApproval(Addressed):
 
 
 class TestLook(Addressed):
-    """Append-only. One row each time figures of the test part are made: an evaluation, a moved weight, a study."""
+    """Append-only. One row each time results on the test part are disclosed that were not before: an evaluation, a
+    moved weight, a study, a worklist, a run's archive."""
 
     __test__ = False  # pytest would otherwise collect it as a test class
 

@@ -7,8 +7,9 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
+from analysis.evaluation.looks import require_look, runs_looked_at
 from ml_engine.models import Run, Score
-from portal.models import Image, SplitImage, User
+from portal.models import Image, Part, SplitImage, User
 from portal.people.access import get_visible, has_to_label, may, may_see_scores
 from portal.people.blinding import is_withheld, refuse_file, refuse_withheld, withheld_patients
 
@@ -65,14 +66,20 @@ def named_films(user: User, run: Run, *, part: str, images: Sequence[str]) -> li
 
 
 def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score]:
-    """Those of a film's scores that the person may see. The rule is applied once per part. Select `run__detector` with
-    `scores`."""
+    """Those of a film's scores that the person may see: no score of test of a run that nobody has looked at. The rule
+    for labels is applied once per part. Select `run__detector` with `scores`."""
     if is_withheld(user, film):
         return []
     parts = dict(SplitImage.objects.filter(image=film).values_list("member__split_id", "member__part"))
     part_of = {score.pk: parts.get(score.run.detector.split_id, "") if score.run.detector else "" for score in scores}
     allowed = {part: may_see_scores(user, film, part) for part in set(part_of.values())}
-    return [score for score in scores if allowed[part_of[score.pk]]]
+    of_test = [score.run_id for score in scores if part_of[score.pk] == Part.TEST]
+    opened = runs_looked_at(Run.objects.filter(pk__in=of_test)) if of_test else set()
+    return [
+        score
+        for score in scores
+        if allowed[part_of[score.pk]] and (part_of[score.pk] != Part.TEST or score.run_id in opened)
+    ]
 
 
 def sentence(films: int, part: str) -> str:
@@ -88,7 +95,7 @@ def sentence(films: int, part: str) -> str:
 
 def scored_film(user: User, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, str]:
     """A film's score in a run, and the film's part in the split of the run's detector. Raises Http404, and
-    PermissionDenied while the score is hidden."""
+    PermissionDenied while the score is hidden, or is one of test and nobody has looked at the run's test results."""
     run = get_visible(Run.objects.select_related("site", "detector__split", "detector__run"), user, run_uuid)
     rows = Score.objects.select_related("image__dataset__site", "image__patient", "image__current_label")
     score = rows.filter(run=run, image__uuid=image_uuid).first()
@@ -99,6 +106,8 @@ def scored_film(user: User, run_uuid: UUID, image_uuid: UUID) -> tuple[Score, st
     part = _part_of(score)
     if not may_see_scores(user, score.image, part):
         raise PermissionDenied(HIDDEN.format(part=part or "no part"))
+    if part == Part.TEST:
+        require_look(run)
     return score, part
 
 

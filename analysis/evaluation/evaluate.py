@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from analysis import statistics
 from analysis.evaluation.analysis_plan import why_sealed
-from analysis.evaluation.looks import CannotEvaluate, look
+from analysis.evaluation.looks import CannotEvaluate, look_once
 from analysis.evaluation.memory_cache import MemoryCache
 from analysis.evaluation.run_results import results_of
 from analysis.figures.palette import Kind
@@ -128,7 +128,7 @@ def _add(
     evaluation.metrics["parts"] |= new
     evaluation.save(update_fields=["metrics"])
     if Part.TEST in new:
-        look(split=split, author=author, reason="evaluation made", run=run, evaluation=evaluation, weight=weight)
+        look_once(split=split, author=author, reason="evaluation made", run=run, evaluation=evaluation, weight=weight)
     verb = "evaluate run" if is_new else "evaluate test"
     audit.record(verb=verb, site=run.site, actor=author, target=evaluation)
     return evaluation
@@ -146,9 +146,10 @@ def _parts_scored(run: Run, split: Split) -> list[str]:
     return [part for part in EVALUATED_PARTS if part in parts]
 
 
-def look_at_weight(*, evaluation: Evaluation, author: User, weight: float) -> TestLook:
-    """Count a look at test at another fusion weight; the caller draws the figures after it."""
-    return look(
+def look_at_weight(*, evaluation: Evaluation, author: User, weight: float) -> TestLook | None:
+    """Count a look at test at another fusion weight, unless it was counted before; the caller draws the figures after
+    it."""
+    return look_once(
         split=evaluation.split,
         author=author,
         reason="fusion weight moved on test",

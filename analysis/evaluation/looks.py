@@ -1,16 +1,26 @@
-"""Looks at the test part of a split: they are counted, audited, and printed on every figure of test films."""
+"""Looks at the test part of a split: they are counted, audited, and printed on every figure of test films.
 
+A look is the first disclosure of a run's results on test at one setting, by whatever way: an evaluation at a fusion
+weight and a cut-off of labels, a worklist, a study, or the archive, which holds the scores at every weight. What was
+disclosed before is recorded in the audit and not counted again. Pages of single films disclose nothing by themselves:
+they need a look of before.
+"""
+
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from analysis.evaluation.analysis_plan import approval_of, current_plan, is_intact, plan_contents, why_sealed
 from analysis.models import Evaluation, TestLook
 from ml_engine.models import Run
-from portal.models import Part, Split, User
+from portal.models import Part, Split, SplitImage, User
 from portal.people import audit
 from portal.people.access import require
 from portal.sets.film_copies import divided_note
+
+ARCHIVE = "run archive downloaded"  # the reason of a look at every fusion weight
+_SAME_WEIGHT = 0.005  # scores are stored at hundredths
 
 
 class CannotEvaluate(Exception):
@@ -61,6 +71,72 @@ def look(
             after={"reason": reason} | ({} if weight is None else {"weight": weight}),
         )
     return test_look
+
+
+def look_once(
+    *,
+    split: Split,
+    author: User,
+    reason: str,
+    run: Run,
+    evaluation: Evaluation | None = None,
+    weight: float | None = None,
+) -> TestLook | None:
+    """`look`, unless these results were disclosed before: then that they are seen again is recorded in the audit, and
+    None is returned. Raises as `look`, and nothing for what was disclosed before the part was sealed."""
+    with transaction.atomic():
+        Split.objects.select_for_update(no_key=True).get(pk=split.pk)  # two simultaneous requests count as one look
+        if not is_disclosed(run, reason=reason, evaluation=evaluation, weight=weight):
+            return look(split=split, author=author, reason=reason, run=run, evaluation=evaluation, weight=weight)
+        audit.record(
+            verb="see test again",
+            site=split.site,
+            actor=author,
+            target=evaluation or run,
+            after={"reason": reason} | ({} if weight is None else {"weight": weight}),
+        )
+    return None
+
+
+def is_disclosed(
+    run: Run, *, reason: str = ARCHIVE, evaluation: Evaluation | None = None, weight: float | None = None
+) -> bool:
+    """Whether the run's results on test at this setting were seen before: of an evaluation, at this weight with labels
+    at its cut-off; without one, by the same way. The archive holds every weight, to be joined with the split's labels.
+    """
+    looks = TestLook.objects.filter(run=run)
+    if evaluation is None or weight is None:
+        return looks.filter(reason=reason).exists()
+    of_weight = Q(fusion_weight__gt=weight - _SAME_WEIGHT, fusion_weight__lt=weight + _SAME_WEIGHT)
+    before = Q(evaluation=evaluation) & of_weight
+    if evaluation.label_cutoff == evaluation.split.label_cutoff:
+        before |= Q(reason=ARCHIVE)
+    return looks.filter(before).exists()
+
+
+def scored_test(run: Run) -> bool:
+    """Whether the run scored a film of the test part of its detector's split."""
+    if run.detector is None:
+        return False
+    members = SplitImage.objects.filter(member__split_id=run.detector.split_id, member__part=Part.TEST)
+    return members.filter(image__scores__run=run).exists()
+
+
+def runs_looked_at(runs: QuerySet[Run]) -> set[int]:
+    """The primary keys of those of the runs whose test results were looked at in any way."""
+    return set(TestLook.objects.filter(run__in=runs).values_list("run", flat=True))
+
+
+def require_look(run: Run) -> None:
+    """Raises PermissionDenied, with what to do, while nobody has looked at the run's results on test."""
+    if TestLook.objects.filter(run=run).exists():
+        return
+    assert run.detector is not None  # only scored runs have films of test
+    sealed = why_sealed(run.detector.split)
+    raise PermissionDenied(
+        f"This film is in test, and nobody has looked at the results of the run {run.name!r} there: "
+        f"{sealed[:1].lower() + sealed[1:] if sealed else 'evaluate the run first, which is a counted look at test.'}"
+    )
 
 
 def looks_at_test(split: Split) -> int:

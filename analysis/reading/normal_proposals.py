@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from analysis.evaluation.blinding import hidden_films
+from analysis.evaluation.looks import CannotEvaluate, look, scored_test
 from analysis.models import NormalDecision, NormalProposal, Reading, Reason, ScoreKind, Stage, Verdict, Worklist
 from analysis.reading.worklists import WorklistRefused, operating_point
 from ml_engine.models import RunState, Score
@@ -79,6 +80,9 @@ def propose(*, worklist: Worklist, author: User, readings: Sequence[Reading] | N
                 worklist=worklist, run=run, left_out=left_out, label_cutoff=timezone.now(), proposed_by=author
             )
             proposal.films.set(films)
+            if scored_test(worklist.run):  # which films of test cross the threshold is a result of the new run there
+                assert worklist.run.detector is not None  # `scored_test`
+                look(split=worklist.run.detector.split, author=author, reason=f"proposal {name}"[:200], run=run)
             audit.record(
                 verb="propose normals",
                 site=site,
@@ -86,7 +90,7 @@ def propose(*, worklist: Worklist, author: User, readings: Sequence[Reading] | N
                 target=proposal,
                 after={"films": [str(film.uuid) for film in films], "left_out": left_out, "run": str(run.uuid)},
             )
-    except RunRefused as refusal:
+    except (RunRefused, CannotEvaluate) as refusal:
         raise ProposalRefused(str(refusal)) from refusal
     return proposal
 

@@ -16,8 +16,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from analysis import statistics
+from analysis.evaluation.analysis_plan import why_sealed
 from analysis.evaluation.blinding import hidden_films
-from analysis.evaluation.looks import CannotEvaluate
+from analysis.evaluation.looks import CannotEvaluate, look, scored_test
 from analysis.evaluation.score_kinds import FIELDS, calibration_of, nested_tune_scores, require_head
 from analysis.evaluation.thresholds import (
     KINDS,
@@ -25,7 +26,7 @@ from analysis.evaluation.thresholds import (
     promise_words,
     why_too_few,
 )
-from analysis.models import FlaggedBy, Reading, ScoreKind, StudyDesign, Worklist, WorklistItem, WorklistReader
+from analysis.models import FlaggedBy, Reading, ScoreKind, StudyDesign, TestLook, Worklist, WorklistItem, WorklistReader
 from analysis.reading import reader_studies
 from analysis.reading.assignments import AssignmentRefused, assign, require_reader
 from ml_engine.core.score.conformal import PromisedRate
@@ -108,13 +109,17 @@ class WorklistRequest:
 
 
 def make_worklist(request: WorklistRequest) -> Worklist:
-    """Draw the films and save the worklist. Raises WorklistRefused, and PermissionDenied while the author has yet to
-    read one of the scored films blinded."""
+    """Draw the films and save the worklist; the first of a run with films of test is a look. Raises WorklistRefused,
+    and PermissionDenied while the author has yet to read one of the scored films blinded."""
     require(request.author, "make worklists", request.run.site)
     _check(request)
     # which films are drawn, and how many, tells on which side of any threshold a film is
     films = Image.objects.filter(scores__run=request.run)
     blinding.refuse_file(request.author, films, what=f"The run {request.run.name}")
+    assert request.run.detector is not None  # `_check`
+    split, discloses_test = request.run.detector.split, _discloses_test(request)
+    if discloses_test and (sealed := why_sealed(split)):
+        raise WorklistRefused(f"{sealed} Until then choose other parts for the worklist.")
     point = operating_point(request.run, point=request.point, value=request.value, score=request.score)
     flagged_by = _flagged_by(request, point)
     scores, left_out = _scores(request.run, request.parts, request.score)
@@ -162,6 +167,8 @@ def make_worklist(request: WorklistRequest) -> Worklist:
                 created_by=request.author,
             )
             _save_items(worklist, drawn, repeats, flagged_by)
+            if discloses_test:
+                look(split=split, author=request.author, reason=f"worklist {worklist.name}"[:200], run=request.run)
             audit.record(
                 verb="make worklist",
                 site=request.run.site,
@@ -176,13 +183,20 @@ def make_worklist(request: WorklistRequest) -> Worklist:
             )
             if request.readers:
                 assign(worklist=worklist, readers=request.readers, author=request.author)
-    except AssignmentRefused as refusal:
+    except (AssignmentRefused, CannotEvaluate) as refusal:
         raise WorklistRefused(str(refusal)) from refusal
     except IntegrityError as error:
         raise WorklistRefused(
             f"The run {request.run.name!r} has a worklist {request.name.strip()!r} already; choose another name."
         ) from error
     return worklist
+
+
+def _discloses_test(request: WorklistRequest) -> bool:
+    """Whether films of test are drawn, and nobody has looked at the run's results there: which of them are flagged, and
+    how many, is one."""
+    of_test = (not request.parts or Part.TEST in request.parts) and scored_test(request.run)
+    return of_test and not TestLook.objects.filter(run=request.run).exists()
 
 
 def _check(request: WorklistRequest) -> None:

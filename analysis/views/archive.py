@@ -10,6 +10,8 @@ from django.views.decorators.http import require_GET
 
 from analysis.evaluation.blinding import WHY, hidden_films
 from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
+from analysis.evaluation.looks import ARCHIVE, CannotEvaluate, look_once, scored_test
+from analysis.studies.opening import open_test
 from ml_engine.engine import archive
 from ml_engine.models import STUDIES, Run, RunKind, RunState
 from ml_engine.runs.paths import run_folder
@@ -23,8 +25,9 @@ from portal.people.signed_in import SignedInRequest
 @require_GET
 def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
     """The run's folder as a zip, for those who may request runs. It holds films, so each download is audited; a run
-    with scores hidden from the user, or with a film that they have yet to read blinded, is refused."""
-    run = get_visible(Run.objects.select_related("site", "detector__split"), request.user, uuid)
+    with scores hidden from the user, or with a film that they have yet to read blinded, is refused. The first archive
+    with results on test is a look at every fusion weight; it is refused while test is sealed."""
+    run = get_visible(Run.objects.select_related("site", "split", "detector__split__site"), request.user, uuid)
     require(request.user, "request runs", run.site)
     folder = run_folder(run.uuid)
     if run.state != RunState.DONE or not (folder / "run.json").is_file():
@@ -37,6 +40,10 @@ def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
                 f"The archive holds scores of {hidden} films that stay hidden from you until they are labelled, since "
                 f"{WHY}. Ask an analyst who does not label, or label them first."
             )
+    try:
+        _look(request.user, run)
+    except CannotEvaluate as error:
+        raise PermissionDenied(f"The archive holds results on test. {error}") from error
     _record(request.user, run)
     with transaction.atomic():
         audit.record(verb="download run", site=run.site, actor=request.user, target=run, after={"kind": run.kind})
@@ -44,6 +51,15 @@ def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
     response = StreamingHttpResponse(archive.stream(folder, name=name), content_type="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.zip"'
     return response
+
+
+def _look(person: User, run: Run) -> None:
+    """Raises CannotEvaluate and PermissionDenied where the archive would disclose results on test that may not be."""
+    if run.kind in STUDIES:
+        open_test(run=run, author=person)
+    elif run.kind == RunKind.SCORE and scored_test(run):
+        assert run.detector is not None  # `scored_test`
+        look_once(split=run.detector.split, author=person, reason=ARCHIVE, run=run)
 
 
 def _films(run: Run) -> QuerySet[Image]:

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_GET
 from analysis.evaluation.analysis_plan import current_plan, planned_point
 from analysis.evaluation.blinding import hidden_films, refuse_file_of
 from analysis.evaluation.exposures import LABEL, SCORE, record_shown
-from analysis.evaluation.looks import CannotEvaluate, note_of
+from analysis.evaluation.looks import CannotEvaluate, is_disclosed, note_of
 from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.evaluation.scored_parts import evaluated_part
-from analysis.models import Evaluation, TestLook
+from analysis.models import Evaluation
 from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
 from analysis.report.figure_tables import COMPARED, FIGURES, Figure, table_of
@@ -100,7 +100,7 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
     gone. A table that names films is refused whole while one of them is withheld from the person."""
     evaluation = get_evaluation(user, uuid)
     part = get_part(evaluation, str(query.get("part", "")))
-    weight = _weight(user, evaluation, part, str(query.get("weight", "")))
+    weight = _weight(evaluation, part, str(query.get("weight", "")))
     hidden = hidden_films(user, evaluation.run, part=part)
     try:
         table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query)))
@@ -144,15 +144,12 @@ def _csv(name: str, table: Table, evaluations: Sequence[Evaluation], part: str) 
     return Download(f"hilum-{name}.csv", "text/csv; charset=utf-8", as_csv(table, notice=notice))
 
 
-def _weight(user: User, evaluation: Evaluation, part: str, text: str) -> float:
-    """The weight; on test only the run's or one at which this user has looked before, so that no look is uncounted."""
+def _weight(evaluation: Evaluation, part: str, text: str) -> float:
+    """The weight; on test only the run's or one that was looked at before, so that no look is uncounted."""
     weight = get_weight(text) if text else float(evaluation.metrics["weight"])
     if weight is None:
         raise CannotExportTable(f"The weight {text[:20]!r} is not one of 0, 0.01 … 1; choose one of these.")
-    looks = TestLook.objects.filter(evaluation=evaluation, actor=user)
-    if is_a_look(evaluation, part, weight) and not looks.filter(
-        fusion_weight__gt=weight - 0.005, fusion_weight__lt=weight + 0.005
-    ):
+    if is_a_look(evaluation, part, weight) and not is_disclosed(evaluation.run, evaluation=evaluation, weight=weight):
         raise CannotExportTable(
             f"On test the weight is the run's, {float(evaluation.metrics['weight']):g}. Another weight counts as a "
             "look: choose it on the page first, then export it."

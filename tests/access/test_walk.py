@@ -3,6 +3,7 @@ and with the test part sealed."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from analysis.models import TestLook
+from ml_engine.models import Score
+from ml_engine.runs.paths import run_folder
 from portal.models import Exposure, Image, Role, User
 from portal.people.access import ALLOWED
 from portal.people.blinding import open_for
@@ -20,6 +23,7 @@ from portal.sets.sealing import TestRules, set_test_rules
 from tests.access import world as worlds
 from tests.access.url_table import ADMINISTRATOR, ALSO, ANYONE, OWN, SIGNED_IN, URLS, Blind, Look, Url, evaluations
 from tests.access.world import World
+from tests.analysis.sections.test_comparison import scored_again
 from tests.portal import factories
 from tests.portal.test_strangers import all_addresses
 
@@ -200,17 +204,57 @@ def test_what_a_person_is_shown_of_a_film_is_recorded(world: World) -> None:
     assert {name for name in withholding - seen if URLS[name].method == "get"} == NAME_NONE
 
 
-def test_a_look_at_test_is_counted_where_the_table_says_so(data_dir: Any) -> None:
+def not_looked_at() -> World:
+    """A world with a run, and a film of test in it, at which nobody has looked in any way: not by a worklist either."""
     world = worlds.build(opened=False)
+    run = scored_again(world.things["scored"], seed=1, config={})
+    (run_folder(run.uuid) / "run.json").write_text(json.dumps({"kind": "score"}))
+    for score in Score.objects.filter(run=run):  # digits that occur nowhere else
+        Score.objects.filter(pk=score.pk).update(fused_score=3.141592653 + score.row)
+    world.things["run"] = run
+    return world
+
+
+def urls_of(world: World) -> dict[str, Url]:
+    """The URLs of which the world has the things."""
+    return {
+        name: url
+        for name, url in URLS.items()
+        if all(thing in world.things for thing in url.of) and url.query is not evaluations
+    }
+
+
+def test_a_look_at_test_is_counted_where_the_table_says_so(data_dir: Any) -> None:
+    world = not_looked_at()
     boss = User.objects.get(username="boss")
-    urls = {name: url for name, url in URLS.items() if all(thing in world.things for thing in url.of)}
-    urls = {name: url for name, url in urls.items() if url.query is not evaluations}
+    urls = urls_of(world)
     counting = {name for name, url in URLS.items() if url.look is Look.COUNTS}
     assert len(counting) > 8
     assert counting <= urls.keys()
     assert {name for name, url in urls.items() if ask(boss, world, name, url).looks} == counting
     set_test_rules(site=world.site, rules=TestRules(plan=True, second_person=True), author=boss)
     assert [name for name in sorted(counting) if ask(boss, world, name, URLS[name]).looks] == []
+
+
+def test_no_url_shows_results_on_test_while_it_is_sealed(data_dir: Any) -> None:
+    world = not_looked_at()
+    boss, run = User.objects.get(username="boss"), world.things["run"]
+    set_test_rules(site=world.site, rules=TestRules(plan=True, second_person=True), author=boss)
+    films = Image.objects.filter(split_images__member__split=run.detector.split, split_images__member__part="test")
+    secrets = {word for film in films for word in worlds.scores_of(film, run=run)}
+    assert len(secrets) == len(films) == 12
+    of_run = {name for name, url in URLS.items() if url.of == ("run", "test film")} | {"analysis:run-archive"}
+    assert len(of_run) > 8
+    wrong: dict[str, Any] = {}
+    for name, url in urls_of(world).items():
+        if url.method != "get" or name in SLOW:
+            continue
+        answer = ask(boss, world, name, url)
+        if shown := {word for word in secrets if word in answer.text}:
+            wrong[name] = shown
+        if name in of_run and (answer.status, "sealed" in answer.body) != (403, True):
+            wrong[name] = answer.status
+    assert wrong == {}
 
 
 def test_nothing_counts_a_look_at_what_was_opened_before(world: World) -> None:
@@ -220,5 +264,8 @@ def test_nothing_counts_a_look_at_what_was_opened_before(world: World) -> None:
         for name, url in URLS.items()
         if url.look is not Look.NO and name not in SLOW
     }
-    again = {"analysis:study-reference", "api-study-reference"}  # another reference is another look
+    again = {
+        *("analysis:study-reference", "api-study-reference"),  # another reference is another look
+        "analysis:run-archive",  # it holds the scores at weights that nobody has looked at
+    }
     assert {name for name, count in looks.items() if count} == again

@@ -99,6 +99,10 @@ def adjudicator(world: World) -> dict[str, Any]:
     return {"adjudicator": "adjudicator"}
 
 
+def tune_list(world: World) -> dict[str, Any]:
+    return {"name": "New", "point": "tune sensitivity", "value": 0.85}
+
+
 def verdict(world: World) -> dict[str, Any]:
     return {"value": "normal"}
 
@@ -254,7 +258,7 @@ RESULTS = {
     "analysis:operating": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:comparison": page(SEE, OMITS, look=SHOWS, query=evaluations),
     "analysis:comparison-csv": page(SEE, REFUSED, "compared figure", look=SHOWS, query=evaluations),
-    "analysis:run-archive": page("request runs", REFUSED, "run"),
+    "analysis:run-archive": page("request runs", REFUSED, "run", look=COUNTS),
     "analysis:ablation": page(SEE, OMITS, "ablation", look=SHOWS),
     "analysis:sweep": page(SEE, UNNAMED, "sweep", look=SHOWS),
     "analysis:study-film": page(SEE, REFUSED, "ablation", "ablation film", look=SHOWS),
@@ -272,13 +276,13 @@ RESULTS = {
     "analysis:blind-spots": page(SEE, UNNAMED, "blind spots", look=SHOWS),
     "analysis:show-blind-spots": act("evaluate runs", NOTHING, "blind spots", look=COUNTS),
     "analysis:blind-spots-table": page(SEE, UNNAMED, "blind spots", look=SHOWS),
-    "analysis:film": page(SEE, REFUSED, "run", "test film"),
-    "analysis:overlay": page(SEE, REFUSED, "run", "test film"),
-    "analysis:maps": page(SEE, REFUSED, "run", "test film"),
-    "analysis:nearest": page(SEE, REFUSED, "run", "test film"),
-    "analysis:heatmap-dicom": page(SEE, REFUSED, "run", "test film"),
-    "analysis:segmentation-dicom": page(SEE, REFUSED, "run", "test film"),
-    "analysis:film-scores": page(MEMBER, OMITS, "film"),
+    "analysis:film": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "analysis:overlay": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "analysis:maps": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "analysis:nearest": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "analysis:heatmap-dicom": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "analysis:segmentation-dicom": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "analysis:film-scores": page(MEMBER, OMITS, "film", look=SHOWS),
     "api-evaluations": page(SIGNED_IN, NOTHING, look=SHOWS),
     "api-evaluation": page(SEE, NOTHING, "evaluation", look=SHOWS),
     "api-scores": page(SEE, REFUSED, "evaluation", look=SHOWS, query=of_test),
@@ -305,8 +309,8 @@ RESULTS = {
     "api-show-bank-study": act("evaluate runs", NOTHING, "bank study", look=COUNTS),
     "api-blind-spots": page(SEE, UNNAMED, "blind spots", look=SHOWS),
     "api-show-blind-spots": act("evaluate runs", NOTHING, "blind spots", look=COUNTS),
-    "api-heatmap-dicom": page(SEE, REFUSED, "run", "test film"),
-    "api-segmentation-dicom": page(SEE, REFUSED, "run", "test film"),
+    "api-heatmap-dicom": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "api-segmentation-dicom": page(SEE, REFUSED, "run", "test film", look=SHOWS),
 }
 
 READ, MAKE = "read worklists", "make worklists"
@@ -344,7 +348,7 @@ READING = {
     "analysis:normal-proposals": page("propose or accept normals", NOTHING),
     "analysis:normal-proposal": page("propose or accept normals", OMITS, "proposal"),
     "analysis:decide-normals": act("accept normals", REFUSED, "proposal"),
-    "api-new-worklist": act(MAKE, REFUSED, "run", data=lambda world: {"name": "New"}),
+    "api-new-worklist": act(MAKE, REFUSED, "run", look=COUNTS, data=tune_list),
     "api-worklists": page(SIGNED_IN, NOTHING),
     "api-worklist": page("read or make worklists", NOTHING, "worklist"),
     "api-begin-worklist": act(READ, NEUTRAL, "worklist"),

@@ -17,7 +17,7 @@ from analysis.reading.normal_proposals import propose
 from analysis.reading.study_reference import state_reference
 from analysis.reading.worklists import begin
 from analysis.studies.opening import open_test
-from ml_engine.models import Score
+from ml_engine.models import Run, Score
 from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
 from portal.intake.resumable import Announced
@@ -74,9 +74,11 @@ def remark_on(film: Image) -> str:
     return f"okapi remark {film.pk:04}"
 
 
-def scores_of(film: Image) -> set[str]:
+def scores_of(film: Image, *, run: Run | None = None) -> set[str]:
+    """The digits of the film's scores, of every run by default."""
     kinds = ("global_score", "region_score", "fused_score", "head_score", "combined_score")
-    values = Score.objects.filter(image=film).values_list(*kinds)
+    scores = Score.objects.filter(image=film)
+    values = (scores if run is None else scores.filter(run=run)).values_list(*kinds)
     return {repr(value)[:9] for row in values for value in row if value is not None and len(repr(value)) > 10}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.models import TestLook
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.reports import AlignmentReport, SuspectFilm, TuneReport
@@ -76,6 +77,13 @@ def scored_run(
     scoring = _run(at, split, RunKind.SCORE, f"Scores {seed}", random_weights, detector=detector)
     sweep = _arrays(scoring, films, weight=weight, seed=seed)
     return Scored(scoring, split, films, sweep)
+
+
+def looked_at(run: Run) -> Run:
+    """The run, with a look at its test part, so that its films of test may be seen with their scores."""
+    assert run.detector is not None
+    TestLook.objects.create(split=run.detector.split, run=run, reason="made for a test")
+    return run
 
 
 def _alignment(at: Site, split: Split, report: AlignmentReport) -> AlignmentModel:

@@ -19,7 +19,7 @@ from ml_engine.runs.paths import run_folder
 from ml_engine.runs.requests import RunRequest
 from portal.models import Exposure, Image, Role
 from portal.people.blinding import open_for
-from tests.analysis.scored import Scored
+from tests.analysis.scored import Scored, looked_at
 from tests.ml_engine import made
 from tests.portal import factories
 
@@ -36,7 +36,7 @@ def run(data_dir: Path) -> Run:
         RunRequest(site=split.site, name="S"), detector=DetectorModel.objects.get(), parts=["test"]
     )
     supervisor.execute(score.uuid)
-    return score
+    return looked_at(score)
 
 
 def address(run: Run, image: Image) -> str:

@@ -23,7 +23,7 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
-from tests.analysis.scored import Scored, scored_run
+from tests.analysis.scored import Scored, looked_at, scored_run
 from tests.pages import one_line
 from tests.portal import factories
 
@@ -214,6 +214,7 @@ def test_the_overlay_says_how_the_maps_lie(as_analyst: Client, scored: Scored) -
 
 
 def test_the_weight_is_locked_on_a_film_of_test(as_analyst: Client, scored: Scored) -> None:
+    looked_at(scored.run)
     assert as_analyst.get(film_address("overlay", scored, row=20)).json()["weight_locked"] is True
 
 
@@ -231,6 +232,7 @@ def test_a_film_page_says_its_scores(as_analyst: Client, scored: Scored) -> None
 
 def test_scores_of_an_unlabelled_test_film_are_hidden_from_who_labels(client: Client, scored: Scored) -> None:
     film = scored.films[20]
+    looked_at(scored.run)
     factories.event(film, "unsure", author=factories.curator())
     client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
     for name in ("film", "overlay", "maps", "nearest"):
@@ -308,15 +310,16 @@ def test_a_film_s_scores_take_the_same_queries_for_any_number(
     client: Client, scored: Scored, django_assert_num_queries: Any
 ) -> None:
     both_hats(client)
+    looked_at(scored.run)
     address = reverse("analysis:film-scores", args=[scored.films[20].uuid])
     with CaptureQueriesContext(connection) as one:
         client.get(address)
     for _ in range(3):
-        another_scored_run(scored)
+        looked_at(another_scored_run(scored))
     with django_assert_num_queries(len(one)):
         assert client.get(address).text.count("<li") == 4
-    # session, user, site, film, scores, withheld, parts; the rule twice, for the one part; the record
-    assert len(one) <= 11
+    # session, user, site, film, scores, withheld, parts, looks; the rule twice, for the one part; the record
+    assert len(one) <= 12
 
 
 # Who may ------------------------------------------------------------------------------------------------
