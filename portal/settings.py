@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "portal.project.middleware.CurrentSiteMiddleware",
+    "portal.project.middleware.AcceptedQueryMiddleware",
     "portal.project.middleware.BlindedAdminMiddleware",
     "portal.project.middleware.log_in_again",
 ]

@@ -17,6 +17,7 @@ from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import RULES
 from analysis.report.figure_tables import COMPARED, FIGURES
 from analysis.views.exports import CannotExportTable, Download, compared_figure_of, figure_of, report_of
+from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import person
 
 
@@ -35,6 +36,7 @@ class Pdf(Csv):
     format = "pdf"
 
 
+@accepts_query("part", "weight", "rule", "target", "prevalence")
 class FigureCsv(APIView):
     """The data of a figure of an evaluation: columns with units, n and intervals; the last column holds the notices."""
 
@@ -60,6 +62,7 @@ class FigureCsv(APIView):
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
 
 
+@accepts_query("part", repeated="evaluation")
 class ComparisonCsv(APIView):
     """The data of a figure of a comparison of two to six evaluations."""
 
@@ -85,6 +88,7 @@ class ComparisonCsv(APIView):
         return download.response()
 
 
+@accepts_query("rule", "target", "prevalence")
 class ReportPdf(APIView):
     """An evaluation as one PDF: figures, tables, data, settings, provenance, methods. Each download is audited."""
 

@@ -23,17 +23,20 @@ from analysis.views.galleries import requested_galleries
 from analysis.views.localising import requested_localisation
 from analysis.views.precision import requested_precision
 from analysis.views.query_parameters import get_evaluation, get_part
+from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import person
 
 OPERATING = [
     OpenApiParameter("score", str, enum=ScoreKind.values, description="one-class (default), or combined"),
     OpenApiParameter("rule", str, enum=list(RULES)),
     OpenApiParameter("target", float, description="share that fixes the threshold, 0.5 to 0.999"),
+    OpenApiParameter("prevalence", float, description="0.0001 to 0.5, taken as known"),
 ]
 PART = OpenApiParameter("part", str, description="tune or test")
 WEIGHT = OpenApiParameter("weight", float, description="0, 0.01 … 1; on test only the run's")
 
 
+@accepts_query("part")
 class SemiSupervisedOfOne(APIView):
     """AUROC of the one-class score, of a semi-supervised head and of both combined, with the gain."""
 
@@ -48,6 +51,7 @@ class SemiSupervisedOfOne(APIView):
         return Response(asdict(result) | {"random_weights": evaluation.run.random_weights})
 
 
+@accepts_query("part", "weight")
 class PrecisionOfOne(APIView):
     """Average precision and partial AUROC by kind of score, and rates at thresholds fixed on calibrate or tune."""
 
@@ -63,6 +67,7 @@ class PrecisionOfOne(APIView):
         return Response(results.to_json() | {"random_weights": evaluation.run.random_weights})
 
 
+@accepts_query("part", "weight", "score", "rule", "target", "prevalence", "kind", "page")
 class Galleries(APIView):
     """Galleries of films by kind: the surest and the worst calls at an operating point, 12 films a page. Films whose
     scores are hidden from you are not named; `hidden` counts them over the whole part."""
@@ -98,6 +103,7 @@ class Galleries(APIView):
         )
 
 
+@accepts_query("part", "weight")
 class Localisation(APIView):
     """Heatmaps compared with boxes: AUPRO, pixel AUROC, pointing game, FROC and boxes reached, by finding."""
 
@@ -113,6 +119,7 @@ class Localisation(APIView):
         return Response(results | {"random_weights": evaluation.run.random_weights})
 
 
+@accepts_query("part")
 class Alignment(APIView):
     """Alignment of the films of a part: measures, the AUROC of flagged and other films, and the worst aligned films."""
 

@@ -28,6 +28,7 @@ from analysis.views.operating import result_with_alarms
 from analysis.views.query_parameters import get_evaluation, get_part
 from ml_engine.models import Run
 from portal.models import Part, Split
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, require, sites_where
 from portal.people.signed_in import person
 
@@ -102,6 +103,7 @@ class ScoreTable(APIView):
             return Response(str(error), status=status.HTTP_410_GONE)
 
 
+@accepts_query("part", "weight", "score", "rule", "target", "prevalence")
 class Operating(APIView):
     """A threshold fixed on calibrate or tune, and its results on a part: counts, rates, predictive values."""
 
@@ -128,6 +130,7 @@ class Operating(APIView):
         return Response(reached.to_json() | by_group | {"random_weights": evaluation.run.random_weights})
 
 
+@accepts_query("part")
 class BreakdownOfOne(APIView):
     """AUROC at the run's weight by finding and group, with other treatments of labels, and of trivial scores."""
 
@@ -141,6 +144,7 @@ class BreakdownOfOne(APIView):
         return Response(asdict(groups) | {"random_weights": evaluation.run.random_weights})
 
 
+@accepts_query("part", repeated="evaluation")
 class Compare(APIView):
     """Two to six evaluations on the films that all their runs scored; the others are compared with the first."""
 

@@ -46,6 +46,7 @@ from analysis.reading.worklists import (
 from analysis.views.worklists import record_verdicts, refuse_verdicts
 from ml_engine.models import Run
 from portal.models import Part, User
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, may, require, sites_where
 from portal.people.blinding import left_out, refuse_withheld, without_withheld
 from portal.people.signed_in import person
@@ -363,6 +364,7 @@ class HandBack(APIView):
         return Response(HandedBackSerializer({"unread": left}).data)
 
 
+@accepts_query("reader")
 class OwnItems(APIView):
     """The films in your order, with your own readings; the reading page shows these. A reader study has the stages of
     each film as well."""

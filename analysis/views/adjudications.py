@@ -20,6 +20,7 @@ from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
 from portal.labels.losses import losses_of, words_of
 from portal.models import CurrentLabel, Image, NormalAttribute, Site, User
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, may, require
 from portal.people.blinding import left_out, open_films, withheld_patients
 from portal.people.signed_in import SignedInRequest
@@ -85,6 +86,7 @@ def hand_back(request: SignedInRequest) -> HttpResponse:
 
 @require_GET
 @never_cache
+@accepts_query("renderer")
 def film(request: SignedInRequest, image: UUID) -> HttpResponse:
     """A film of the list: the form of the own verdict, or the readings and the form that settles it."""
     of = film_at(request, image)

@@ -16,10 +16,12 @@ from analysis.models import Evaluation
 from analysis.sections.alignment_quality import WORDS, alignment_of
 from analysis.views.query_parameters import get_evaluation, get_part
 from portal.models import User
+from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
+@accepts_query("part")
 def alignment(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Flagged films, measures before and after alignment, the AUROC of flagged and other films, the worst films."""
     evaluation = get_evaluation(request.user, uuid)

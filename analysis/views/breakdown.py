@@ -13,10 +13,12 @@ from analysis.sections.attributes import GROUPS
 from analysis.sections.breakdown import break_down, forest
 from analysis.sections.trivial_baselines import trivial_of
 from analysis.views.query_parameters import get_evaluation, get_part, theme_of
+from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
+@accepts_query("part")
 def breakdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The forest plot, and the same numbers as tables."""
     evaluation = get_evaluation(request.user, uuid)
@@ -36,6 +38,7 @@ def breakdown(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
+@accepts_query("part")
 def beside(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The best trivial score and what the method adds, in the lines below the AUROC; at the run's weight."""
     evaluation = get_evaluation(request.user, uuid)

@@ -17,11 +17,13 @@ from analysis.models import Evaluation
 from analysis.sections.comparison import CannotCompare, Comparison, compare
 from analysis.views.query_parameters import get_evaluation, theme_of
 from portal.models import Part, User
+from portal.people.accepted_query import accepts_query
 from portal.people.blinding import omitted
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
+@accepts_query("part", repeated="evaluation")
 def comparison(request: SignedInRequest) -> HttpResponse:
     """Parameters: `evaluation` (repeated; the others are compared with the first) and `part`."""
     part = request.GET.get("part") or Part.TEST

@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.core.paginator import InvalidPage, Paginator
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -19,6 +19,7 @@ from analysis.reading.label_agreement import (
 )
 from analysis.report.csv_tables import Table, as_csv, sentences
 from portal.models import Exposure, Image, ScreeningQueue, User
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible
 from portal.people.blinding import omitted, refuse_file, withheld_patients
 from portal.people.exposure import record_exposure
@@ -29,6 +30,7 @@ FILMS_A_PAGE = 100
 
 @require_GET
 @never_cache
+@accepts_query("page")
 def double_reading(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """How far the readers agree, and the films on which they do not or that were settled, with what each reader said.
     Films that the person has yet to read blinded elsewhere are omitted from the list."""
@@ -38,7 +40,10 @@ def double_reading(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     films, withheld = read_films(queue), withheld_patients(request.user)
     shown = [film for film in films if film.image.patient_id not in withheld]
     to_settle = [film for film in shown if film.is_disputed or film.was_shown_first]
-    page = Paginator(to_settle, FILMS_A_PAGE).get_page(request.GET.get("page"))
+    try:
+        page = Paginator(to_settle, FILMS_A_PAGE).page(request.GET.get("page") or 1)
+    except InvalidPage as fault:
+        raise Http404("The list has no such page.") from fault
     record_exposure(request.user, Exposure.Kind.LABEL, [film.image.pk for film in page.object_list])
     readers = readers_of_queue(queue)
     context = {

@@ -26,6 +26,7 @@ from analysis.views.operating import requested_point
 from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look
 from portal.models import Part, User
 from portal.people import audit
+from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
 
 IMAGE = "image"  # the column with the UUIDs of films
@@ -50,6 +51,7 @@ class Download:
 
 
 @require_GET
+@accepts_query("part", "weight", "rule", "target", "prevalence")
 def figure_csv(request: SignedInRequest, uuid: UUID, name: str) -> HttpResponse:
     try:
         return figure_of(request.user, uuid, name, request.GET).response()
@@ -60,6 +62,7 @@ def figure_csv(request: SignedInRequest, uuid: UUID, name: str) -> HttpResponse:
 
 
 @require_GET
+@accepts_query("part", repeated="evaluation")
 def comparison_csv(request: SignedInRequest, name: str) -> HttpResponse:
     addresses, part = request.GET.getlist("evaluation"), request.GET.get("part", "")
     try:
@@ -71,6 +74,7 @@ def comparison_csv(request: SignedInRequest, name: str) -> HttpResponse:
 
 
 @require_GET
+@accepts_query("rule", "target", "prevalence")
 def report(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     try:
         return report_of(request.user, uuid, request.GET).response()

@@ -15,13 +15,15 @@ from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.run_results import results_of
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.scored_folder import ScoredFolder
-from ml_engine.models import Run, RunState
+from ml_engine.models import Run, RunState, Score
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, may_see_scores, visible
 from portal.people.blinding import is_withheld, omitted, without_withheld
 from portal.people.exposure import record_exposure, record_exposures
 from portal.people.signed_in import SignedInRequest
+from portal.views.frame import error_page
 
 HEAD_MAP = "head"
 ONE_MAP = {
@@ -31,11 +33,15 @@ ONE_MAP = {
 
 
 @require_GET
+@accepts_query("map", "renderer")
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     score, part = scored_film(request.user, run_uuid, image_uuid)
     record_shown(request.user, [image_uuid], [LABEL, SCORE], runs=[run_uuid])
     rate = _false_alarm_rate(score.run)
-    of_head = request.GET.get("map") == HEAD_MAP and score.head_score is not None
+    try:
+        of_head = _is_of_head(request, score)
+    except ValueError as fault:
+        return error_page(request, "Not understood", str(fault), 400)
     context = {
         "room": "results",
         "score": score,
@@ -54,6 +60,17 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
     return render(request, "analysis/film.html", context)
 
 
+def _is_of_head(request: SignedInRequest, score: Score) -> bool:
+    """Whether the map of the semi-supervised head is asked for. Raises ValueError with a sentence for another map, and
+    where the run has no head."""
+    name = request.GET.get("map", "")
+    if name not in ("", HEAD_MAP):
+        raise ValueError(f"The map is {name[:20]!r}: give {HEAD_MAP}, or leave it out for the one-class heatmap.")
+    if name and score.head_score is None:
+        raise ValueError("This run has no semi-supervised head, so it has no such map.")
+    return bool(name)
+
+
 def _false_alarm_rate(run: Run) -> float:
     """That of the operating point of the run's detector."""
     config = run.detector.config if run.detector else {}
@@ -61,15 +78,17 @@ def _false_alarm_rate(run: Run) -> float:
 
 
 @require_GET
+@accepts_query("map")
 def overlay(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """The facts with which the viewer draws the heatmap; `maps` returns the maps themselves. With `map=head`, what each
     patch contributes to the semi-supervised head's score."""
     score, part = scored_film(request.user, run_uuid, image_uuid)
     if score.error:
         return JsonResponse({"error": f"This film has no heatmap: {score.error}"}, status=410)
-    of_head = request.GET.get("map") == HEAD_MAP
-    if of_head and score.head_score is None:
-        return JsonResponse({"error": "This run has no semi-supervised head, so it has no such map."}, status=400)
+    try:
+        of_head = _is_of_head(request, score)
+    except ValueError as fault:
+        return JsonResponse({"error": str(fault)}, status=400)
     maps_url = reverse("analysis:maps", args=[run_uuid, image_uuid], query={"map": HEAD_MAP} if of_head else None)
     try:
         with results_of(score.run) as folder:
@@ -133,13 +152,18 @@ def _contribution_of_one_patch_in_a_hundred(folder: ScoredFolder) -> float:
 
 
 @require_GET
+@accepts_query("map")
 def maps(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     """Global and region map, little-endian float32 (2, h, w), NaN where masked. With `map=head`, twice the map of the
     head's contributions."""
     score, _ = scored_film(request.user, run_uuid, image_uuid)
     try:
+        of_head = _is_of_head(request, score)
+    except ValueError as fault:
+        return JsonResponse({"error": str(fault)}, status=400)
+    try:
         with results_of(score.run) as folder:
-            if request.GET.get("map") == HEAD_MAP and score.head_score is not None:
+            if of_head:
                 contributions = folder.contributions_of(score.row)
                 response = maps_response(np.stack([contributions, contributions]))
             else:
@@ -158,6 +182,7 @@ def maps_response(both: Any) -> HttpResponse:
 
 
 @require_GET
+@accepts_query("row", "column", "neighbours")
 def nearest(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> JsonResponse:
     """The nearest normal patches to a patch (`row` and `column` of the map, default: the hottest), and their films."""
     score, _ = scored_film(request.user, run_uuid, image_uuid)

@@ -15,10 +15,12 @@ from analysis.figures import with_note
 from analysis.models import Evaluation
 from analysis.sections.localisation import froc_of, localise
 from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part, theme_of
+from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
+@accepts_query("part", "weight")
 def localisation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The FROC figure, and tables of its numbers and the other measures; a sentence where no film has boxes."""
     evaluation = get_evaluation(request.user, uuid)

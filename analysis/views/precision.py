@@ -18,11 +18,13 @@ from analysis.figures import with_note
 from analysis.models import Evaluation
 from analysis.sections.precision import Precision, precision_figure, precision_of
 from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part, theme_of
+from portal.people.accepted_query import accepts_query
 from portal.people.blinding import omitted
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
+@accepts_query("part", "weight")
 def precision(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The precision–recall figure, and a table of average precision, partial AUROC and rates at fixed thresholds."""
     evaluation = get_evaluation(request.user, uuid)

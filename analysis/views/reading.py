@@ -23,6 +23,7 @@ from analysis.views import film
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
+from portal.people.accepted_query import accepts_query
 from portal.people.access import actions_of, get_visible, require, sites_where
 from portal.people.blinding import refuse_withheld, without_withheld
 from portal.people.signed_in import SignedInRequest
@@ -84,6 +85,7 @@ def worklists(request: SignedInRequest) -> HttpResponse:
 
 
 @require_GET
+@accepts_query("renderer")
 def read(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The reading page: one film at a time, in the reader's own order. It does not reveal which films are flagged. For
     those who are not reading the worklist, the page on which they begin."""

@@ -33,12 +33,14 @@ from analysis.studies.opening import finished_studies
 from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, may, require
 from portal.people.signed_in import SignedInRequest
 from portal.sets.film_copies import divided_note
 
 
 @require_GET
+@accepts_query("run")
 def results(request: SignedInRequest) -> HttpResponse:
     site = require(request.user, "see scores", request.hilum_site)
     runs = (
@@ -67,6 +69,7 @@ def make_evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_GET
+@accepts_query("part")
 def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """One part at a time, tune first, where the weight may be moved freely; test is for the results to report."""
     evaluation = get_evaluation(request.user, uuid)
@@ -105,6 +108,7 @@ def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@accepts_query("part", "weight", "moving")
 def figures(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The figures of a part at a weight, as JSON. Another weight than the run's on test needs a POST, and is a counted
     look. While the slider is `moving`, the band is not computed."""

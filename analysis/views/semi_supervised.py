@@ -11,10 +11,12 @@ from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures import as_json, with_note
 from analysis.sections.semi_supervised import ABOUT, compare_head, draw_head
 from analysis.views.query_parameters import get_evaluation, get_part, theme_of
+from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
+@accepts_query("part")
 def semi_supervised(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """AUROC of the one-class score, of the head and of both combined, and what the head gained. It names no film."""
     evaluation = get_evaluation(request.user, uuid)

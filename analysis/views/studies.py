@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -22,6 +22,7 @@ from analysis.views.query_parameters import get_study, theme_of
 from ml_engine.engine.stages.sweep import AXES, WEIGHT
 from ml_engine.models import Run, RunKind
 from portal.models import Image, Part
+from portal.people.accepted_query import accepts_query
 from portal.people.access import may
 from portal.people.blinding import omitted
 from portal.people.signed_in import SignedInRequest
@@ -72,6 +73,7 @@ def _hidden(request: SignedInRequest, run: Run) -> dict[str, Any]:
 
 
 @require_GET
+@accepts_query("order")
 def sweep(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_study(request.user, uuid, kind=RunKind.SWEEP)
     try:
@@ -129,10 +131,13 @@ def _columns(results: SweepResult) -> dict[str, str]:
 
 
 def _order(request: SignedInRequest, columns: dict[str, str]) -> tuple[str, bool]:
-    """The column to sort by, blank for the engine's order, and whether the order is descending."""
+    """The column to sort by, blank for the engine's order, and whether the order is descending. Raises Http404 for a
+    column that the table does not have."""
     requested = request.GET.get("order", "")
     name = requested.removeprefix("-")
-    return (name, requested.startswith("-")) if name in columns else ("", False)
+    if name and name not in columns:
+        raise Http404(f"The table has no column {name!r}.")
+    return name, requested.startswith("-")
 
 
 def _next_order(name: str, order: str, descending: bool) -> str:

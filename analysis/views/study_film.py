@@ -25,6 +25,7 @@ from ml_engine.engine.scored_folder import ResultsMissing, ScoredFolder
 from ml_engine.models import Run, RunKind
 from ml_engine.runs.paths import run_folder
 from portal.models import Image, Part
+from portal.people.accepted_query import accepts_query
 from portal.people.access import may_see_scores
 from portal.people.blinding import refuse_withheld
 from portal.people.exposure import record_exposure
@@ -32,6 +33,7 @@ from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
+@accepts_query("renderer")
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     run, image = _requested_film(request, run_uuid, image_uuid)
     try:

@@ -33,6 +33,7 @@ from analysis.report.csv_tables import escape_formula
 from analysis.views.reader_studies import assignment_context
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Image, Part, Site, User
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, require
 from portal.people.blinding import omitted, refuse_file, withheld_images, withheld_patients
 from portal.people.exposure import WASHOUT_DAYS
@@ -124,6 +125,7 @@ class WorklistForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
+@accepts_query("run")
 def new(request: SignedInRequest) -> HttpResponse:
     site = request.hilum_site
     requested = request.GET.get("run")

@@ -26,6 +26,7 @@ from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunK
 from ml_engine.runs import lifecycle, paths, requests
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Site, Split, User
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, sites_of, visible
 from portal.people.signed_in import person
 
@@ -48,6 +49,7 @@ def _runs() -> QuerySet[Run]:
 
 
 @extend_schema(parameters=[OpenApiParameter("kind"), OpenApiParameter("state")])
+@accepts_query("kind", "state")
 class Runs(generics.ListAPIView[Run]):
     """The runs of your sites, newest first; `kind` and `state` filter."""
 
@@ -200,6 +202,7 @@ class LogSerializer(serializers.Serializer[None]):
     random_weights = serializers.BooleanField(help_text="True: random weights, not for evaluation.")
 
 
+@accepts_query("lines")
 class Log(APIView):
     @extend_schema(
         parameters=[OpenApiParameter("lines", OpenApiTypes.INT, description="At most 10,000; the default is 200.")],

@@ -17,6 +17,7 @@ from portal.intake import corrections
 from portal.intake.correction_rows import CorrectionRow, rows_of, waiting_in
 from portal.intake.header_facts import Fact
 from portal.models import Dataset, HeaderDifference
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, require
 from portal.people.signed_in import person
 
@@ -59,6 +60,7 @@ class DecidedSerializer(serializers.Serializer[None]):
 
 
 @extend_schema_view(get=extend_schema(parameters=[OpenApiParameter("fact", OpenApiTypes.STR)]))
+@accepts_query("fact")
 class Corrections(generics.ListAPIView[Any]):  # rows of the differences, for a page at a time
     """The films of a dataset that came again with another header, a row for each fact that differs."""
 

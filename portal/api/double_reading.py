@@ -14,15 +14,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.api.filters import exact_filters
 from portal.api.serializers import QueueSerializer
 from portal.labels.events import InvalidLabel, LabelChange
-from portal.models import Dataset, DoubleReading, Image, QueueReading, ScreeningQueue, Site, Split, User
+from portal.models import Dataset, DoubleReading, Image, QueueReading, ScreeningQueue, Site, User
 from portal.people import blinding
 from portal.people.access import get_visible, may, people_who_may, require
 from portal.people.signed_in import person
 from portal.sets import adjudicating, consensus, double_reading
 from portal.sets.double_reading import DoubleReadingRefused
-from portal.sets.film_filters import Filters
 from portal.sets.screening_queues import InvalidQueue, Order, queue_films
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class NewDoubleReading(APIView):
         dataset = get_visible(Dataset.objects.select_related("site"), person(request), uuid)
         require(person(request), "make queues", dataset.site)
         data = _valid(NewDoubleReadingSerializer(data=request.data))
-        filters = Filters.from_query(request.query_params, Split.objects.filter(datasets=dataset))
+        filters = exact_filters(request.query_params, dataset)
         readers = [_person_named(name, dataset.site, "label films") for name in data["readers"]]
         words = filters.words()
         queue = _answered(

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from portal.api.pagination import PagesOfFilms
 from portal.models import Dataset, FilmPair
 from portal.people import blinding
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible
 from portal.people.signed_in import person
 from portal.sets.film_pairs import SHOWN, of_dataset, pairs_for, with_verdict
@@ -45,6 +46,7 @@ class FilmPairSerializer(serializers.ModelSerializer[FilmPair]):
         return pair.first.patient_id == pair.second.patient_id
 
 
+@accepts_query("verdict", "dataset")
 class FilmPairs(generics.ListAPIView[FilmPair]):
     """Pairs of films that may be the same, most alike first; without those of films that the person reads blinded."""
 

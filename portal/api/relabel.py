@@ -11,14 +11,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.api.filters import exact_filters
 from portal.labels.events import InvalidLabel, LabelChange, undo
 from portal.labels.relabel import MOST_FILMS, PreviewOutdated, RelabelPreview, apply_relabel, preview_relabel
 from portal.labels.relabel_sentences import sentences_of
-from portal.models import Dataset, Image, Site, Split, User
+from portal.models import Dataset, Image, Site, User
 from portal.people.access import get_visible, sites_of, visible
 from portal.people.blinding import refuse_file
 from portal.people.signed_in import person
-from portal.sets.film_filters import Filters
 
 
 class RelabelRequest(serializers.Serializer[None]):
@@ -87,7 +87,7 @@ class PreviewRelabel(APIView):
 def _of_dataset(data: dict[str, Any], user: User) -> tuple[QuerySet[Image], QuerySet[Image], Site]:
     dataset = get_visible(Dataset.objects.select_related("site"), user, data["dataset"])
     films = dataset.images.all()
-    filters = Filters.from_query(data.get("filters", {}), Split.objects.filter(datasets=dataset))
+    filters = exact_filters(data.get("filters", {}), dataset)
     return filters.apply(films), films, dataset.site
 
 

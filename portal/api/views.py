@@ -5,13 +5,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db.models import Count, QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics, status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.api.filters import exact_filters
 from portal.api.pagination import ByPosition, OnwardFilms, PagesOfFilms
 from portal.api.serializers import (
     CohortImageSerializer,
@@ -38,11 +39,12 @@ from portal.models import (
     Split,
 )
 from portal.people import blinding
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, visible
 from portal.people.exposure import record_exposure
 from portal.people.signed_in import person
 from portal.sets.cohorts import InvalidCohort, diff, leave_out
-from portal.sets.film_filters import Filters, events_of, labelled
+from portal.sets.film_filters import FILTERS, events_of, labelled
 from portal.sets.moved_films import with_moved_films
 from portal.sets.screening_queues import films_of, numbering, numberings
 
@@ -55,6 +57,8 @@ class Datasets(generics.ListAPIView[Dataset]):
         return visible(Dataset.objects.annotate(films=Count("images")), person(self.request)).order_by("name")
 
 
+@extend_schema_view(get=extend_schema(parameters=[OpenApiParameter(name) for name in FILTERS]))
+@accepts_query(*FILTERS)
 class Images(generics.ListAPIView[Image]):
     """The films of a dataset, with the filters of its page: label, view, finding, attribute (of normals), criteria (a
     version, older or none), warning (nothing: films that show nothing), split and part."""
@@ -65,7 +69,7 @@ class Images(generics.ListAPIView[Image]):
 
     def get_queryset(self) -> QuerySet[Image]:
         dataset = get_visible(Dataset.objects.all(), person(self.request), self.kwargs["uuid"])
-        filters = Filters.from_query(self.request.query_params, Split.objects.filter(datasets=dataset))
+        filters = exact_filters(self.request.query_params, dataset)
         films = filters.apply(blinding.without_withheld(dataset.images.all(), person(self.request)))
         return films.select_related("current_label__criteria", "patient").order_by("pk")
 
@@ -130,6 +134,7 @@ class CohortImages(generics.ListAPIView[CohortImage]):
         return members
 
 
+@accepts_query("earlier")
 class CohortDifference(APIView):
     """The films that were added, removed or relabelled since `earlier`, another cohort of the site."""
 

@@ -10,6 +10,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from portal.intake.resumable import CONTENT
 from portal.intake.zip_uploads import DISK_IS_FULL
+from portal.people.accepted_query import why_refused
 from portal.people.access import sites_of
 from portal.people.blinding import open_films
 from portal.views.frame import error_page
@@ -73,6 +74,23 @@ def _content_length(request: HttpRequest) -> int:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+class AcceptedQueryMiddleware:
+    """Refuses a GET with a query parameter that the page of results, or the API endpoint, would ignore."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        match = request.resolver_match
+        if request.method != "GET" or match is None or not match.view_name.startswith(("analysis:", "api-")):
+            return None
+        sentence = why_refused(view, request.GET)
+        return error_page(request, "Not understood", sentence, 400) if sentence else None
 
 
 class BlindedAdminMiddleware:

@@ -30,6 +30,13 @@ OLDER, NO_CRITERIA = "older", "none"  # values of the filter by criteria, beside
 NOTHING = "nothing"  # the value of the filter by warnings
 
 
+FILTERS = ("label", "view", "finding", "split", "part", "attribute", "criteria", "warning")
+
+
+class UnknownFilter(Exception):
+    """The message is a sentence for the user."""
+
+
 @dataclass(frozen=True)
 class Filters:
     """Blank means any. `part` is a part of `split` and is ignored without a split. `criteria` is the version of the
@@ -61,6 +68,21 @@ class Filters:
             criteria=criteria if criteria in (OLDER, NO_CRITERIA) or _is_version(criteria) else "",
             warning=NOTHING if _text(query, "warning") == NOTHING else "",
         )
+
+    @classmethod
+    def exactly(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
+        """`from_query` for a client that is to get what it asked for, or a refusal: raises UnknownFilter."""
+        filters = cls.from_query(query, splits)
+        kept = filters.facts() | ({"split": str(filters.split.uuid)} if filters.split else {})
+        for name in query:
+            if name not in FILTERS:
+                raise UnknownFilter(f"There is no filter {name[:40]!r}: the filters are {', '.join(FILTERS)}.")
+            if query[name] and kept.get(name) != query[name]:
+                raise UnknownFilter(
+                    f"The filter {name} is {str(query[name])[:40]!r}, which no film of this dataset can have: leave it "
+                    "out, or choose a value that the page of the dataset offers (a part only together with its split)."
+                )
+        return filters
 
     def apply(self, films: QuerySet[Image], *, but_label: bool = False) -> QuerySet[Image]:
         films = films if but_label else self._by_label(films)

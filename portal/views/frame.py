@@ -16,6 +16,8 @@ from portal.models import Site
 from portal.people.access import actions_of, get_visible
 from portal.people.signed_in import SignedInRequest
 
+API = "/api/"  # its addresses answer as JSON
+
 logger = logging.getLogger(__name__)
 
 
@@ -94,6 +96,8 @@ def broken(request: HttpRequest) -> HttpResponse:
         "An internal error occurred in Hilum, and your change was not saved. Try again; "
         f"if the error persists, give your administrator the reference {reference}."
     )
+    if request.path.startswith(API):
+        return JsonResponse({"detail": sentence}, status=500)
     if not request.accepts("text/html"):
         return JsonResponse({"error": sentence}, status=500)
     page = render_to_string("portal/error.html", {"title": "Internal error", "sentence": sentence})
@@ -101,7 +105,9 @@ def broken(request: HttpRequest) -> HttpResponse:
 
 
 def error_page(request: HttpRequest, title: str, sentence: str, status: int) -> HttpResponse:
-    """Respond with a page, or with JSON to a client that does not accept HTML."""
+    """Respond with a page, or with JSON in the API and to a client that does not accept HTML."""
+    if request.path.startswith(API):
+        return JsonResponse({"detail": sentence}, status=status)
     if not request.accepts("text/html"):
         return JsonResponse({"error": sentence}, status=status)
     return render(request, "portal/error.html", {"title": title, "sentence": sentence}, status=status)

@@ -68,7 +68,7 @@ def test_films_with_labels_findings_and_patients(curator: Client, of: Dataset) -
 @pytest.mark.parametrize(
     ("query", "count"),
     [
-        *(("", 6), ("label=normal", 3), ("label=unlabelled", 1), ("view=AP", 0), ("label=x", 6)),
+        *(("", 6), ("label=normal", 3), ("label=unlabelled", 1), ("view=AP", 0)),
         *(("attribute=device", 0), ("criteria=none", 5), ("criteria=1", 0)),
     ],
 )
