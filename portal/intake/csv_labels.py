@@ -28,6 +28,7 @@ from portal.intake.csv_columns import (
     may_be_kept,
     may_identify,
 )
+from portal.intake.csv_people import facts_of_person
 from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import distinct_names
 from portal.intake.mapping.meaning import TableMapping
@@ -60,6 +61,8 @@ class CsvRow:
     split: str = ""
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    sex: str = ""  # M, F or O
+    age_years: str = ""  # whole years, above 89 together
     extra: Mapping[str, str] = field(default_factory=dict)
     columns: frozenset[str] = frozenset(KNOWN)  # the known columns that the CSV has
     image: str = ""  # the UUID of a film that is in the dataset
@@ -198,8 +201,11 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) 
         further["projection as written"] = placement
     if findings and not label:  # findings belong to a label
         further["finding without a label"] = "|".join(findings)
+    sex, age_years, further = facts_of_person(further)
     return CsvRow(
         filename=_filename(values.get("filename", image)),
+        sex=sex,
+        age_years=age_years,
         label=label,
         patient_id=values.get("patient_id", ""),
         projection=view_of_word(projection) or "",

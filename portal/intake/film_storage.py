@@ -50,6 +50,7 @@ def _store(
     of_patient: PatientIdentifier,
 ) -> Image:
     row = entry.row or CsvRow(filename=entry.name)
+    header = with_facts_of_row(header, row)
     with transaction.atomic():
         patient = _patient(dataset.site, of_patient, header, film.pixel_sha256)
         image = Image(
@@ -77,6 +78,12 @@ def _store(
     return image
 
 
+def with_facts_of_row(header: dict[str, str], row: CsvRow) -> dict[str, str]:
+    """The header, with the sex and age of the row where it states none."""
+    of_row = {"patient_sex": row.sex, "age_years": row.age_years}
+    return {name: value for name, value in of_row.items() if value} | header
+
+
 def view_of(row: CsvRow | None, header: Mapping[str, str]) -> str:
     return (row.projection if row else "") or header.get("view_position", "")[:8]
 
@@ -93,21 +100,28 @@ def warning_of(header: Mapping[str, str]) -> str:
 
 def _patient(site: Site, identifier: PatientIdentifier, header: Mapping[str, str], pixels: str) -> Patient:
     key = site_key(site)
+    sex, band = header.get("patient_sex", "")[:1], age_band(header.get("age_years", ""))
     # A film without a patient identifier counts as its own patient.
     names = [pseudonym(key, spelling) for spelling in identifier.spellings] or [pseudonym(key, f"film {pixels}")]
     if len(names) > 1:
         there = {patient.pseudonym: patient for patient in Patient.objects.filter(site=site, pseudonym__in=names)}
         if known := next((there[name] for name in names if name in there), None):
-            return known
-    patient, _ = Patient.objects.get_or_create(
+            return _completed(known, sex, band)
+    patient, is_new = Patient.objects.get_or_create(
         site=site,
         pseudonym=names[0],
-        defaults={
-            "sex": header.get("patient_sex", "")[:1],
-            "age_band": age_band(header.get("age_years", "")),
-            "identified": bool(identifier.spellings),
-        },
+        defaults={"sex": sex, "age_band": band, "identified": bool(identifier.spellings)},
     )
+    return patient if is_new else _completed(patient, sex, band)
+
+
+def _completed(patient: Patient, sex: str, band: str) -> Patient:
+    """The patient, whose sex and age are taken from this film where no earlier one stated them."""
+    unknown = {"sex": sex} if sex and not patient.sex else {}
+    unknown |= {"age_band": band} if band and not patient.age_band else {}
+    if unknown:
+        Patient.objects.filter(pk=patient.pk).update(**unknown)
+        patient.refresh_from_db(fields=list(unknown))
     return patient
 
 

@@ -142,6 +142,7 @@ def _import_one(upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportR
         image, is_new = find_or_store(dataset, entry, source, film, header, of_patient=of_patient)
         if is_new:
             _count_difference(entry, header, of_patient, report)
+            _count_differing_person(image, entry, header, report)
             report.counts.update(WARNED + key for key in keys_of(header))
         else:
             corrections = differences(image, entry.row, film.facts, header, of_patient)
@@ -261,6 +262,17 @@ def _fixed_facts_differ(image: Image, row: CsvRow, patients_of: PatientSource) -
 def _patient_identifier(entry: Entry, header: Mapping[str, str], counts: PatientSource) -> PatientIdentifier:
     table = entry.row.patient_id if entry.row else ""
     return patient_identifier(table=table, header=header.get("identifier:patient_id", ""), counts=counts)
+
+
+def _count_differing_person(image: Image, entry: Entry, header: Mapping[str, str], report: ImportReport) -> None:
+    """Count a row whose sex is not that of the film's header or patient, or whose age is more than a year off the
+    header's: the header, and what was imported first, counts."""
+    if entry.row is None:
+        return
+    sexes = {header.get("patient_sex", ""), image.patient.sex, entry.row.sex} - {""}
+    report.counts["sex differs"] += bool(entry.row.sex) and len(sexes) > 1
+    ages = [header.get("age_years", ""), entry.row.age_years]
+    report.counts["age differs"] += all(map(str.isdigit, ages)) and abs(int(ages[0]) - int(ages[1])) > 1
 
 
 def _count_difference(

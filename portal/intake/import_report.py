@@ -117,6 +117,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "film whose table and header spell the number of its patient differently (12, 00012), which is one patient",
         "films whose table and header spell the number of a patient differently (12, 00012), which is one patient",
     ),
+    "sex differs": (
+        "film whose table states another sex than its header, or than an earlier film of its patient, which counts",
+        "films whose table states another sex than their headers, or than earlier films of their patients, which count",
+    ),
+    "age differs": (
+        "film whose table states another age than its header, which counts",
+        "films whose table states another age than their headers, which count",
+    ),
     "rows skipped": (
         "row of a table skipped, because a value in it cannot be used",
         "rows of tables skipped, because a value in each cannot be used",

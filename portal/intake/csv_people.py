@@ -1,0 +1,52 @@
+"""Sex and age in the further columns of a table of labels, as the facts that a header of DICOM states: M, F or O, and
+whole years, above 89 together."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from portal.imaging.deidentify import OLDEST_AGE_YEARS
+
+# Names of columns without spaces, hyphens and underscores, in lower case.
+_SEX = frozenset(
+    {"sex", "gender", "patientsex", "patientgender", "patientsexdicom", "geschlecht", "sexo", "sexe", "sesso"}
+)
+_AGE = frozenset({"age", "ageyears", "ageinyears", "patientage", "patientageyears", "alter", "edad", "leeftijd", "eta"})
+_SEX_WORDS = {
+    **dict.fromkeys(("m", "male", "man", "männlich", "maschio", "hombre", "homme"), "M"),
+    **dict.fromkeys(("f", "female", "woman", "w", "weiblich", "femmina", "mujer", "femme"), "F"),
+    **dict.fromkeys(("o", "other", "d", "diverse", "divers"), "O"),
+}
+_AGE_WORDS = re.compile(r"(\d{1,3})(?:[.,]\d+)?\s*([dwmy]?)", re.IGNORECASE)
+_IN_A_YEAR = {"m": 12, "w": 52, "d": 365}
+_OLDEST = 130  # beyond it a number is no age
+
+
+def facts_of_person(further: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
+    """Sex, age in years, and the further columns without those that say them. Either is blank where no column says it,
+    or two say it differently; a value that is neither stays among the further columns."""
+    left = dict(further)
+    sex = _taken(left, _SEX, sex_of)
+    age = _taken(left, _AGE, age_of)
+    return sex, age, left
+
+
+def sex_of(text: str) -> str:
+    return _SEX_WORDS.get(text.strip().lower(), "")
+
+
+def age_of(text: str) -> str:
+    """Whole years of 47, 47.5, 047Y, 18M, at most 90; blank for anything else."""
+    stated = _AGE_WORDS.fullmatch(text.strip())
+    if not stated:
+        return ""
+    years = int(stated[1]) // _IN_A_YEAR.get(stated[2].lower(), 1)
+    return str(min(years, OLDEST_AGE_YEARS)) if years <= _OLDEST else ""
+
+
+def _taken(further: dict[str, str], names: frozenset[str], read: Callable[[str], str]) -> str:
+    stated = {name: read(value) for name, value in further.items() if re.sub(r"[\s_-]+", "", name.lower()) in names}
+    for name, value in stated.items():
+        if value:
+            del further[name]
+    values = {value for value in stated.values() if value}
+    return values.pop() if len(values) == 1 else ""
