@@ -18,10 +18,10 @@ from analysis.evaluation.looks import CannotEvaluate, with_looks
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
 from analysis.evaluation.selection import selection_of
 from analysis.models import Evaluation, ScoreKind
+from analysis.report.score_table import score_table
 from analysis.sections import realised_alarms
 from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import CannotCompare, ComparedRun, compare
-from analysis.sections.score_table import score_table
 from analysis.sections.table_one import flow, table_one
 from analysis.views.comparison import requested_evaluations
 from analysis.views.operating import result_with_alarms

@@ -1,7 +1,7 @@
 """Scores that a person may not see yet, for many films at once: because they still have to label the film
 (`portal.people.access.may_see_scores`), or have yet to read one of its patient blinded (`portal.people.blinding`)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -65,12 +65,11 @@ def named_films(user: User, run: Run, *, part: str, images: Sequence[str]) -> li
     return [None if image in hidden else image for image in images]
 
 
-def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score]:
+def shown_scores(user: User, film: Image, scores: Sequence[Score], parts: Mapping[int, str]) -> list[Score]:
     """Those of a film's scores that the person may see: no score of test of a run that nobody has looked at. The rule
     for labels is applied once per part. Select `run__detector` with `scores`."""
     if is_withheld(user, film):
         return []
-    parts = dict(SplitImage.objects.filter(image=film).values_list("member__split_id", "member__part"))
     part_of = {score.pk: parts.get(score.run.detector.split_id, "") if score.run.detector else "" for score in scores}
     allowed = {part: may_see_scores(user, film, part) for part in set(part_of.values())}
     of_test = [score.run_id for score in scores if part_of[score.pk] == Part.TEST]
@@ -80,6 +79,11 @@ def shown_scores(user: User, film: Image, scores: Sequence[Score]) -> list[Score
         for score in scores
         if allowed[part_of[score.pk]] and (part_of[score.pk] != Part.TEST or score.run_id in opened)
     ]
+
+
+def parts_of_film(film: Image) -> dict[int, str]:
+    """Primary key of a split -> the film's part in it."""
+    return dict(SplitImage.objects.filter(image=film).values_list("member__split_id", "member__part"))
 
 
 def sentence(films: int, part: str) -> str:

@@ -19,7 +19,7 @@ from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation
 from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
-from analysis.report.figure_tables import COMPARED, FIGURES, Figure, table_of
+from analysis.report.figure_tables import AT_RUN_WEIGHT, COMPARED, FIGURES, Figure, table_of
 from analysis.sections.comparison import CannotCompare, compare
 from analysis.views.comparison import requested_evaluations
 from analysis.views.operating import requested_point
@@ -105,6 +105,11 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
     evaluation = get_evaluation(user, uuid)
     part = get_part(evaluation, str(query.get("part", "")))
     weight = _weight(evaluation, part, str(query.get("weight", "")))
+    if name in AT_RUN_WEIGHT and weight != float(evaluation.metrics["weight"]):
+        raise CannotExportTable(
+            f"The figure {name} is drawn at the run's weight, {float(evaluation.metrics['weight']):g}: leave out the "
+            "weight."
+        )
     hidden = hidden_films(user, evaluation.run, part=part)
     try:
         table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query)))

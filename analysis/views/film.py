@@ -9,10 +9,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from analysis.evaluation.blinding import scored_film, shown_scores
+from analysis.evaluation.blinding import parts_of_film, scored_film, shown_scores
 from analysis.evaluation.exposures import LABEL, MAP, SCORE, record_shown
+from analysis.evaluation.film_rank import FilmRank, rank_of
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.run_results import results_of
+from analysis.evaluation.thresholds import calibration_reference
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState, Score
@@ -56,8 +58,19 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
         "part": part,
         "locked": part == Part.TEST,
         "evaluation": score.run.evaluations.first(),
+        "rank": _rank(score, part),
     }
     return render(request, "analysis/film.html", context)
+
+
+def _rank(score: Score, part: str) -> FilmRank | None:
+    """Among the calibration normals; None without a score, without such normals, or where the run's files are gone."""
+    if score.fused_score is None:
+        return None
+    try:
+        return rank_of(calibration_reference(score.run), score.fused_score, part=part)
+    except CannotEvaluate:
+        return None
 
 
 def _is_of_head(request: SignedInRequest, score: Score) -> bool:
@@ -271,11 +284,15 @@ def film_scores(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         .select_related("run", "run__detector")
         .order_by("-run__created_at")
     )
-    shown = shown_scores(request.user, image, scores)
+    parts = parts_of_film(image)
+    shown = shown_scores(request.user, image, scores, parts)
     record_exposures(request.user, [(SCORE, image.pk, score.run.uuid) for score in shown])
     context = {
         "film": image,
-        "scores": shown,
+        "scores": [
+            (score, _rank(score, parts.get(score.run.detector.split_id, "") if score.run.detector else ""))
+            for score in shown
+        ],
         "hidden": len(scores) - len(shown),
         "omitted": omitted(1) if not shown and is_withheld(request.user, image) else "",
     }

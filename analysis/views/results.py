@@ -26,9 +26,9 @@ from analysis.evaluation.scored_parts import evaluated_part
 from analysis.evaluation.selection import selection_of
 from analysis.figures import with_note
 from analysis.models import Evaluation
+from analysis.report.score_table import score_table
 from analysis.sections import evaluation_figures
 from analysis.sections.data_flow import data_of
-from analysis.sections.score_table import score_table
 from analysis.studies.opening import finished_studies
 from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState

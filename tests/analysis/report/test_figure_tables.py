@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from analysis.evaluation.evaluate import evaluate, look_at_weight
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
 from analysis.models import Evaluation
-from analysis.report.figure_tables import COMPARED, FIGURES
+from analysis.report.figure_tables import AT_RUN_WEIGHT, COMPARED, FIGURES
 from portal.models import Membership, Role, User
 from tests.analysis.headed import with_head
 from tests.analysis.scored import Scored, scored_run
@@ -43,6 +43,16 @@ def rows_of(client: Client, evaluation: Evaluation, name: str, door: str = DOORS
 def of_test(scored: Scored, weight: float) -> tuple[np.ndarray, np.ndarray]:
     labels = np.array([film.label_events.get().value == "abnormal" for film in scored.films[12:]])
     return labels, scored.sweep[12:, round(weight * 100)].astype(np.float64)
+
+
+@pytest.mark.parametrize("name", AT_RUN_WEIGHT)
+def test_a_figure_at_the_run_s_weight_refuses_another(as_analyst: Client, evaluation: Evaluation, name: str) -> None:
+    for door in DOORS:
+        address = reverse(door, args=[evaluation.uuid, name])
+        assert as_analyst.get(address, {"part": "tune", "weight": "0.6"}).status_code == 200
+        answer = as_analyst.get(address, {"part": "tune", "weight": "0.9"})
+        assert answer.status_code == 400
+        assert "is drawn at the run" in answer.text and "leave out the weight" in answer.text
 
 
 @pytest.mark.parametrize("name", FIGURES)

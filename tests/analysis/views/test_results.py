@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.looks import looks_at_test
@@ -24,6 +25,7 @@ from ml_engine.models import Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, looked_at, scored_run
+from tests.analysis.worklists import calibrated
 from tests.pages import one_line
 from tests.portal import factories
 
@@ -203,6 +205,49 @@ def test_the_table_holds_every_film_with_its_scores(as_analyst: Client, evaluati
         assert row["label"] == film.current_label.value
 
 
+def test_the_table_joins_to_the_sheet_of_the_study_and_has_p_values(
+    as_analyst: Client, analyst: User, data_dir: Any
+) -> None:
+    facts = [*[{}] * 20, {"original_name": "-ward/12.png"}, *[{}] * 3]
+    scored = scored_run(factories.site(), author=analyst, facts=facts)
+    film = scored.films[20]
+    factories.event(film, "abnormal", findings=["Nodule", "=Mass"])
+    factories.event(scored.films[0], "normal")
+    normals = [float(value) for value in np.sort(scored.sweep[:19, 60])]
+    calibrated(scored.run, normals, list(range(19)))
+    evaluation = evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+    text = as_analyst.get(reverse("analysis:table", args=[evaluation.uuid])).text
+    rows = {row["image"]: row for row in csv.DictReader(io.StringIO(text))}
+    row = rows[str(film.uuid)]
+    assert (row["original_name"], row["part"], row["findings"]) == ("'-ward/12.png", "test", "Nodule|=Mass")
+    as_high = sum(normal >= scored.sweep[20, 60] for normal in normals)
+    assert float(row["p_value"]) == pytest.approx((1 + as_high) / 20)
+    assert row["calibration_patients"] == "19"
+    assert rows[str(scored.films[0].uuid)]["findings"] == ""
+
+
+def test_a_film_says_of_how_many_normals_it_is_above(as_analyst: Client, scored: Scored) -> None:
+    calibrated(scored.run, [-2.0, -1.0, 99.0], [0, 1, 2])
+    page = " ".join(as_analyst.get(film_address("film", scored)).text.split())
+    assert "2 of 3 patients of calibration normals" in page
+    assert "(21 %–94 %)" in page
+    assert "0.500, n = 3" in page
+    listed = as_analyst.get(reverse("analysis:film-scores", args=[scored.films[0].uuid])).text
+    assert "above 2 of 3 patients of calibration normals" in " ".join(listed.split())
+
+
+def test_the_list_gives_n_and_says_where_there_is_no_interval(
+    as_analyst: Client, evaluation: Evaluation, scored: Scored
+) -> None:
+    page = " ".join(as_analyst.get(reverse("analysis:results")).text.split())
+    assert page.count("n = 6 normal, 6 abnormal of 12 patients") == 2
+    area = {"auroc": 0.75, "low": None, "high": None, "reason": "One patient only."}
+    evaluation.metrics["parts"]["test"]["auroc"]["fused"] = area
+    evaluation.save()
+    page = " ".join(as_analyst.get(reverse("analysis:results")).text.split())
+    assert '0.750 <span class="text-secondary" title="One patient only.">no interval</span>' in page
+
+
 # One film -----------------------------------------------------------------------------------------------
 
 
@@ -318,7 +363,7 @@ def test_a_film_s_scores_take_the_same_queries_for_any_number(
         looked_at(another_scored_run(scored))
     with django_assert_num_queries(len(one)):
         assert client.get(address).text.count("<li") == 4
-    # session, user, site, film, scores, withheld, parts, looks; the rule twice, for the one part; the record
+    # session, user, site, film, scores, parts, withheld, looks; the rule twice, for the one part; the record
     assert len(one) <= 12
 
 
