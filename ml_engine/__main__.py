@@ -1,18 +1,15 @@
 """The engine's command line: ``python -m ml_engine``."""
 
-import gc
 import os
 import sys
 
-gc.disable()  # importing torch creates a million lasting objects; collecting among them would cost half a second
-
-from ml_engine.command.main import main  # noqa: E402
-
-gc.enable()
-gc.freeze()
+from ml_engine.command.main import main
 
 if __name__ == "__main__":
-    status = main()
+    try:
+        status = main()
+    except SystemExit as end:  # by argparse: 0 after --help, 2 after a usage error
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # all files are closed; a regular shutdown of torch takes another second

@@ -40,6 +40,7 @@ ELSEWHERE = {
     "ml_engine/views/heads.py": "tests/ml_engine/runs/test_head_requests.py",
     "analysis/admin.py": "tests/analysis/views/test_results.py",
     "ml_engine/__main__.py": "tests/test_project.py runs it; its work: tests/ml_engine/command/test_main.py",
+    "ml_engine/command/run.py": "tests/ml_engine/engine/test_run_folder.py starts it",
     "analysis/ablation.py": "the name of a documented command: tests/analysis/views/test_studies.py",
     "analysis/sweep.py": "the name of a documented command: tests/analysis/views/test_studies.py",
     # portal

@@ -103,6 +103,7 @@ def test_pure_packages_import_nothing_of_their_room(pure: str, own_room: str) ->
     [
         "import pkgutil, importlib, portal.imaging as package",
         "import pkgutil, importlib, ml_engine.core as package",
+        "import pkgutil, importlib, ml_engine.command as package",
         "import analysis.statistics, analysis.figures, ml_engine as package",
     ],
 )

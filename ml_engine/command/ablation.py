@@ -5,43 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ml_engine.command.console import Console, print_selection, report_outcome
-from ml_engine.command.options import add_settings, config_from_options
+from ml_engine.command.options import config_from_options
 from ml_engine.command.prepare_run import prepare_folder, provide_backbone
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.run_folder import RunSpec
-from ml_engine.engine.stages.ablation import FIGURES, plan
+from ml_engine.engine.stages.ablation import plan
 from ml_engine.engine.stages.runner import run_folder
 
 NORMAL_SHARE = 0.74  # of the phantoms, as in the demo set
-
-
-def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "ablation",
-        help="run the paper's experiments: aligned or not, masked or not, size, baselines",
-        epilog=epilog + " The table with intervals: python -m analysis.ablation OUT --csv FILE.",
-    )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="base folder of the CSV's paths")
-    parser.add_argument(
-        "--csv", type=Path, metavar="FILE", help="CSV with filename, label and split, in the format of fit"
-    )
-    parser.add_argument("--phantoms", type=int, metavar="N", help="draw N phantom films in OUT/films and use those")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="new folder for the ablation")
-    parser.add_argument(
-        "--figures",
-        default="12,13,14,15",
-        metavar="LIST",
-        help=f"figures to make, of {', '.join(FIGURES)}, joined by commas (default: 12,13,14,15); alignment is slowest",
-    )
-    add_settings(parser)
-    parser.set_defaults(command=ablation_command)
 
 
 def ablation_command(options: argparse.Namespace) -> int:

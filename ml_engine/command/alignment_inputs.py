@@ -42,14 +42,6 @@ class AlignmentInputs:
         return {"landmarks": landmarks.text_of(self.marks, rows)} if self.marks and self.marks_align else {}
 
 
-def add_options(parser: argparse.ArgumentParser, *, canonical: bool) -> None:
-    parser.add_argument("--landmarks", type=Path, metavar="FILE", help="CSV of landmarks: filename, name, x, y")
-    if canonical:
-        parser.add_argument(
-            "--canonical", type=Path, metavar="FILE", help="canonical image: a gray PNG, or npy in 0..1"
-        )
-
-
 def inputs_to_fit(options: argparse.Namespace, config: PipelineConfig, films: Sequence[str]) -> AlignmentInputs:
     """The files that the settings require; ``films`` are all film names of the CSV.
 

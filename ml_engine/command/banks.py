@@ -6,12 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ml_engine.command.console import Console, print_selection, report_outcome
-from ml_engine.command.options import PLACES, add_films, add_model, add_settings, config_from_options
+from ml_engine.command.options import PLACES, config_from_options
 from ml_engine.command.prepare_run import (
     fit_alignment_first,
     link_model,
@@ -30,74 +29,13 @@ from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.bank_study import check_config
 from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.study_plans import (
-    CONTAMINATIONS,
-    CONTRASTS,
     KINDS,
-    SHARES,
     SIZES_MM,
     BankPlan,
     LesionPlan,
     check_reachable,
     parse_numbers,
 )
-
-
-def add_bank_study(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "bank-study",
-        help="score test with banks of fewer normal films, and of films with some abnormal ones",
-        epilog=epilog + " The table with intervals: python -m analysis.studies.bank OUT --csv FILE.",
-    )
-    _add_films(parser)
-    parser.add_argument("--shares", default=_joined(SHARES), metavar="LIST", help="shares of the fit films")
-    parser.add_argument(
-        "--contaminations", default=_joined(CONTAMINATIONS), metavar="LIST", help="shares of abnormal films in a bank"
-    )
-    parser.add_argument("--repeats", type=int, default=3, metavar="R", help="random draws of each share (default: 3)")
-    parser.add_argument(
-        "--alignment", type=Path, metavar="FILE", help="alignment.safetensors of a fit; by default one is fitted first"
-    )
-    add_settings(parser)
-    parser.set_defaults(command=bank_study_command)
-
-
-def add_blind_spots(commands: Any, *, epilog: str) -> None:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "blind-spots",
-        help="paste lesions of known size and contrast into normal films, and score them",
-        epilog=epilog + " The table with intervals: python -m analysis.studies.blind OUT.",
-    )
-    _add_films(parser)
-    add_model(parser)
-    parser.add_argument(
-        "--part", default="tune", choices=("tune", "test"), help="part of the normal films (default: tune)"
-    )
-    parser.add_argument("--films", type=int, default=50, metavar="N", help="normal films at most (default: 50)")
-    parser.add_argument("--places", type=int, default=2, metavar="N", help="places per kind and film (default: 2)")
-    parser.add_argument("--kinds", default=",".join(KINDS), metavar="LIST", help=f"kinds of lesion: {', '.join(KINDS)}")
-    parser.add_argument(
-        "--contrasts", default=_joined(CONTRASTS), metavar="LIST", help="contrasts as shares of the gray scale"
-    )
-    parser.add_argument(
-        "--size-mm",
-        action="append",
-        default=[],
-        metavar="KIND=LIST",
-        help="sizes of a kind in mm, such as nodule=5,10,20; may be repeated",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device to run on")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; the same number gives the same bytes")
-    parser.set_defaults(command=blind_spots_command)
-
-
-def _add_films(parser: argparse.ArgumentParser) -> None:
-    add_films(parser, csv="CSV with filename, label and split, in the format of fit")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="new folder for the study")
-
-
-def _joined(numbers: Sequence[float]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)
 
 
 def bank_study_command(options: argparse.Namespace) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
-from ml_engine.command.options import add_films, add_settings, config_from_options
+from ml_engine.command.options import config_from_options
 from ml_engine.command.prepare_run import fit_alignment_first, prepare_folder, provide_backbone
 from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
@@ -17,21 +16,6 @@ from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
-
-
-def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser."""
-    fit = commands.add_parser("fit", help="fit an alignment and a detector on normal films", epilog=epilog)
-    add_films(fit)
-    fit.add_argument("--out", type=Path, required=True, metavar="MODEL_DIR", help="new folder for the model")
-    fit.add_argument(
-        "--keep-features",
-        action="store_true",
-        help="keep the films' features in MODEL_DIR/features (5 MB per film at 224 px) for exact grow and forget",
-    )
-    alignment_inputs.add_options(fit, canonical=True)
-    add_settings(fit)
-    fit.set_defaults(command=fit_command)
 
 
 def fit_command(options: argparse.Namespace) -> int:

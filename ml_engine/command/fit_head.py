@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_engine.command.console import Console, report_outcome
-from ml_engine.command.options import PLACES, add_films, add_model
+from ml_engine.command.options import PLACES
 from ml_engine.command.prepare_run import detector_folder, link_model, model_inputs, open_detector, prepare_folder
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
@@ -21,43 +21,6 @@ from ml_engine.engine.reads import Reads
 from ml_engine.engine.run_folder import INPUTS, RunSpec
 from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.study_plans import PENALTY_BY_FOLDS, HeadPlan
-
-
-def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "fit_head",
-        help="fit a semi-supervised head on films that people confirmed as abnormal",
-        epilog=epilog + " OUT is a model for score, which writes the semi-supervised columns beside the others.",
-    )
-    add_films(
-        parser,
-        csv="CSV of the pool: filename, label (normal or abnormal where the film was read, otherwise empty); "
-        "patient_id, weight, model_shown, site, scanner, view and period are used if present",
-    )
-    add_model(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="new folder for the head")
-    parser.add_argument(
-        "--penalty",
-        default="100",
-        metavar=f"LAMBDA|{PENALTY_BY_FOLDS}",
-        help=f"penalty of the regression, 1 / C; {PENALTY_BY_FOLDS}: chosen by nested folds of patients (default: 100)",
-    )
-    parser.add_argument(
-        "--read-normals", action="store_true", help="films read as normal join the known normals of the regression"
-    )
-    parser.add_argument(
-        "--false-alarm-rate",
-        type=float,
-        metavar="RATE",
-        help="operating point below which films of the pool count as normal for the control (default: the detector's)",
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=5, metavar="R", help="draws of each point of the learning curve (default: 5)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device to run on")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; the same number gives the same bytes")
-    parser.set_defaults(command=fit_head_command)
 
 
 def fit_head_command(options: argparse.Namespace) -> int:

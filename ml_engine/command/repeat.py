@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from ml_engine.command.console import Console, report_outcome
 from ml_engine.core import files
 from ml_engine.engine import repeat
 from ml_engine.engine.outcome import ExitStatus
-
-
-def add(commands: Any, *, epilog: str) -> None:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "repeat",
-        help="run a run folder again and compare the results film by film",
-        epilog=epilog
-        + f" {ExitStatus.DIFFERS:d}: done, and some film differs. comparison.csv in NEW has one line per film.",
-    )
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="a finished run folder, such as an unpacked archive"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="NEW", help="new folder for the repetition")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the films, if not FOLDER")
-    parser.set_defaults(command=repeat_command)
 
 
 def repeat_command(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_engine.command import alignment_inputs
 from ml_engine.command.console import Console, print_selection, report_outcome
-from ml_engine.command.options import PLACES, add_films, add_model, add_settings, config_from_options, explicit_settings
+from ml_engine.command.options import PLACES, config_from_options, explicit_settings
 from ml_engine.command.prepare_run import has_head, link_model, model_inputs, open_detector, prepare_folder
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
@@ -18,21 +18,6 @@ from ml_engine.core.head.confirmed_head import load_head
 from ml_engine.engine import manifest
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
-
-
-def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser."""
-    score = commands.add_parser(
-        "score",
-        help="score films with a fitted detector",
-        epilog=epilog + " The settings of the method come with the model; a setting repeated here must be equal.",
-    )
-    add_films(score)
-    add_model(score)
-    score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="new folder for the scores")
-    alignment_inputs.add_options(score, canonical=False)
-    add_settings(score)
-    score.set_defaults(command=score_command)
 
 
 def score_command(options: argparse.Namespace) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from ml_engine.command.console import Console, print_selection, report_outcome
-from ml_engine.command.options import add_films, add_settings, config_from_options
+from ml_engine.command.options import config_from_options
 from ml_engine.command.prepare_run import prepare_folder, provide_backbone, provide_weights
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
@@ -16,28 +14,7 @@ from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.engine.stages.runner import run_folder
-from ml_engine.engine.stages.sweep import AXES, MOST_EXPERIMENTS, config_of_first_experiment, plan, read_axes
-
-
-def add(commands: Any, *, epilog: str) -> None:
-    """Add the command to the parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "sweep",
-        help="fit and score a detector for each combination of settings, on shared features",
-        epilog=epilog + " The table with intervals: python -m analysis.sweep OUT --csv FILE.",
-    )
-    add_films(parser, csv="CSV with filename, label and split, in the format of fit")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="new folder for the sweep")
-    parser.add_argument(
-        "--axis",
-        action="append",
-        default=[],
-        metavar="FIELD=LIST",
-        help=f"one of {', '.join(AXES)}, and its values, such as rate=0.01,0.1; may be repeated; at most "
-        f"{MOST_EXPERIMENTS} detectors",
-    )
-    add_settings(parser)
-    parser.set_defaults(command=sweep_command)
+from ml_engine.engine.stages.sweep import config_of_first_experiment, plan, read_axes
 
 
 def sweep_command(options: argparse.Namespace) -> int:

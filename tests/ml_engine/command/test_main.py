@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_engine.command import main
+from ml_engine.command import main, parsers
 from ml_engine.command.options import config_from_options
 from ml_engine.command.score import config_for_model
 from ml_engine.core import files
@@ -469,8 +469,7 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
     text = capsys.readouterr().out
     for option in (*NAMED.split(), *(["--model"] if command == "score" else [])):
         assert option in text
-    parser = main._parser()
-    subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    subparsers = next(a for a in parsers.parser()._actions if isinstance(a, argparse._SubParsersAction))
     for action in subparsers.choices[command]._actions:
         assert action.help, action.option_strings
 
