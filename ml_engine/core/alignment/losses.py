@@ -14,10 +14,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from ml_engine.core import vgg
 from ml_engine.core.errors import IncompatibleModel
 
 C1, C2 = 0.01**2, 0.03**2  # SSIM's constants for a data range of 1
-RELU5_4 = 36  # torchvision's vgg19().features[:36] ends with relu5_4
 
 
 def constancy(film: Tensor, canonical: Tensor, weight: Tensor) -> Tensor:
@@ -119,10 +119,9 @@ class Perceptual(nn.Module):
 def vgg19_features(weights: Path) -> nn.Sequential:
     """VGG19 up to relu5_4 with the weights of a safetensors file. Raises IncompatibleModel for another file."""
     from safetensors.torch import load_file
-    from torchvision.models import vgg19
 
     with torch.device("meta"):
-        features: nn.Sequential = vgg19(weights=None).features[:RELU5_4]
+        features = vgg.vgg19_layers()[: vgg.RELU5_4]
     expected = set(features.state_dict())
     try:
         tensors = {name.removeprefix("features."): value for name, value in load_file(weights).items()}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from ml_engine.core.alignment_config import AlignmentConfig
-
-if TYPE_CHECKING:  # importing torchvision takes a second, and films may not be aligned
-    from torchvision.models import ResNet
+from ml_engine.core.resnet import ResNet
 
 # Bounds of the residual: shift as a share of half the frame, natural logarithm of the scale, angle in radians, shear.
 BOUNDS = {"shift": 0.5, "log_scale": 0.4, "angle": math.radians(30), "shear": 0.2}
@@ -38,13 +35,11 @@ class AlignmentNetwork(nn.Module):
             self._build(config, generator)
 
     def _build(self, config: AlignmentConfig, generator: torch.Generator) -> None:
-        from torchvision.models import get_model
-
         with torch.random.fork_rng(devices=[]):  # the layers initialise weights that are drawn again below
-            self.backbone = cast("ResNet", get_model(config.backbone, weights=None))
+            self.backbone = ResNet(config.backbone)
             self.backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
             self.backbone.fc = nn.Linear(self.backbone.fc.in_features, 6, bias=False)
-        self.backbone.maxpool = cast(nn.MaxPool2d, nn.AvgPool2d(kernel_size=3, stride=2, padding=1))
+        self.backbone.maxpool = nn.AvgPool2d(kernel_size=3, stride=2, padding=1)
         self._draw_weights(generator)
 
     def _draw_weights(self, generator: torch.Generator) -> None:

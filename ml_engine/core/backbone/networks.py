@@ -14,11 +14,14 @@ import torch.nn as nn
 from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ml_engine.core import architectures
+from ml_engine.core import architectures, resnet, vgg
 from ml_engine.core.architectures import LAST, LAYERS, TIMM, XRV, Backbone, Normalisation
-from ml_engine.core.backbone.efficientnet_lite import SHAPES, EfficientNetLite, InvertedBlock, SeparableBlock
+from ml_engine.core.backbone import efficientnet_lite
+from ml_engine.core.backbone.densenet import DenseNet121
+from ml_engine.core.backbone.efficientnet_lite import EfficientNetLite, InvertedBlock, SeparableBlock
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.resnet import ResNet
 
 XRV_FINDINGS = 18  # outputs of torchxrayvision's classifier
 
@@ -71,21 +74,19 @@ def _create(name: str, grid: int = 0) -> nn.Module:
         return _create_timm(name, grid)
     if name == XRV:
         return _create_xrv()
-    if name in SHAPES:
+    if name in efficientnet_lite.SHAPES:
         return EfficientNetLite(name)
-    import torchvision  # takes a second, and EfficientNet-Lite needs neither it nor timm
-
-    return cast(nn.Module, torchvision.models.get_model(name, weights=None))
+    if name in resnet.SHAPES:
+        return ResNet(name)
+    return {"densenet121": DenseNet121, vgg.NAME: vgg.vgg19}[name]()
 
 
 def _create_xrv() -> nn.Module:
     """torchxrayvision's DenseNet-121: one input channel and 18 findings (Cohen et al. 2022)."""
-    import torchvision
-
-    network = cast(nn.Module, torchvision.models.densenet121(weights=None, num_classes=XRV_FINDINGS))
+    network = DenseNet121(classes=XRV_FINDINGS)
     first = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(first.weight)
-    cast(nn.Sequential, network.features).conv0 = first
+    network.features.conv0 = first
     return network
 
 
