@@ -99,7 +99,7 @@ class ResNet(nn.Module):
             channels = (STEM << (number - 1)) * _block(shape).EXPANSION
         self.fc = nn.Linear(channels, CLASSES)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # drawing there loads torch._dynamo
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ml_engine.core.alignment.adam import Adam
 from ml_engine.core.alignment.canonical import Canonical
 from ml_engine.core.alignment.network import AlignmentNetwork
 from ml_engine.core.alignment_config import AlignmentConfig
@@ -26,7 +27,7 @@ class State:
     initial value of each loss."""
 
     network: AlignmentNetwork
-    adam: torch.optim.Adam
+    adam: Adam
     generator: torch.Generator
     canonical: Canonical
     gauge: Tensor
@@ -50,7 +51,7 @@ def fingerprint(tensors: list[Tensor], config: AlignmentConfig, seed: int) -> st
 def save_state(folder: Path, state: State, *, identity: str) -> None:
     """Write the checkpoint; ``identity`` is the fit's `fingerprint`."""
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
-    for index, slots in state.adam.state_dict()["state"].items():
+    for index, slots in state.adam.slots.items():
         tensors |= {f"adam.{index}.{name}": value for name, value in slots.items()}
     tensors |= {
         "generator": state.generator.get_state(),
@@ -91,9 +92,9 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _restore_adam(adam: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+def _restore_adam(adam: Adam, tensors: dict[str, Tensor]) -> None:
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, slot = name.split(".", 1)
         slots.setdefault(int(index), {})[slot] = value
-    adam.load_state_dict({"state": slots, "param_groups": adam.state_dict()["param_groups"]})
+    adam.load(slots)

@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from ml_engine.core.alignment.adam import Adam
 from ml_engine.core.alignment.batches import spans
 from ml_engine.core.alignment.canonical import Canonical, mean_of_aligned, recentred, with_gauge
 from ml_engine.core.alignment.checkpoint import State, fingerprint, restore_state, save_state
@@ -88,8 +89,7 @@ class _Fit:
         self.perceptual = self._perceptual(vgg_weights, device)
         generator = torch.Generator().manual_seed(seed)
         network = AlignmentNetwork(config, generator=generator).to(device)
-        parameters = list(network.parameters()) or [nn.Parameter(torch.zeros(1))]  # Adam refuses an empty list
-        adam = torch.optim.Adam(parameters, lr=config.learning_rate)
+        adam = Adam(network.parameters(), learning_rate=config.learning_rate)
         self.chosen = torch.randperm(len(films), generator=generator)[: config.canonical_images]
         blank = Canonical(torch.zeros_like(self.films[:1]), torch.zeros_like(self.films[:1]))
         thetas = unaligned(len(films)).to(device)

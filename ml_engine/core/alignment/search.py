@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ml_engine.core.alignment.adam import Adam
 from ml_engine.core.alignment.batches import padded, spans
 from ml_engine.core.alignment.canonical import Canonical
-from ml_engine.core.alignment.checks import correlation
 from ml_engine.core.alignment.losses import box_mean, gaussian_blur
 from ml_engine.core.alignment.network import residual_theta
-from ml_engine.core.alignment.sampling import join, sample, sample_valid
+from ml_engine.core.alignment.sampling import join
 
 SIDE = 64  # larger films are shrunk to this side: sufficient for an affine, and fast
 BATCH = 32  # fixed and padded, so that the result for a film does not depend on the others
 SIGMAS = (3.0, 1.5, 0.75)  # blur in pixels of the shrunk film, for each third of the steps
 WINDOW = 1 / 2  # side of the window for local contrast, as a share of the film's side
 LEARNING_RATE = 0.05
+LEAST_SPREAD = 1e-18  # of a variance: below it a film is constant
 FLOOR = 1e-3  # added to local variances: contrast below 3 % of the gray scale counts little
 
 
@@ -65,25 +68,118 @@ def _search_batch(
     count = len(film)
     film, mask = padded(film, BATCH), padded(mask, BATCH)
     starts = [padded(start, BATCH).detach().to(film) for start in starts]
-    films = [local_contrast(gaussian_blur(film, sigma=sigma), mask) for sigma in SIGMAS]
-
-    def misfit(level: int, theta: Tensor) -> Tensor:
-        weight = sample_valid(mask, theta) * support
-        return 1 - correlation(sample(films[level], theta), images[level].expand_as(film), weight)
-
+    levels = [
+        _Level(local_contrast(gaussian_blur(film, sigma=sigma), mask), mask, image, support)
+        for sigma, image in zip(SIGMAS, images, strict=True)
+    ]
     with torch.no_grad():
-        start = _best(starts, [misfit(0, s) for s in starts])
+        start = _best(starts, [levels[0].misfit(s) for s in starts])
     unit = torch.zeros(BATCH, 6, dtype=film.dtype, device=film.device, requires_grad=True)
-    adam = torch.optim.Adam([unit], lr=LEARNING_RATE)
-    with torch.enable_grad():
-        for step in range(steps):
-            adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
-            adam.zero_grad()
-            misfit(3 * step // steps, join(start, residual_theta(torch.tanh(unit)))).sum().backward()
-            adam.step()
+    adam = Adam([unit], learning_rate=LEARNING_RATE)
+    for step in range(steps):
+        with torch.enable_grad():
+            theta = join(start, residual_theta(torch.tanh(unit)))
+        slope = levels[len(SIGMAS) * step // steps].slope(theta.detach())
+        (unit.grad,) = torch.autograd.grad(theta, unit, slope)
+        adam.step(learning_rate=LEARNING_RATE * (1 - 0.9 * step / steps))
     with torch.no_grad():
         result = join(start, residual_theta(torch.tanh(unit)))
-        return _best([start, result], [misfit(1, start), misfit(1, result)])[:count]
+        return _best([start, result], [levels[1].misfit(start), levels[1].misfit(result)])[:count]
+
+
+class _Level:
+    """The misfit of films to the canonical image at one blur, and its slope.
+
+    ``films`` are contrasts and ``mask`` 1 inside the films, float32 (B, 1, S, S); ``image`` and ``support`` (1, 1, S,
+    S). The slope is written out: autograd would pass over all pixels several times as often.
+    """
+
+    def __init__(self, films: Tensor, mask: Tensor, image: Tensor, support: Tensor) -> None:
+        self.films, self.mask, self.support = films, mask, support.flatten(1)
+        self.image = image.flatten(1)  # (1, S * S)
+        self.powers = torch.stack([torch.ones_like(self.image), self.image, self.image**2], -1)[0]  # (S * S, 3)
+        side = films.shape[-1]
+        self.centres = ((torch.arange(side, dtype=torch.float64) * 2 + 1) / side - 1).to(films)  # in [-1, 1]
+
+    def misfit(self, theta: Tensor) -> Tensor:
+        """1 - `correlation` of each film sampled at ``theta`` (B, 2, 3), over the pixels that both cover; (B,)."""
+        grid = self._grid(theta)
+        return 1 - self._moments(self._pull(self.films, grid), self._weight(grid)).correlation
+
+    def slope(self, theta: Tensor) -> Tensor:
+        """The derivative of the misfit by ``theta``, (B, 2, 3)."""
+        grid = self._grid(theta).requires_grad_()
+        with torch.enable_grad():
+            sampled = self._pull(self.films, grid)
+        weight = self._weight(grid.detach())
+        by_pixel = self._moments(sampled.detach(), weight).slope(self.image, sampled.detach()).mul_(weight)
+        (by_place,) = torch.autograd.grad(sampled, grid, by_pixel)  # (B, S, S, 2): by x and y of each pixel
+        columns, rows = by_place.sum(1), by_place.sum(2)  # (B, S, 2)
+        parts = [self.centres @ columns, self.centres @ rows, columns.sum(1)]
+        return torch.stack(parts, -1)
+
+    def _grid(self, theta: Tensor) -> Tensor:
+        """The places in the films, (B, S, S, 2) as x and y in [-1, 1], of the pixels of the canonical frame."""
+        side = len(self.centres)
+        grid = theta.new_empty(len(theta), side, side, 2)
+        for axis in range(2):
+            across = theta[:, axis, 0, None] * self.centres + theta[:, axis, 2, None]
+            down = theta[:, axis, 1, None] * self.centres
+            torch.add(across[:, None, :], down[:, :, None], out=grid[..., axis])
+        return grid
+
+    @staticmethod
+    def _pull(images: Tensor, grid: Tensor) -> Tensor:
+        """Images sampled at the places of ``grid``, (B, S * S), 0 outside them."""
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False).flatten(1)
+
+    def _weight(self, grid: Tensor) -> Tensor:
+        """1.0 where both the sampled film and the canonical image have pixels, (B, S * S)."""
+        return (self._pull(self.mask, grid) > 0.999).to(self.support) * self.support
+
+    def _moments(self, sampled: Tensor, weight: Tensor) -> _Moments:
+        weighted = sampled * weight
+        count, image, image_squared = (weight @ self.powers).T
+        film, both = (weighted @ self.powers[:, :2]).T
+        count = count.clamp_min(1)
+        mean_film, mean_image = film / count, image / count
+        return _Moments(
+            mean_film=mean_film,
+            mean_image=mean_image,
+            var_film=(weighted.square().sum(1) - film * mean_film).clamp_min(0) / count,
+            var_image=(image_squared - image * mean_image).clamp_min(0) / count,
+            covariance=(both - film * mean_image) / count,
+            count=count,
+        )
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Of sampled films and the canonical image over the pixels with weight, (B,) each."""
+
+    mean_film: Tensor
+    mean_image: Tensor
+    var_film: Tensor
+    var_image: Tensor
+    covariance: Tensor
+    count: Tensor
+
+    @property
+    def correlation(self) -> Tensor:
+        """In [-1, 1]; 0 for a constant film."""
+        return self.covariance / self._spread
+
+    @property
+    def _spread(self) -> Tensor:
+        return (self.var_film * self.var_image).clamp_min(LEAST_SPREAD).sqrt()
+
+    def slope(self, image: Tensor, film: Tensor) -> Tensor:
+        """The derivative of 1 - correlation by each pixel of the sampled ``film`` (B, S * S), where it has weight."""
+        by_image = -1 / (self._spread * self.count)
+        by_film = self.correlation / (self.var_film * self.count).clamp_min(LEAST_SPREAD)
+        constant = -by_image * self.mean_image - by_film * self.mean_film
+        slope = image * by_image[:, None] + constant[:, None]
+        return slope.addcmul_(film, by_film[:, None])
 
 
 def _best(thetas: list[Tensor], misfits: list[Tensor]) -> Tensor:

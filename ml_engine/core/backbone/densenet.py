@@ -64,7 +64,7 @@ class DenseNet121(nn.Module):
         self.features = nn.Sequential(OrderedDict(parts))
         self.classifier = nn.Linear(channels, classes)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # drawing there loads torch._dynamo
                 nn.init.kaiming_normal_(module.weight)
         nn.init.zeros_(self.classifier.bias)
 

@@ -111,7 +111,7 @@ class EfficientNetLite(nn.Module):
         self.conv_head, self.bn2 = SameConv(channels, HEAD, 1), _norm(HEAD)
         self.classifier = nn.Linear(HEAD, CLASSES)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # drawing there loads torch._dynamo
                 outputs = module.out_channels * module.kernel_size[0] * module.kernel_size[1] // module.groups
                 nn.init.normal_(module.weight, std=(2 / outputs) ** 0.5)
 

@@ -19,6 +19,7 @@ LITE2 = "tf_efficientnet_lite2"
 SMALL = ["--preset", "default", "--backbone", LITE2, "--weights", "imagenet", "--size", "64", "--grid", "2"]
 SMALL += ["--rate", "0.2", "--threads", "1", "--set", "layers=layer2+layer3", "--set", "folds=2"]
 UNALIGNED = ["--align", "none"]
+WIDE = [*UNALIGNED, "--backbone", "wide_resnet50_2", "--weights", "random"]
 SEARCH = ["--align", "network", "--set", "alignment.method=search", "--set", "alignment.size=32"]
 
 
@@ -43,12 +44,25 @@ def test_phantoms_are_fitted_and_scored_without_a_network(phantoms: Path, tmp_pa
     assert watched(tmp_path) == []
 
 
+@pytest.mark.slow
+def test_a_wide_resnet_is_fitted_and_scored_without_torchvision(phantoms: Path, tmp_path: Path) -> None:
+    """torchvision, torch._dynamo and triton take a second and 150 MiB in each process."""
+    common = ["--images", phantoms, "--csv", phantoms / "labels.csv"]
+
+    offline(tmp_path, "fit", *common, "--out", tmp_path / "model", *SMALL, *WIDE)
+    offline(tmp_path, "score", *common, "--model", tmp_path / "model", "--out", tmp_path / "scores")
+
+    assert watched(tmp_path) == []
+
+
 def test_the_watch_sees_attempts_and_imports(tmp_path: Path) -> None:
     code = "import torchvision, urllib.request; urllib.request.urlopen('http://127.0.0.1:9/')"
     done = start(tmp_path, "-c", code)
 
     assert "this test has no network" in done.stderr
-    assert {line.split()[0] for line in watched(tmp_path)} == {"import", "network"}
+    lines = watched(tmp_path)
+    assert {"import torchvision", "import torch._dynamo", "import triton"} <= set(lines)
+    assert {line.split()[0] for line in lines} == {"import", "network"}
 
 
 def offline(tmp_path: Path, *arguments: object) -> None:

@@ -6,7 +6,7 @@ import sys
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "import" and arguments[0] in {"timm", "torchvision"}:
+    if event == "import" and arguments[0] in {"timm", "torchvision", "torch._dynamo", "triton"}:
         _write(f"import {arguments[0]}")
     is_call = event in {"socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"}
     if is_call or (event == "socket.connect" and not isinstance(arguments[1], str | bytes)):  # a name is a local socket

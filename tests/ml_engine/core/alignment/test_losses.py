@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from scipy import ndimage
 
@@ -105,6 +106,28 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = {f"features.{n}": torch.randn(v.shape, generator=generator) * 0.03 for n, v in shapes.items()}
     save_file(weights | {"classifier.0.bias": torch.zeros(3)}, path)
     return path
+
+
+@pytest.mark.parametrize(("shape", "window"), [((64, 64), 33), ((20, 12), 5), ((8, 8), 15)])
+def test_box_mean_equals_average_pooling(shape: tuple[int, int], window: int) -> None:
+    images = torch.rand(3, 2, *shape, generator=torch.Generator().manual_seed(0))
+
+    expected = F.avg_pool2d(images, window, stride=1, padding=window // 2)
+
+    torch.testing.assert_close(losses.box_mean(images, window), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "sigma"), [((32, 32), 3.0), ((24, 10), 0.75), ((6, 6), 4.0)])
+def test_a_blur_equals_the_convolution_of_the_padded_film(shape: tuple[int, int], sigma: float) -> None:
+    images = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(0))
+    radius = min(round(3 * sigma) or 1, min(shape) - 1)
+    x = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    line = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = (line[:, None] * line / line.sum() ** 2).float()
+
+    expected = F.conv2d(F.pad(images, (radius,) * 4, mode="reflect"), kernel[None, None])
+
+    torch.testing.assert_close(losses.gaussian_blur(images, sigma=sigma), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_perceptual_is_zero_for_equal_images_and_ends_at_relu5_4(vgg_file: Path) -> None:

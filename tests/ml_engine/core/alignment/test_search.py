@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from ml_engine.core.alignment.canonical import Canonical
+from ml_engine.core.alignment.checks import correlation
 from ml_engine.core.alignment.fit import fit_alignment
-from ml_engine.core.alignment.sampling import unaligned
-from ml_engine.core.alignment.search import SIDE, search, shrunk
+from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
+from ml_engine.core.alignment.search import SIDE, _Level, search, shrunk
 from tests.ml_engine.core.alignment.blobs import films, quiet, small_config, thorax
 
 
@@ -48,3 +49,28 @@ def test_films_are_shrunk_with_their_whole_frame(side: int) -> None:
     assert small.shape == (1, 1, SIDE, SIDE)
     inside = slice(2, -2)  # the last pixels average over fewer neighbours
     assert torch.allclose(small[0, 0, 5, inside], ((torch.arange(SIDE) + 0.5) / SIDE)[inside], atol=1e-3)
+
+
+def test_misfit_and_slope_are_those_of_autograd() -> None:
+    """The search writes the slope of its misfit out; here it comes from the correlation by autograd, in float64."""
+    generator = torch.Generator().manual_seed(3)
+    shown = torch.randn(5, 1, SIDE, SIDE, generator=generator)
+    shown[4] = 0.5  # constant: no slope
+    mask = torch.ones_like(shown)
+    mask[1, :, :, :12] = 0
+    image, support = torch.randn(1, 1, SIDE, SIDE, generator=generator), torch.ones(1, 1, SIDE, SIDE)
+    support[..., 50:, :] = 0
+    thetas = unaligned(5) + 0.05 * torch.randn(5, 2, 3, generator=generator)
+    level = _Level(shown, mask, image, support)
+
+    misfit, slope = level.misfit(thetas), level.slope(thetas)
+
+    exact = thetas.double().requires_grad_()
+    weight = sample_valid(mask, thetas).double() * support
+    aligned = sample(shown.double(), exact)
+    expected = 1 - correlation(aligned, image.double().expand_as(aligned), weight)
+    expected[:4].sum().backward()
+    assert exact.grad is not None
+    torch.testing.assert_close(misfit.double(), expected.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(slope[:4].double(), exact.grad[:4], rtol=1e-3, atol=1e-4)
+    assert slope[4].abs().max() < 1e-3
