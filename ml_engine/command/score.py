@@ -62,7 +62,7 @@ def config_for_model(options: argparse.Namespace, fitted: PipelineConfig) -> Pip
     if options.preset not in (None, fitted.preset):
         raise InvalidConfig(f"preset is {options.preset}, but the model was fitted with {fitted.preset}: leave it out.")
     requested = config_from_options(options, fitted)
-    free = [*PLACES]
+    free = [*PLACES, "memory_gib"]
     if "fusion_weight" in explicit_settings(options):
         free += ["fusion_weight", "fusion_choice"]
     config = fitted.replace(**{name: getattr(requested, name) for name in free})

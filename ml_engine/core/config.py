@@ -15,7 +15,7 @@ from ml_engine.core.fields import as_type, check_bounds, from_text, names_of, se
 
 DETECTORS = {name: kind.words for name, kind in detector_kinds.KINDS.items()}
 PRESETS = ("default", "paper", "paper-448")
-VERSION = 2  # of a stored config; to be raised when a default changes or a setting is added, see `BEFORE`
+VERSION = 3  # of a stored config; to be raised when a default changes or a setting is added, see `BEFORE`
 FILM_SCORES = ("mean+top", "mean", "top", "box", "max")
 BACKBONES = architectures.NAMES  # offered by forms; timm:NAME is accepted as well
 
@@ -204,6 +204,13 @@ class PipelineConfig:
     device: str = setting("auto", "Device to compute on.", choices=("auto", "cpu", "cuda"))
     threads: int = setting(2, "CPU threads; results are byte-identical for an equal number.", low=1, high=256)
     batch: int = setting(8, "Films per pass of the backbone.", low=1, high=256)
+    memory_gib: float = setting(
+        0.0,
+        "Memory that a run may use, in GiB, mapped files counted; it is refused where it needs more. 0 = what the "
+        "machine has.",
+        low=0,
+        high=10**6,
+    )
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -289,7 +296,7 @@ class PipelineConfig:
             raise InvalidConfig(f"There is no preset {name!r}: choose one of {', '.join(PRESETS)}.")
         values = {"default": {}, "paper": PAPER, "paper-448": {**PAPER, "size": 448}}[name]
         alignment = AlignmentConfig.preset(name)
-        if version < VERSION:
+        if version < 2:
             values = BEFORE | (values | BEFORE_IN_PAPER if name != "default" else {})
             alignment = alignment if name != "default" else dataclasses.replace(alignment, method="network+search")
         return {**values, "preset": name, "alignment": alignment}

@@ -78,19 +78,20 @@ def open_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def stream_npy(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]) -> None:
-    """Write a float32 .npy file too large for memory from consecutive parts along the first axis.
+def stream_npy(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]], *, kind: str = "<f4") -> None:
+    """Write a .npy file too large for memory from consecutive parts along the first axis, converted to ``kind``:
+    "<f4" float32, "<f2" float16 or "<u2" uint16.
 
     Raises ValueError where the parts do not add up to the shape.
     """
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
     written = 0
     with whole(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
             if part.shape[1:] != shape[1:]:
                 raise ValueError(f"a part of shape {part.shape} does not fit an array of shape {shape}")
-            file.write(np.ascontiguousarray(part, dtype="<f4").tobytes())
+            file.write(np.ascontiguousarray(part, dtype=kind).tobytes())
             written += len(part)
         if written != shape[0]:
             raise ValueError(f"{written} rows were written where {shape[0]} were expected")

@@ -284,18 +284,23 @@ def open_run_folder(
 class StageProgress:
     """Reports the progress of one stage as events, at most four per second; the first and the last are always sent."""
 
-    def __init__(self, folder: RunFolder, stage: str, index: int, count: int) -> None:
+    def __init__(
+        self, folder: RunFolder, stage: str, index: int, count: int, *, budget: MemoryBudget | None = None
+    ) -> None:
         self.folder, self.stage, self.index, self.count = folder, stage, index, count
+        self.budget = budget
         self.began = time.monotonic()
         self.last_sent = -1.0
         self(0, 0)
 
     def __call__(self, done: int, total: int, message: str | None = None) -> None:
-        """``seconds_left`` is for this stage only, None until some work is done."""
+        """``seconds_left`` is for this stage only, None until some work is done. Raises OverBudget."""
         now = time.monotonic()
         if 0 < done < total and now - self.last_sent < SECONDS_BETWEEN_EVENTS:
             return
         self.last_sent = now
+        if self.budget:
+            self.budget.check(self.stage)
         left = (now - self.began) / done * (total - done) if done else None
         self.folder.emit(
             {
@@ -309,6 +314,26 @@ class StageProgress:
                 "message": message,
             }
         )
+
+
+class OverBudget(EngineError):
+    """The run has used more memory than its config allows."""
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """The memory that a run's process may use, ``memory_gib`` of its config, above 0."""
+
+    gib: float
+
+    def check(self, stage: str) -> None:
+        """Raises OverBudget where the process has used more."""
+        used = peak_memory_mib() / 1024
+        if used > self.gib:
+            raise OverBudget(
+                f"The run has used {used:.2f} GiB of memory in the stage {stage}, and memory_gib is {self.gib:g}: "
+                "raise memory_gib, or choose a smaller size, rate or batch, or fewer films."
+            )
 
 
 def peak_memory_mib() -> float:

@@ -19,6 +19,7 @@ AFTERWARDS = frozenset(
         "search", "fusion_weight", "fusion_choice", "standardise",
         "image_score", "top_share", "threshold", "false_alarm_rate", "threshold_percentile", "folds",
         "reweight", "neighbours_tried", "rate_tried", "image_score_tried", "top_share_tried", "cross_fit", "controls",
+        "memory_gib",
     }
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.errors import EmptyBank
 
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every integer
@@ -60,7 +61,7 @@ def k_center(
 class Rows:
     """Some rows of features (N, D), or all of them, read in chunks, so that features on disk are never copied whole."""
 
-    def __init__(self, features: Tensor, rows: Tensor | None) -> None:
+    def __init__(self, features: Features, rows: Tensor | None) -> None:
         self.features, self.rows = features, rows
 
     def __len__(self) -> int:
@@ -79,7 +80,7 @@ class Rows:
 
 
 def selection_grid(
-    features: Tensor,
+    features: Features,
     count: int,
     *,
     rows: Tensor | None = None,
@@ -112,7 +113,10 @@ def project(features: Rows, *, dimensions: int, seed: int) -> Tensor:
     draw = torch.rand(wide, dimensions, generator=generator)
     signs = (draw < density / 2).float() - (draw >= 1 - density / 2).float()
     matrix = (signs * math.sqrt(1 / (density * dimensions))).to(features.features.device)
-    return torch.cat([chunk @ matrix for chunk in features.chunks()])
+    projected = matrix.new_empty(len(features), dimensions)
+    for chunk, target in zip(features.chunks(), projected.split(CHUNK), strict=True):
+        target.copy_(chunk @ matrix)
+    return projected
 
 
 def integer_grid(features: Rows) -> Tensor:
@@ -221,7 +225,7 @@ class _Greedy:
         self.picks.extend(int(index) for index in rest)
 
 
-def covering_radius(features: Tensor, indices: Tensor, *, rows: Tensor | None = None) -> NDArray[np.float64]:
+def covering_radius(features: Features, indices: Tensor, *, rows: Tensor | None = None) -> NDArray[np.float64]:
     """The covering radius after each pick, float64 (count,), never increasing.
 
     It is the largest L2 distance of a feature (N, D) to its nearest pick. ``indices`` count within ``rows``, if there

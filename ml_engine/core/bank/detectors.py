@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.bank import memory_bank, nearest_films, padim
 from ml_engine.core.bank.memory_bank import Banks, MapScorer, Progress, Source
 from ml_engine.core.bank.nearest_films import Gallery, NearestFilmsScorer
@@ -58,7 +59,7 @@ def _baseline_of(model: Model) -> _Baseline | None:
 
 
 def fit_model(
-    features: Tensor,
+    features: Features,
     source: Source,
     config: PipelineConfig,
     *,

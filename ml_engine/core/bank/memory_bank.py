@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.bank import coreset
 from ml_engine.core.bank.nearest_search import NearestSearch, scores_at
 from ml_engine.core.config import PipelineConfig
@@ -80,7 +81,7 @@ def bank_size(patches: int, rate: float) -> int:
 
 
 def build(
-    features: Tensor,
+    features: Features,
     source: Source,
     config: PipelineConfig,
     *,
@@ -90,9 +91,9 @@ def build(
 ) -> Banks:
     """The global bank and the bank of each cell, selected from the patches of the cell and its halo.
 
-    ``features`` float32 (F * P, D) are arranged as in `Source`; ``films`` int64 restricts the selection to these of the
-    F films. The same rate s applies to every bank (our choice; the paper gives a single s). Raises EmptyBank where no
-    patch or film is left.
+    ``features`` (F * P, D) are arranged as in `Source`, and may have rows of further films after these; ``films`` int64
+    restricts the selection to these of the F films. The same rate s applies to every bank (our choice; the paper gives
+    a single s). Raises EmptyBank where no patch or film is left.
     """
     per_film = len(source.places)
     chosen = torch.arange(len(source.films)) if films is None else films
@@ -134,7 +135,7 @@ def places_near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
     return torch.nonzero(is_near_cell(places, cell, **shape, halo=config.halo))[:, 0]
 
 
-def _select(features: Tensor, rows: Tensor, source: Source, config: PipelineConfig, with_radius: bool) -> Bank:
+def _select(features: Features, rows: Tensor, source: Source, config: PipelineConfig, with_radius: bool) -> Bank:
     """A bank from some rows of the features."""
     count = bank_size(len(rows), config.rate)
     start = 0

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.bank.memory_bank import Progress, Source, places_of
 from ml_engine.core.bank.nearest_search import NearestSearch, patch_scores
 from ml_engine.core.config import PipelineConfig
@@ -37,7 +38,7 @@ class Gallery:
 
 
 def fit(
-    features: Tensor,
+    features: Features,
     source: Source,
     config: PipelineConfig,
     *,
@@ -60,11 +61,13 @@ def fit(
             f"detector is spade, which keeps all patches of {len(chosen)} films, here {needed / 2**30:.1f} GiB, and at "
             f"most {LARGEST / 2**30:.0f} GiB is allowed: choose fewer layers, a smaller size, or dn2."
         )
-    by_film = features.view(len(source.films), per_film, wide)
-    means = torch.stack([_mean(by_film[film]) for film in chosen.tolist()]).cpu()
-    patches = torch.zeros(0, 0, wide)
-    if config.detector == "spade":
-        patches = by_film[chosen.to(features.device)].cpu().clone()
+    by_film = (features[film * per_film : (film + 1) * per_film] for film in chosen.tolist())
+    patches = torch.zeros(len(chosen) if config.detector == "spade" else 0, per_film, wide)
+    means = torch.zeros(len(chosen), wide)
+    for number, film in enumerate(by_film):
+        means[number] = _mean(film)
+        if len(patches):
+            patches[number] = film
     return Gallery(means, patches, source.films[chosen])
 
 

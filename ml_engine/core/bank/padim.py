@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml_engine.core.backbone.feature_file import Features, values_at
 from ml_engine.core.bank.memory_bank import Progress, Source, places_of
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
@@ -33,7 +34,7 @@ class Padim:
 
 
 def fit(
-    features: Tensor,
+    features: Features,
     source: Source,
     config: PipelineConfig,
     *,
@@ -52,13 +53,12 @@ def fit(
         raise EmptyBank("No patch is left to fit PaDiM on: check the hard mask and the fit part.")
     count = min(config.padim_dimensions, wide)
     drawn = torch.randperm(wide, generator=torch.Generator().manual_seed(config.seed))[:count].sort().values
-    by_film = features.view(len(source.films), per_film, wide)
-    rows, columns = chosen.to(features.device)[:, None, None], drawn.to(features.device)
+    first_rows, columns = (chosen * per_film).to(features.device)[:, None], drawn.to(features.device)
     means, factors = [], []
     at_once = max(1, CHUNK_VALUES // (count * (len(chosen) + count)))
     for first in range(0, per_film, at_once):
-        places = torch.arange(first, min(per_film, first + at_once), device=features.device)[:, None]
-        part = by_film[rows, places, columns].double()  # (F, p, d); no more of the features is copied
+        places = torch.arange(first, min(per_film, first + at_once), device=features.device)
+        part = values_at(features, first_rows + places, columns).double()  # (F, p, d); no more is copied
         mean = part.mean(0)  # (p, d)
         centred = part - mean
         covariance = torch.einsum("fpi,fpj->pij", centred, centred) / max(1, len(chosen) - 1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ml_engine.core import determinism
 from ml_engine.core.backbone import networks, weights
+from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank import detectors, memory_bank
 from ml_engine.core.bank.detectors import Scorer
@@ -181,7 +182,7 @@ def fold_words(folds: NDArray[np.int64]) -> str:
 
 
 def fold_maps(
-    features: Tensor,
+    features: Features,
     source: Source,
     folds: NDArray[np.int64],
     *,

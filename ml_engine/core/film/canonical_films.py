@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core.geometry import warp
+from ml_engine.core.mapped_rows import MappedRows
 
 
 def canonical_batches(
-    inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64], batch: int
+    inputs: NDArray[np.float32] | MappedRows,
+    input_from_canonical: NDArray[np.float64],
+    *,
+    rows: NDArray[np.int64],
+    batch: int,
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Batches of the films at ``rows``, aligned: their rows, and the films float32 (B, 1, S, S) in [0, 1].
 
@@ -32,7 +37,7 @@ def canonical_batches(
 
 
 def mean_film(
-    inputs: NDArray[np.float32], input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64]
+    inputs: NDArray[np.float32] | MappedRows, input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The mean of the aligned films at ``rows``, float64 (S, S) in [0, 1]; arguments as in `canonical_batches`."""
     total = np.zeros(inputs.shape[1:], dtype=np.float64)

@@ -106,22 +106,12 @@ def _rows(context: RunContext) -> dict[str, NDArray[np.int64]]:
 
 
 def _extract(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    """Writes the unmasked patch features of all films: features.npy (F * P, D) float32, film by film."""
+    """Writes the unmasked patch features of all films: features.npy (F * P, D) float16, film by film."""
     by_role = _rows(context)
     require_films(by_role["fit"], least=1, part="fit")
     require_films(by_role["calibrate"], least=2 if context.config.standardise else 1, part="calibrate")
     require_films(by_role["test"], least=1, part="test")
-    batches = context.features_of(np.concatenate(list(by_role.values())), progress)
-    _, first = next(batches)
-    per_film, wide = first.shape[1:]
-
-    def parts() -> Iterator[NDArray[np.float32]]:
-        yield first.reshape(-1, wide).numpy()
-        for _, batch in batches:
-            yield batch.reshape(-1, wide).numpy()
-
-    count = sum(len(rows) for rows in by_role.values())
-    files.stream_npy(context.path("features.npy"), (count * per_film, wide), parts())
+    per_film, _ = context.keep_features(np.concatenate(list(by_role.values())), progress)
     return {"patches": per_film}
 
 
@@ -155,15 +145,14 @@ def _score_bank(bank: PlannedBank, context: RunContext, progress: StageProgress)
     columns as in `COLUMNS`."""
     by_role, config = _rows(context), method(context.config)
     per_film = context.folder.summary("features")["patches"]
-    features = torch.from_numpy(files.open_npy(context.path("features.npy")))
+    features = context.fit_features()
     fit, abnormal = by_role["fit"], by_role["abnormal"]
     films = _bank_films(bank, context, by_role)
     source = Source(memory_bank.places_of(context.mask()), torch.from_numpy(np.concatenate([fit, abnormal])))
-    last = (len(fit) + len(abnormal)) * per_film
     evaluated = len(by_role["calibrate"]) + len(by_role["test"])
     jobs = config.grid**2 + 1
     banks = memory_bank.build(
-        features[:last].to(context.device),
+        features,
         source,
         config,
         films=torch.from_numpy(films),

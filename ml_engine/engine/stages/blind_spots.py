@@ -88,7 +88,7 @@ def _read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
 
 def _find_lungs(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Writes lungs.npy (2, S, S) bool: the pixels that are lung in most of the aligned films."""
-    inputs, affines = files.open_npy(context.path("inputs.npy")), context.read("input_from_canonical.npy")
+    inputs, affines = context.inputs(), context.read("input_from_canonical.npy")
     rows = context.readable()[:LUNG_FILMS]
 
     def aligned() -> Iterator[Floats]:
@@ -145,7 +145,7 @@ def _film(context: RunContext, row: int, vote: NDArray[np.bool_]) -> FilmWithLun
     array = changed_films.decode(context, row)
     gray = intensities(array, context.config)
     nominal = NOMINAL_WIDTH_MM / gray.shape[1]
-    inputs, affines = files.open_npy(context.path("inputs.npy")), context.read("input_from_canonical.npy")
+    inputs, affines = context.inputs(), context.read("input_from_canonical.npy")
     [(_, aligned)] = canonical_batches(inputs, affines, rows=np.array([row]), batch=1)
     own_lungs = lungs_of(aligned[0, 0].numpy())
     return FilmWithLungs(

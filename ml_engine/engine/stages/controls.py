@@ -166,10 +166,10 @@ class _Scoring:
         return {"row": row, "unreadable": "", "kinds": self._facts(row, versions, maps)}
 
     def _unchanged(self, row: int) -> _Version:
-        inputs = files.open_npy(self.context.path("inputs.npy"))
+        inputs = self.context.inputs()
         affine = self.context.read("input_from_canonical.npy")[row]
         flagged = row in self.context.folder.summary("align")["flagged"]
-        return _Version(UNCHANGED, {}, np.array(inputs[row]), affine, flagged)
+        return _Version(UNCHANGED, {}, inputs[row], affine, flagged)
 
     def _changed(self, array: FilmArray, row: int) -> list[_Changed]:
         """The film changed in every way."""

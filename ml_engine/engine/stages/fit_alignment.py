@@ -35,10 +35,7 @@ def fit_network(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     part = manifest.alignment_part(context.rows[k].part for k in context.readable().tolist())
     rows = context.readable(part)
     require_films(rows, least=2, part=part)
-    inputs = files.open_npy(context.path("inputs.npy"))
-    if len(rows) < len(inputs):  # otherwise they stay on disk
-        inputs = inputs[rows]
-    images = torch.from_numpy(np.asarray(inputs, dtype=np.float32))[:, None]
+    images = torch.from_numpy(context.inputs()[rows])[:, None]
     vgg = weights.default_folder() / weights.KNOWN["vgg19"].stored_name
     config = context.config
     model = _fitted(context, rows, images, progress)
@@ -104,7 +101,7 @@ def _vgg_sha256(path: Any) -> str | None:
 def place_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Writes the affines of all films of the run: input_from_canonical.npy (N, 2, 3), in input pixels."""
     model = load_alignment(context.path("network.safetensors"))
-    inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
+    inputs, boxes = context.inputs(), context.read("boxes.npy")
     affines = np.full((len(context.rows), 2, 3), np.nan)
     flagged: list[int] = []
     readable = context.readable()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ml_engine.core import files
+from ml_engine.core.backbone.feature_file import FeatureFile
 from ml_engine.core.bank import detectors, memory_bank
 from ml_engine.core.bank.memory_bank import Source
 from ml_engine.core.config import PipelineConfig
@@ -33,7 +33,7 @@ def find_mask(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     manifest.check_parts([row for k, row in enumerate(context.rows) if k not in errors], context.config)
     rows = context.readable("fit")
     require_films(rows, least=1, part="fit")
-    inputs, affines = files.open_npy(context.path("inputs.npy")), context.read("input_from_canonical.npy")
+    inputs, affines = context.inputs(), context.read("input_from_canonical.npy")
     mean = canonical_films.mean_film(inputs, affines, rows=rows[: context.config.mask_images])
     mask = masking.hard_mask(mean, context.config)
     files.write_npy(context.path("mask.npy"), mask.keep)
@@ -42,33 +42,22 @@ def find_mask(context: RunContext, progress: StageProgress) -> dict[str, Any]:
 
 
 def extract(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    """Writes the unmasked patch features of the fit part: features.npy (F * P, D) float32, film by film."""
+    """Writes the unmasked patch features of the fit part: features.npy (F * P, D) float16, film by film."""
     rows = context.readable("fit")
-    batches = context.features_of(rows, progress)
-    _, first = next(batches)
-    per_film, wide = first.shape[1:]
-
-    def parts() -> Iterator[NDArray[np.float32]]:
-        yield first.reshape(-1, wide).numpy()
-        for _, batch in batches:
-            yield batch.reshape(-1, wide).numpy()
-
-    files.stream_npy(context.path("features.npy"), (len(rows) * per_film, wide), parts())
+    per_film, wide = context.keep_features(rows, progress)
     return {"films": len(rows), "patches": per_film, "dimensions": wide}
 
 
-def _fit_features(context: RunContext) -> tuple[torch.Tensor, Source]:
+def _fit_features(context: RunContext) -> tuple[FeatureFile, Source]:
     places = memory_bank.places_of(context.mask())
     source = Source(places, torch.from_numpy(context.readable("fit")))
-    return torch.from_numpy(files.open_npy(context.path("features.npy"))), source
+    return context.fit_features(), source
 
 
 def select(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Writes the detector's model, for PatchCore its global and region banks: banks.safetensors."""
     features, source = _fit_features(context)
-    model = detectors.fit_model(
-        features.to(context.device), source, model_selection.at_highest_rate(context.config), progress=progress
-    )
+    model = detectors.fit_model(features, source, model_selection.at_highest_rate(context.config), progress=progress)
     files.write_tensors(context.path("banks.safetensors"), detectors.to_tensors(model), {})
     return {}
 

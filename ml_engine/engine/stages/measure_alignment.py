@@ -6,7 +6,6 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -28,7 +27,7 @@ def measure(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     films of the fit."""
     model = load_alignment(context.path("network.safetensors"), device=context.device.type)
     rows = context.readable(context.folder.summary("network")["part"])
-    images = torch.from_numpy(np.asarray(files.open_npy(context.path("inputs.npy"))[rows], dtype=np.float32))[:, None]
+    images = torch.from_numpy(context.inputs()[rows])[:, None]
     side = int(images.shape[-1])
     valid = valid_area(context.read("boxes.npy")[rows], side)
     small, mask = prepared(images.to(context.device), valid.to(context.device), size=model.config.size)

@@ -15,6 +15,7 @@ from ml_engine.core.config import preparation_difference
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.film.preprocess import prepare, valid_area
 from ml_engine.core.geometry import compose
+from ml_engine.core.mapped_rows import write_images
 from ml_engine.engine import decode_films, manifest
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
@@ -25,7 +26,8 @@ Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # im
 
 
 def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    """Decode, scale and resize all films: inputs.npy (N, S, S), boxes.npy (N, 4), original_from_input.npy (N, 2, 3)."""
+    """Decode, scale and resize all films: inputs.npy (N, S, S) in 16 bits, boxes.npy (N, 4), original_from_input.npy
+    (N, 2, 3)."""
     rows = context.rows
     if context.spec.kind == "fit_detector":  # refuse now, not after minutes of decoding
         manifest.check_parts(rows, context.config)
@@ -45,7 +47,7 @@ def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
                 yield np.zeros((1, size, size), dtype=np.float32)
             progress(k + 1, len(rows))
 
-    files.stream_npy(context.path("inputs.npy"), (len(rows), size, size), inputs())
+    write_images(context.path("inputs.npy"), (len(rows), size, size), inputs())
     files.write_npy(context.path("boxes.npy"), boxes)
     files.write_npy(context.path("original_from_input.npy"), affines)
     if len(errors) == len(rows):
@@ -84,7 +86,7 @@ def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     if context.config.align == "network":
         model = load_checked_alignment(context)
         points = landmarks.points_for(context, model)
-        inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
+        inputs, boxes = context.inputs(), context.read("boxes.npy")
         unplaced = []
         for row in context.readable().tolist():
             if stored := context.stored_film(row):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core import determinism, files
-from ml_engine.core.backbone import feature_store, weights
+from ml_engine.core.backbone import feature_file, feature_store, weights
+from ml_engine.core.backbone.feature_file import FeatureFile, TooLargeForHalf
 from ml_engine.core.backbone.feature_store import FeatureStore, PlacedFilm, key_of
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
@@ -22,6 +24,7 @@ from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.canonical_films import canonical_batches
 from ml_engine.core.head.confirmed_head import ConfirmedHead, load_head
+from ml_engine.core.mapped_rows import MappedRows
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
@@ -70,7 +73,9 @@ class RunContext:
         if not self.has_detector:
             return self.spec.config
         requested = self.spec.config
-        return self.detector.config.replace(device=requested.device, threads=requested.threads)
+        return self.detector.config.replace(
+            device=requested.device, threads=requested.threads, memory_gib=requested.memory_gib
+        )
 
     @cached_property
     def device(self) -> torch.device:
@@ -134,10 +139,35 @@ class RunContext:
     def mask(self) -> NDArray[np.bool_]:
         return self.detector.mask.keep if self.has_detector else self.read("mask.npy")
 
+    def inputs(self) -> MappedRows:
+        """The prepared films (N, S, S) in [0, 1], on disk."""
+        return MappedRows(self.path("inputs.npy"))
+
+    def fit_features(self) -> FeatureFile:
+        """The features that `keep_features` wrote."""
+        return FeatureFile(self.path("features.npy"), self.device)
+
+    def keep_features(self, rows: NDArray[np.int64], progress: StageProgress) -> tuple[int, int]:
+        """Write the unmasked patch features of the films at ``rows`` film by film, (F * P, D) in half precision:
+        features.npy. Returns P and D."""
+        try:
+            return self._write_features(rows, progress, is_half=True)
+        except TooLargeForHalf:
+            self.folder.log("A feature is too large for half precision: features.npy is written in single precision.")
+            return self._write_features(rows, progress, is_half=False)
+
+    def _write_features(self, rows: NDArray[np.int64], progress: StageProgress, *, is_half: bool) -> tuple[int, int]:
+        batches = (batch for _, batch in self.features_of(rows, progress))
+        first = next(batches)
+        per_film, wide = first.shape[1:]
+        parts = (batch.reshape(-1, wide) for batch in chain([first], batches))
+        feature_file.write(self.path("features.npy"), (len(rows) * per_film, wide), parts, is_half=is_half)
+        return per_film, wide
+
     def features_of(self, rows: NDArray[np.int64], progress: StageProgress) -> Any:
         """Yields batches of (rows, features): the unmasked patch features of the aligned films at ``rows``, float32
         (B, P, D)."""
-        inputs, affines = files.open_npy(self.path("inputs.npy")), self.read("input_from_canonical.npy")
+        inputs, affines = self.inputs(), self.read("input_from_canonical.npy")
         places: Tensor = places_of(self.mask())
         side = self.config.patches
         done = 0
@@ -162,12 +192,12 @@ class RunContext:
             assert computed is not None
             added[k] = computed[number]
             if hashes[k]:
-                store.keep(hashes[k], self._placed(int(at[k])), added[k])
+                added[k] = store.keep(hashes[k], self._placed(int(at[k])), added[k])
         return torch.stack([added[k] if k in added else store.features(hashes[k]) for k in range(len(at))])
 
     def _placed(self, row: int) -> PlacedFilm:
         return PlacedFilm(
-            files.open_npy(self.path("inputs.npy"))[row],
+            self.inputs()[row],
             self.read("boxes.npy")[row],
             self.read("original_from_input.npy")[row],
             self.read("input_from_canonical.npy")[row],

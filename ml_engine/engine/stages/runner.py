@@ -18,7 +18,7 @@ from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.run_folder import FolderBusy, RunFolder, RunSpec, StageProgress, open_run_folder
+from ml_engine.engine.run_folder import FolderBusy, MemoryBudget, RunFolder, RunSpec, StageProgress, open_run_folder
 from ml_engine.engine.run_kinds import STUDIES
 from ml_engine.engine.stages import (
     ablation,
@@ -166,13 +166,16 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
         needed_weights.require(spec.kind, context.config, planned=planned, folder=weights.default_folder())
     folder.log(f"Attempt {folder.attempt} of {spec.kind} on {context.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(context.device)})
+    budget = MemoryBudget(context.config.memory_gib) if context.config.memory_gib else None
     for index, (name, stage) in enumerate(stages):
         if folder.is_done(name):
             continue
-        progress = StageProgress(folder, name, index, len(stages))
+        progress = StageProgress(folder, name, index, len(stages), budget=budget)
         folder.log(f"Stage {name} begins.")
         folder.mark_done(name, stage(context, progress))
         determinism.give_back_memory()
+        if budget:
+            budget.check(name)
     for name in BULKY:
         (folder.stages / name).unlink(missing_ok=True)
     if spec.kind in PLANS:

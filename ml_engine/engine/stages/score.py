@@ -161,7 +161,7 @@ def _beside(context: RunContext, one_class: NDArray[np.float64], normals: NDArra
 
 def _trivial_scores(context: RunContext) -> NDArray[np.float64]:
     """`trivial.NAMES` of all films, (N, 3); NaN for unreadable ones."""
-    inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
+    inputs, boxes = context.inputs(), context.read("boxes.npy")
     affines = context.read("original_from_input.npy")
     scores = np.full((len(context.rows), len(trivial.NAMES)), np.nan)
     for row in context.readable().tolist():
@@ -172,13 +172,13 @@ def _trivial_scores(context: RunContext) -> NDArray[np.float64]:
 def _alignment_quality(context: RunContext) -> NDArray[np.float64]:
     """`columns.NAMES` of all films, (N, 5); NaN for unreadable ones."""
     model = load_checked_alignment(context)
-    inputs, boxes = files.open_npy(context.path("inputs.npy")), context.read("boxes.npy")
+    inputs, boxes = context.inputs(), context.read("boxes.npy")
     affines: NDArray[np.float64] = context.read("input_from_canonical.npy")
     measures = np.full((len(context.rows), len(columns.NAMES)), np.nan)
     readable = context.readable()
     for first in range(0, len(readable), CHUNK):
         at = readable[first : first + CHUNK]
-        images = torch.from_numpy(np.asarray(inputs[at], dtype=np.float32))[:, None]
+        images = torch.from_numpy(inputs[at])[:, None]
         measures[at] = quality.alignment_quality(model, images, valid_area(boxes[at], images.shape[-1]), affines[at])
     return measures
 

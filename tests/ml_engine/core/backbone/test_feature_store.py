@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ml_engine.core import files
 from ml_engine.core.backbone import feature_store
 from ml_engine.core.backbone.feature_store import FeatureStore, PlacedFilm, key_of
 from ml_engine.core.config import PipelineConfig
@@ -20,7 +21,7 @@ BEFORE = {
 }  # fmt: skip
 AFTER = {
     "grid": 2, "halo": 0, "rate": 0.5, "neighbours": 9, "distance": "squared", "mask": False, "mask_keep": 0.6,
-    "fusion_weight": 0.5, "standardise": False, "folds": 3, "search": "faiss", "align": "none",
+    "fusion_weight": 0.5, "standardise": False, "memory_gib": 3.0, "folds": 3, "search": "faiss", "align": "none",
 }  # fmt: skip
 
 
@@ -61,19 +62,37 @@ def test_weights_seed_alignment_and_device_are_part_of_the_key() -> None:
     assert key(config) != key(config, device="cuda")
 
 
-def test_a_stored_film_is_restored_exactly(tmp_path: Path) -> None:
+def test_a_stored_film_is_restored_as_it_was_kept(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, key(PipelineConfig()))
     features = torch.rand(16, 5)
-    store.keep("c" * 64, placed(1), features)
+    kept = store.keep("c" * 64, placed(1), features)
+    assert kept.dtype == torch.float32
+    torch.testing.assert_close(kept, features, rtol=2**-11, atol=1e-7)
 
     again = FeatureStore(tmp_path, key(PipelineConfig()))
 
     film = again.placed("c" * 64)
     for name in ("image", "box", "original_from_input", "input_from_canonical", "flagged"):
         np.testing.assert_array_equal(getattr(film, name), getattr(placed(1), name))
-    assert torch.equal(again.features("c" * 64), features)
+    assert torch.equal(again.features("c" * 64), kept)
+    assert again.path("c" * 64).stat().st_size < 2 * features.numel() + 1500
     assert not again.holds("")
     assert not FeatureStore(tmp_path, key(PipelineConfig(pool=5))).holds("c" * 64)
+
+
+def test_features_too_large_for_half_precision_are_kept_in_single(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, key(PipelineConfig()))
+    features = torch.rand(16, 5) * 1e5
+
+    assert torch.equal(store.keep("c" * 64, placed(1), features), features)
+    assert torch.equal(store.features("c" * 64), features)
+
+
+def test_a_film_of_an_earlier_version_is_read_in_single_precision(tmp_path: Path) -> None:
+    store, features = FeatureStore(tmp_path, key(PipelineConfig())), torch.rand(16, 5)
+    files.write_tensors(store.path("c" * 64), {"features": features}, {})
+
+    assert torch.equal(store.features("c" * 64), features)
 
 
 def test_a_damaged_film_file_is_refused(tmp_path: Path) -> None:
