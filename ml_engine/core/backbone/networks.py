@@ -108,7 +108,7 @@ def _timm(name: str) -> ModuleType:
         return import_module("timm")
     except ModuleNotFoundError:
         raise InvalidConfig(
-            f"backbone is {name!r}, and the package timm is not installed here: run pip install 'hilum[timm]', or "
+            f"backbone is {name!r}, and the package timm is not installed here: run pip install timm, or "
             "choose a backbone of torchvision, such as wide_resnet50_2."
         ) from None
 
