@@ -17,13 +17,18 @@ export function voiChoices(facts, pixels, modality) {
   const luts = (facts.voi_luts ?? []).map((lut, i) => ({ kind: "lut", name: `VOI LUT ${i + 1}`, lut }));
   const windows = (facts.windows ?? []).map((window, i) => ({
     kind: "window",
-    name: window.name || `Window ${i + 1}`,
+    name: nameOfWindow(window.name) || `Window ${i + 1}`,
     center: window.center,
     width: window.width,
     voiFunction: facts.voi_function || "LINEAR",
   }));
   const used = valuesFromDark(countStored(pixels, facts.padding), modality, isInverted(facts, false));
   return [...luts, ...windows, ...SHARES.map((share) => shareChoice(used, share))];
+}
+
+// Makers call their middle window NORMAL. On a film that a person has to call normal or abnormal, it says something else.
+function nameOfWindow(name) {
+  return (name ?? "").replace(/\bNORMAL\b/g, "NEUTRAL");
 }
 
 function shareChoice(used, { kind, name, low, high }) {

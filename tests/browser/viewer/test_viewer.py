@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from portal.imaging.film import Film, pack, shown_values
+from portal.imaging.film import Film, Window, pack, shown_values
 from tests.browser.viewer.conftest import Overlay, Site, Viewer
 from tests.browser.viewer.films import COLUMNS, FILMS, ROWS, WINDOW, flat_film, make_film
 
@@ -142,6 +142,14 @@ def test_presets_and_reset(open_viewer: Open) -> None:
     state = viewer.state
     assert (state["voi"]["kind"], state["inverted"]) == ("lut", False)
     assert state["view"]["zoom"] > 1
+
+
+def test_a_window_that_its_maker_calls_normal_has_another_name(open_viewer: Open) -> None:
+    """The word would stand on a film that a person has to call normal or abnormal."""
+    viewer = open_viewer(make_film(windows=(Window(1800.0, 1500.0, "NORMAL"), Window(1800.0, 900.0, "HARDER"))))
+    names = viewer.host.get_by_label("Window preset").locator("option").all_inner_texts()
+    assert names[:2] == ["NEUTRAL", "HARDER"]
+    assert "NORMAL" not in viewer.page.locator("body").inner_text().upper().replace("ABNORMAL", "")
 
 
 # --- view ------------------------------------------------------------------------------------------
