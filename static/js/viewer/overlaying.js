@@ -3,6 +3,7 @@
 import { colormapTable } from "./colormaps.js";
 import { createContourLayer } from "./contour.js";
 import { fuse, patchPosition, sample } from "./heatmap.js";
+import { createPeakLayer, lowerCut, peakOf } from "./peak.js";
 import { buildPanel, showPanelError, showPanelWaiting } from "./panel.js";
 
 const FIRST_OPACITY = 0.6;
@@ -10,8 +11,11 @@ const FIRST_OPACITY = 0.6;
 export function createOverlaying({ stage, panel, onHidden, onWeight }) {
   const contours = createContourLayer();
   stage.addLayer(contours);
+  const ring = createPeakLayer();
+  stage.addLayer(ring);
   let overlay = null;
   let fused = null;
+  let peak = null; // the highest patch
   let look = null;
   let built = null;
   let shown = true;
@@ -20,19 +24,29 @@ export function createOverlaying({ stage, panel, onHidden, onWeight }) {
   const heat = () =>
     overlay && shown && !held ? { overlay, fused, look, colormap: colormapTable(look.colormap) } : null;
 
+  const isBelow = () => peak !== null && peak.value < look.threshold;
+
+  const fuseAt = (weight) => {
+    fused = fuse(overlay, weight);
+    peak = peakOf(fused, overlay.columns);
+  };
+
+  const updatePanel = () => built.update(look, isBelow() ? { highest: peak.value, cut: lowerCut(fused) } : null);
+
   const draw = () => {
     const drawn = heat();
     const asLines = drawn?.look.drawn === "contour";
     stage.setHeat(asLines ? null : drawn);
     contours.set(asLines ? drawn : null);
+    ring.set(overlay, drawn && isBelow() ? peak : null);
     if (!drawn) onHidden();
   };
 
   const applyLook = (change) => {
     look = { ...look, ...change };
-    if ("weight" in change) fused = fuse(overlay, change.weight);
+    if ("weight" in change) fuseAt(change.weight);
     Object.assign(look, scaleOf(overlay, fused, look.relative));
-    built.update(look);
+    updatePanel();
     draw();
   };
 
@@ -57,7 +71,7 @@ export function createOverlaying({ stage, panel, onHidden, onWeight }) {
     wait: () => showPanelWaiting(panel),
     fail: (text, retry) => showPanelError(panel, text, retry),
     clear() {
-      overlay = fused = built = null;
+      overlay = fused = peak = built = null;
       panel.hidden = true;
       draw();
     },
@@ -73,11 +87,12 @@ export function createOverlaying({ stage, panel, onHidden, onWeight }) {
         scaleLow: next.scale_low,
         scaleHigh: next.scale_high,
       };
-      fused = fuse(overlay, look.weight);
-      built = buildPanel(panel, overlay, look, (change) => {
+      fuseAt(look.weight);
+      built = buildPanel(panel, overlay, look, lowerCut(fused) ?? look.threshold, (change) => {
         applyLook(change);
         if ("weight" in change) onWeight(change.weight);
       });
+      updatePanel();
       draw();
     },
     setShown(next) {

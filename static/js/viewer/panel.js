@@ -10,14 +10,17 @@ const LOCKED =
 
 const BELOW = "nothing is drawn below the threshold.";
 
-export function buildPanel(panel, overlay, look, onChange) {
+// `cut` is the lowest threshold that the panel offers, if it is below the scale.
+export function buildPanel(panel, overlay, look, cut, onChange) {
   const legend = buildLegend(overlay, look);
-  const sliders = buildSliders(overlay, look, onChange);
+  const sliders = buildSliders(overlay, look, cut, onChange);
   const mark = element("p", { classes: "hv-random", text: "Random weights, not for evaluation" });
+  const below = buildBelow(onChange);
   panel.replaceChildren(
     element("h2", { text: "Heatmap" }),
     ...(overlay.random_weights ? [mark] : []),
     legend.figure,
+    below.note,
     ...Object.values(sliders).map(({ field }) => field),
     colormapField(look, onChange),
     drawnAsField(look, onChange),
@@ -25,8 +28,10 @@ export function buildPanel(panel, overlay, look, onChange) {
   );
   panel.hidden = false;
   return {
-    update(next) {
+    // `lacking`: {highest, cut} where no patch reaches the threshold.
+    update(next, lacking) {
       legend.update(next);
+      below.update(next, lacking);
       for (const [name, slider] of Object.entries(sliders)) slider.update(next[name]);
     },
   };
@@ -46,8 +51,8 @@ export function showPanelError(panel, text, retry) {
   panel.replaceChildren(element("h2", { text: "Heatmap" }), ...trouble(text, retry));
 }
 
-function buildSliders(overlay, look, onChange) {
-  const { lowest, highest } = thresholdRange(overlay);
+function buildSliders(overlay, look, cut, onChange) {
+  const { lowest, highest } = thresholdRange(overlay, cut);
   const share = (value) => `${Math.round(value * 100)} %`;
   const weightLocked = overlay.weight_locked ? overlay.weight_locked_reason || LOCKED : "";
   const slider = (name, label, options) =>
@@ -70,9 +75,29 @@ function buildSliders(overlay, look, onChange) {
   };
 }
 
-function thresholdRange(overlay) {
+// What to say of a map of which nothing is drawn: otherwise it looks as if the film had no map.
+function buildBelow(onChange) {
+  const text = element("p");
+  const lower = element("button", { type: "button", classes: "hv-button", text: "Show this film's highest 5 %" });
+  const note = element("div", { classes: "hv-below", role: "status" }, [text, lower]);
+  let cut = null;
+  lower.addEventListener("click", () => onChange({ threshold: cut }));
   return {
-    lowest: Math.min(overlay.scale_low, overlay.threshold),
+    note,
+    update({ threshold }, lacking) {
+      note.hidden = !lacking;
+      if (!lacking) return;
+      cut = lacking.cut;
+      text.textContent =
+        `No patch reaches the threshold ${tidyNumber(threshold)}. The highest has ${tidyNumber(lacking.highest)}; ` +
+        "a ring marks it.";
+    },
+  };
+}
+
+function thresholdRange(overlay, cut) {
+  return {
+    lowest: Math.min(overlay.scale_low, overlay.threshold, cut),
     highest: Math.max(overlay.scale_high, overlay.threshold),
   };
 }

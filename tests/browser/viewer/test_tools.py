@@ -185,6 +185,35 @@ def test_masked_patches_have_no_contour(open_viewer: Open) -> None:
     assert viewer.host.locator(".hv-contours").get_attribute("data-segments") == "0"
 
 
+def test_a_map_below_the_threshold_says_so_rings_its_highest_patch_and_offers_a_lower_cut(open_viewer: Open) -> None:
+    overlay = Overlay(maps_with((0, 5, 3), (1, 5, 3)), more={"threshold": 1.7, "scale_high": 2.0})
+    viewer = open_viewer(flat_film(), overlay=overlay)
+    note, ring = viewer.host.locator(".hv-below"), viewer.host.locator(".hv-peaks")
+    assert not viewer.colours().any()
+    assert "No patch reaches the threshold 1.70. The highest has 1; a ring marks it." in note.inner_text()
+    assert ring.get_attribute("data-ringed") == "5,3"
+    circle = viewer.host.locator(".hv-peak")
+    assert [float(circle.get_attribute(name) or 0) for name in ("cx", "cy", "r")] == [3.5 * 8, 5.5 * 8, 12]
+
+    note.get_by_role("button", name="Show this film's highest 5 %").click()
+    assert viewer.colours().any()
+    assert not note.is_visible()
+    assert ring.get_attribute("data-ringed") == ""
+
+    viewer.set("threshold", 1.7)
+    assert ring.get_attribute("data-ringed") == "5,3"
+    viewer.page.keyboard.press("h")
+    assert ring.get_attribute("data-ringed") == ""
+    viewer.host.evaluate("(host) => host.hilumViewer.show({ factsUrl: '/facts', pixelsUrl: '/pixels' })")
+    assert not note.is_visible()
+
+
+def test_a_map_of_masked_patches_alone_has_no_highest(open_viewer: Open) -> None:
+    viewer = open_viewer(flat_film(), overlay=Overlay(np.full((2, 8, 10), np.nan, dtype=np.float32)))
+    assert not viewer.host.locator(".hv-below").is_visible()
+    assert viewer.host.locator(".hv-peaks").get_attribute("data-ringed") == ""
+
+
 def test_the_scale_of_one_film_is_marked_and_not_kept(open_viewer: Open) -> None:
     viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3), (1, 5, 3)), more={"scale_high": 4.0}))
     fixed = viewer.ask("readColour(28, 44)")
