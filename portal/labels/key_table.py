@@ -99,6 +99,8 @@ _FIXED = (
     Command("heatmap", "Heatmap", "h", "Show or hide the heatmap", _VIEWER | {Room.READING}),
     Command("nearest", "Nearest normals", "e", "Patches of the normal set most like a hot spot"),
     Command("reset", "Reset", "r", "Window, zoom, inversion and pose as at first"),
+    Command("fold", "Panels", "Shift+P", "Fold or unfold the panels beside the film"),
+    Command("full", "Full", "Shift+O", "The page over the whole screen, without its bars; Esc ends it"),
     Command("keys", "Keys", "?", "List the keys", _VIEWER | _LABELLING),
     Command("zoom_in", "", "+", "Zoom in"),
     Command("zoom_out", "", "-", "Zoom out"),

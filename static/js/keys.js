@@ -21,6 +21,8 @@ export const KEYS = [
   {"name": "heatmap", "words": "Heatmap", "key": "H", "help": "Show or hide the heatmap"},
   {"name": "nearest", "words": "Nearest normals", "key": "E", "help": "Patches of the normal set most like a hot spot"},
   {"name": "reset", "words": "Reset", "key": "R", "help": "Window, zoom, inversion and pose as at first"},
+  {"name": "fold", "words": "Panels", "key": "Shift+P", "help": "Fold or unfold the panels beside the film"},
+  {"name": "full", "words": "Full", "key": "Shift+O", "help": "The page over the whole screen, without its bars; Esc ends it"},
   {"name": "keys", "words": "Keys", "key": "?", "help": "List the keys"},
   {"name": "zoom_in", "words": "", "key": "+", "help": "Zoom in"},
   {"name": "zoom_out", "words": "", "key": "-", "help": "Zoom out"},

@@ -4,7 +4,7 @@ import { displayWarning } from "./corners.js";
 import { element, tidyNumber } from "./dom.js";
 import { KEYS } from "../keys.js";
 
-const TOGGLES = new Set(["window", "invert", "flip", "ruler", "ratio", "beside", "boxes", "heatmap", "nearest"]);
+const TOGGLES = new Set(["window", "invert", "flip", "ruler", "ratio", "beside", "boxes", "heatmap", "nearest", "fold"]);
 
 // The toolbar, in the order of the table of keys.
 export const ACTIONS = KEYS.filter(({ words }) => words).map(({ name, words, key, help }) => ({
@@ -57,7 +57,7 @@ export function actionButton({ name, label, key, toggle, help }, run) {
     "aria-keyshortcuts": key,
     "data-action": name,
   });
-  button.append(label, element("kbd", { text: key, "aria-hidden": "true" }));
+  button.append(label, element("kbd", { text: key, classes: key.length > 2 ? "hv-long" : "", "aria-hidden": "true" }));
   if (toggle) button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => run(name));
   return button;

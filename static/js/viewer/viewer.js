@@ -18,6 +18,7 @@ import { createWindowing } from "./windowing.js";
 
 const URLS = ["factsUrl", "pixelsUrl", "boxesUrl", "overlayUrl", "nearestUrl", "besideUrl"];
 const NONE_BESIDE = { films: [], note: "" };
+const FOLDED = "hilum-panels-folded"; // kept for the tab, so that the next film has as much room
 const PRESETS = ["lung", "mediastinum", "bone", "percentile"];
 
 export class FilmViewer {
@@ -44,6 +45,8 @@ export class FilmViewer {
     this.#urls = urlsOf(urls);
     this.#build(label);
     this.#overlaying.setShown(this.#startsShown);
+    this.#host.classList.toggle("is-folded", sessionStorage.getItem(FOLDED) === "yes");
+    this.#showButtons();
     if (urls.factsUrl) this.load();
     else this.#setState("empty");
   }
@@ -269,6 +272,8 @@ export class FilmViewer {
     boxes: () => this.#shownBoxes.toggle(),
     heatmap: () => this.setHeatmap(!this.#overlaying.isShown),
     nearest: () => this.#nearest.toggle(),
+    fold: () => this.#fold(),
+    full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
   };
 
   // Keys that work only in some states of the viewer.
@@ -277,6 +282,9 @@ export class FilmViewer {
     const pressed = shiftKey ? `Shift+${key.toUpperCase()}` : key;
     if (pressed === controls.keyOf("draw") && this.#editor.isOn) return this.#editor.toggleDrawing();
     if (pressed === controls.keyOf("draw_in_middle") && this.#editor.isOn) return this.#editor.addInMiddle();
+    for (const name of ["fold", "full"]) {
+      if (pressed === controls.keyOf(name)) return this.#run(name), true;
+    }
     if (pressed === controls.keyOf("next_beside")) return this.#nextBeside();
     if (pressed === controls.keyOf("nearest_hottest")) return this.#nearest.searchHottest();
     return false;
@@ -286,6 +294,11 @@ export class FilmViewer {
     const moved = this.#beside.next();
     this.#showButtons();
     return moved;
+  }
+
+  #fold() {
+    const folded = this.#host.classList.toggle("is-folded");
+    sessionStorage.setItem(FOLDED, folded ? "yes" : "no");
   }
 
   #reset() {
@@ -320,6 +333,7 @@ export class FilmViewer {
       ratio: this.#measuring.mode === "ratio",
       nearest: this.#nearest.isOn,
       beside: this.#beside.isOn,
+      fold: this.#host.classList.contains("is-folded"),
     };
     for (const [name, is] of Object.entries(pressed)) controls.press(buttons, name, is);
     const { overlayUrl } = this.#host.dataset;

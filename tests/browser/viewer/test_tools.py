@@ -403,3 +403,52 @@ def test_a_drag_while_picking_moves_the_film_and_searches_nothing(explained: Vie
     explained.drag((28, 44), (40, 50))
     assert explained.state["view"] != before
     assert explained.host.locator(".hv-nearest > *").count() == 0
+
+
+# --- room for the film ------------------------------------------------------------------------------------
+
+
+def test_the_toolbar_has_one_row_and_the_status_is_in_view(open_viewer: Open) -> None:
+    """At the width that the reading page leaves at 1440 × 900."""
+    viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3), (1, 5, 3))))
+    viewer.page.set_viewport_size({"width": 1078, "height": 860})
+    heights = {round(box["y"]) for box in boxes_of(viewer, ".hv-toolbar > :not([hidden])") if box["height"]}
+    assert len(heights) <= 2, heights  # the select is a pixel lower than buttons at most
+    assert max(heights) - min(heights) < 10
+    status = viewer.host.locator(".hv-status").bounding_box()
+    assert status is not None
+    assert status["y"] + status["height"] <= 860
+
+
+def boxes_of(viewer: Viewer, selector: str) -> list[Any]:
+    script = "(nodes) => nodes.map((n) => { const b = n.getBoundingClientRect(); return { y: b.y, height: b.height }; })"
+    return list(viewer.host.locator(selector).evaluate_all(script))
+
+
+def test_panels_fold_for_this_film_and_the_next(open_viewer: Open) -> None:
+    overlay = Overlay(maps_with((0, 5, 3), (1, 5, 3)))
+    viewer = open_viewer(flat_film(), overlay=overlay)
+    panels, button = viewer.host.locator(".hv-panels"), viewer.host.locator("[data-action=fold]")
+    wide = viewer.host.locator(".hv-stage").first.bounding_box()
+    assert panels.is_visible()
+    viewer.page.keyboard.press("Shift+P")
+    assert not panels.is_visible()
+    assert button.get_attribute("aria-pressed") == "true"
+    wider = viewer.host.locator(".hv-stage").first.bounding_box()
+    assert wide is not None and wider is not None
+    assert wider["width"] - wide["width"] > 200
+    assert not open_viewer(flat_film(), overlay=overlay).host.locator(".hv-panels").is_visible()
+    viewer.page.keyboard.press("Shift+P")
+    assert viewer.host.locator(".hv-panels").is_visible()
+
+
+def test_without_a_panel_there_is_none_to_fold(open_viewer: Open) -> None:
+    assert not open_viewer(flat_film()).host.locator("[data-action=fold]").is_visible()
+
+
+def test_the_page_covers_the_screen_and_comes_back(open_viewer: Open) -> None:
+    page = open_viewer(flat_film()).page
+    page.keyboard.press("Shift+O")
+    page.wait_for_function("document.fullscreenElement === document.documentElement")
+    page.keyboard.press("Shift+O")
+    page.wait_for_function("document.fullscreenElement === null")

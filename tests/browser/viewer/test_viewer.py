@@ -466,7 +466,7 @@ def test_question_mark_lists_every_key_that_a_button_shows(open_viewer: Open) ->
     dialog = viewer.page.get_by_role("dialog")
     assert dialog.is_visible()
     listed = dialog.locator("kbd").all_inner_texts()
-    assert len(on_buttons) == 18
+    assert len(on_buttons) == 20
     assert set(on_buttons) <= set(listed)
     viewer.page.keyboard.press("Escape")
     assert not dialog.is_visible()
