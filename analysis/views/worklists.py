@@ -47,6 +47,10 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
+def _labelled(run: Run) -> str:
+    return f"{run.name} · {RANDOM_WEIGHTS}" if run.random_weights else run.name
+
+
 class WorklistForm(forms.Form):
     run = forms.ModelChoiceField(Run.objects.none(), to_field_name="uuid", empty_label="choose a scored run")
     name = forms.CharField(max_length=100)
@@ -102,7 +106,7 @@ class WorklistForm(forms.Form):
         super().__init__(*args, **options)
         runs = Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE, detector__isnull=False)
         self.fields["run"].queryset = runs  # type: ignore[attr-defined]
-        self.fields["run"].label_from_instance = lambda run: run.name  # type: ignore[attr-defined]
+        self.fields["run"].label_from_instance = _labelled  # type: ignore[attr-defined]
         self.fields["readers"].queryset = possible_readers(site)  # type: ignore[attr-defined]
         for name, field in self.fields.items():
             if name not in ("parts", "blinded", "readers"):
@@ -141,7 +145,13 @@ def new(request: SignedInRequest) -> HttpResponse:
         else:
             return redirect("analysis:worklist", worklist.uuid)
     promise = promise_on_calibrate(run) if run else ""
-    context = {"room": "reading", "form": form, "promise": promise, "specificity": DEFAULT_SPECIFICITY}
+    context = {
+        "room": "reading",
+        "form": form,
+        "promise": promise,
+        "specificity": DEFAULT_SPECIFICITY,
+        "random_weights": run is not None and run.random_weights,
+    }
     return render(request, "analysis/new_worklist.html", context, status=400 if form.errors else 200)
 
 

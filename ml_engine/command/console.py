@@ -64,7 +64,7 @@ def print_detector(report: DetectorReport, out: Path, console: Console) -> None:
     if report.threshold:
         console.say(_threshold_words(report.threshold))
     if report.weights["name"] == weights.RANDOM:
-        console.say("random weights, not for evaluation")
+        console.say(weights.RANDOM_NOTICE)
     console.say(f"model: {out}")
 
 

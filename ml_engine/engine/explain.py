@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ml_engine.core.backbone import weights
 from ml_engine.core.bank.detectors import Scorer, scorer_of
 from ml_engine.core.bank.memory_bank import Bank, cell_of
 from ml_engine.core.bank.nearest_films import Gallery, NearestFilmsScorer
@@ -41,7 +42,7 @@ class Neighbour:
 @dataclass(frozen=True)
 class Explanation:
     """A patch (row, column) of the canonical grid with its scores as in ``maps.npy``, its centre (x, y) in original
-    pixels, and its nearest bank vectors."""
+    pixels, and its nearest bank vectors; ``notice`` says so where the network was not trained."""
 
     row: int
     column: int
@@ -49,6 +50,7 @@ class Explanation:
     region_score: float
     centre_original_px: tuple[float, float]
     nearest: tuple[Neighbour, ...]
+    notice: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,6 +105,7 @@ def explain(
         region_score=float(maps[1, row, column]),
         centre_original_px=(x, y),
         nearest=tuple(nearest),
+        notice=weights.RANDOM_NOTICE if detector.weights["name"] == weights.RANDOM else "",
     )
 
 

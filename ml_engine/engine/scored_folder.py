@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core import files
+from ml_engine.core.backbone.weights import RANDOM_NOTICE
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import fusion
 from ml_engine.engine import manifest
@@ -214,20 +215,24 @@ class ScoredFolder:
         *,
         weight: float,
         beside: SemiSupervised | None = None,
+        random_weights: bool = False,
     ) -> None:
         """Write scores.csv, sweep.npy, parts.npy and family.npy: the ``scores`` of the films of ``rows`` at the fusion
         ``weight``, and the ``errors`` by row. The column ``image`` is written if the manifest has it, and those of
-        `SEMI_SUPERVISED` last if there are scores ``beside`` the detector's."""
+        `SEMI_SUPERVISED` last if there are scores ``beside`` the detector's. With ``random_weights``, each line says so
+        in a column ``notice`` after all others."""
         with_image = any(row.image for row in rows)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         more = list(SEMI_SUPERVISED) if beside else []
-        writer.writerow((["image"] if with_image else []) + list(COLUMNS) + more)
+        notice = [RANDOM_NOTICE] if random_weights else []
+        writer.writerow((["image"] if with_image else []) + list(COLUMNS) + more + ["notice"] * len(notice))
         for k, row in enumerate(rows):
             parts = scores.parts[k, :, round(weight * 100)]
             values = [_text(value) for value in (scores.whole[k], scores.region[k], scores.fused[k], *parts)]
             added = [_text(value) for value in beside.columns[k].tolist()] if beside else []
-            writer.writerow(([row.image] if with_image else []) + [row.filename, *values, errors.get(k, ""), *added])
+            line = [row.filename, *values, errors.get(k, ""), *added, *notice]
+            writer.writerow(([row.image] if with_image else []) + line)
         self.write_array("sweep", scores.sweep)
         self.write_array("parts", scores.parts)
         self.write_array("family", scores.family)

@@ -8,7 +8,7 @@ from django import forms
 
 from ml_engine.core import published_weights
 from ml_engine.core.architectures import TIMM, XRV
-from ml_engine.core.backbone.weights import StoredFile
+from ml_engine.core.backbone.weights import RANDOM_NOTICE, StoredFile
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine.run_kinds import KINDS
@@ -25,7 +25,7 @@ OWN_FIELDS = (
     "seed",
 )  # fmt: skip
 AS_PRESET = ("", "as the preset")
-RANDOM_WEIGHTS = "random weights, not for evaluation"
+RANDOM_WEIGHTS = RANDOM_NOTICE
 NO_VGG = "alignment.perceptual=0"
 
 

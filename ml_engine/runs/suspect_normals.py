@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_engine.core import files
+from ml_engine.core.backbone.weights import RANDOM_NOTICE
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.score import fusion
 from ml_engine.engine import manifest
@@ -50,8 +51,14 @@ def queue_least_normal(*, detector: DetectorModel, author: User) -> ScreeningQue
         suspects=suspects,
         split=detector.split,
         author=author,
-        source=f"fit films of {detector.split}, by the detector {detector}",
+        source=_source(detector),
     )
+
+
+def _source(detector: DetectorModel) -> str:
+    """Where the order comes from; the notice of random weights is never cut off."""
+    notice = f" · {RANDOM_NOTICE}" if detector.random_weights else ""
+    return f"fit films of {detector.split}, by the detector {detector}"[: 300 - len(notice)] + notice
 
 
 def _films(detector: DetectorModel, addresses: list[str]) -> dict[str, Image]:

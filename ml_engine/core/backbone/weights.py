@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # importing torch takes seconds, and many callers need none
     from torch import Tensor
 
 RANDOM = "random"
+RANDOM_NOTICE = "random weights, not for evaluation"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ml_engine.core import files
 from ml_engine.core.alignment import columns, quality
+from ml_engine.core.backbone import weights
 from ml_engine.core.bank import changes
 from ml_engine.core.bank.detectors import scorer_of
 from ml_engine.core.bank.memory_bank import Source, places_of
@@ -115,7 +116,8 @@ def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any
         scored.write_array("alignment_quality", _alignment_quality(context))
     scored.write_array("p_values", calibration.p_values(scores.fused, normals))
     beside = _beside(context, scores.fused, normals) if context.head else None
-    scored.write_scores(context.rows, context.errors, scores, weight=weight, beside=beside)
+    is_random = detector.weights["name"] == weights.RANDOM
+    scored.write_scores(context.rows, context.errors, scores, weight=weight, beside=beside, random_weights=is_random)
     if beside:
         scored.write_semi_supervised(beside, context.path("head_maps.npy"))
     scored.write_summary(_summary(context, weight))

@@ -12,15 +12,26 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from analysis.models import AdjudicationProposal, Escalation, HeatmapUse, Reading, Worklist, WorklistReader
+from analysis.models import (
+    AdjudicationProposal,
+    Escalation,
+    HeadProposal,
+    HeatmapUse,
+    NormalProposal,
+    Reading,
+    Worklist,
+    WorklistReader,
+)  # fmt: skip
 from analysis.reading import verdicts
 from analysis.reading.worklists import begin
-from ml_engine.models import Score
+from ml_engine.models import Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Exposure, Role, User
-from tests.analysis.scored import Scored
+from tests.analysis.scored import Scored, scored_run
+from tests.analysis.sections.test_comparison import scored_again
 from tests.analysis.worklists import items, read, reader, worklist
 from tests.pages import one_line
 from tests.portal import factories
@@ -473,3 +484,24 @@ def test_the_broker_sees_the_pseudonym_and_answers(of: Any) -> None:
     again = post(broker, f"/api/v1/escalations/{raised.uuid}/answer/", {"action": "again"})
     assert again.status_code == 400
     assert "answered already" in again.json()["detail"]
+
+
+@pytest.mark.parametrize("random_weights", [True, False])
+def test_proposals_and_forms_of_an_untrained_network_say_so(
+    as_analyst: Client, analyst: User, random_weights: bool
+) -> None:
+    words = "random weights, not for evaluation"
+    of = scored_run(factories.site(), author=analyst, random_weights=random_weights)
+    listed = worklist(of, analyst)
+    proposed = scored_again(of, seed=3, config={})
+    Run.objects.filter(pk=proposed.pk).update(random_weights=random_weights)
+    NormalProposal.objects.create(worklist=listed, run=proposed, label_cutoff=timezone.now(), proposed_by=analyst)
+    HeadProposal.objects.create(worklist=listed, proposed_by=analyst)
+    form = as_analyst.get(reverse("analysis:new-worklist"), {"run": of.run.uuid}).text
+    assert (f"{of.run.name} · {words}</option>" in form) == random_weights
+    pages = [
+        form,
+        *(as_analyst.get(reverse(f"analysis:{name}")).text for name in ("normal-proposals", "head-proposals")),
+    ]
+    notices = [f'role="note">{words}' in pages[0], *(f'random-small">{words}' in page for page in pages[1:])]
+    assert notices == [random_weights] * 3

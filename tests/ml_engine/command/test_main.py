@@ -523,6 +523,8 @@ def test_explain_names_the_patches_that_a_score_comes_from(world: World, capsys:
 
     explanation = explained(capsys, "--model", world.model, "--film", world.images / table[1]["filename"])
 
+    assert explanation["notice"] == "random weights, not for evaluation"
+    assert {line["notice"] for line in table} == {"random weights, not for evaluation"}
     row, column = explanation["row"], explanation["column"]
     assert explanation["global_score"] == pytest.approx(float(maps[1, 0, row, column]), rel=1e-6)
     assert explanation["region_score"] == pytest.approx(float(maps[1, 1, row, column]), rel=1e-6)

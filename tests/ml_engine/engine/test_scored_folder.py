@@ -65,6 +65,19 @@ def test_an_unreadable_film_has_no_score_but_a_reason(tmp_path: Path) -> None:
     assert broken.error == "It is damaged, says the reader."
 
 
+def test_scores_of_an_untrained_network_say_so_in_each_line(tmp_path: Path) -> None:
+    def lines(**options: Any) -> list[dict[str, str]]:
+        ScoredFolder(tmp_path).write_scores(ROWS, {}, scores_of(np.arange(3.0)), weight=0.6, **options)
+        with (tmp_path / "scores.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    assert "notice" not in lines()[0]
+    noted = lines(random_weights=True)
+    assert [line["notice"] for line in noted] == ["random weights, not for evaluation"] * 3
+    assert list(noted[0])[-1] == "notice"
+    assert [film.fused for film in ScoredFolder(tmp_path).films] == [0.0, 1.0, 2.0]
+
+
 def test_every_number_keeps_all_its_digits(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=3) / 3
     ScoredFolder(tmp_path).write_scores(ROWS, {}, scores_of(values), weight=0.6)

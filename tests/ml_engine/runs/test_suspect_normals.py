@@ -147,6 +147,24 @@ def test_the_button_leads_to_the_queue(client: Client, detector: DetectorModel, 
     assert answer["Location"] == reverse("portal:queue", args=[ScreeningQueue.objects.get().uuid])
 
 
+def test_the_queue_of_an_untrained_network_says_so(client: Client, detector: DetectorModel, ana: Any) -> None:
+    client.force_login(ana)
+
+    def pages(queue: ScreeningQueue) -> list[str]:
+        addresses = [reverse("portal:queues"), reverse("portal:queue", args=[queue.uuid])]
+        return [client.get(address).text for address in addresses]
+
+    detector.random_weights = False
+    assert not any("random weights" in page for page in pages(queue_least_normal(detector=detector, author=ana)))
+    detector.random_weights = True
+    assert all(
+        "random weights, not for evaluation" in page
+        for page in pages(queue_least_normal(detector=detector, author=ana))
+    )
+    detector.run.name = "D" * 300
+    assert queue_least_normal(detector=detector, author=ana).source.endswith(" · random weights, not for evaluation")
+
+
 def test_a_refused_queue_is_reported_on_the_page(client: Client, detector: DetectorModel, ana: Any) -> None:
     client.force_login(ana)
     (paths.run_folder(detector.run.uuid) / "fit_scores.csv").unlink()
