@@ -94,7 +94,6 @@ def engine(out: Path, *arguments: object) -> Measured:
         capture_output=True,
         text=True,
         check=False,
-        cwd=os.environ.get("BASE") or None,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended.set()

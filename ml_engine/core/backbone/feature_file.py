@@ -64,6 +64,13 @@ def in_half(features: Tensor) -> Tensor:
     return features.half()
 
 
+def as_kept(features: Tensor) -> Tensor:
+    """Features float32 (B, P, D) as they are read again from a file: rounded to half precision, except those of a film
+    with a value that is too large for it."""
+    fits = (features.abs() <= LARGEST).all(2).all(1)
+    return torch.where(fits[:, None, None], features.half().float(), features)
+
+
 def write(path: Path, shape: tuple[int, int], parts: Iterable[Tensor], *, is_half: bool = True) -> None:
     """Write features float32 from consecutive parts (n, D). Raises TooLargeForHalf, and ValueError as
     `files.stream_npy` does."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core import files
-from ml_engine.core.backbone.feature_file import TooLargeForHalf, in_half
+from ml_engine.core.backbone.feature_file import TooLargeForHalf, as_kept, in_half
 from ml_engine.core.backbone.feature_key import AFTERWARDS as AFTERWARDS
 from ml_engine.core.backbone.feature_key import key_of as key_of
 from ml_engine.core.errors import IncompatibleModel
@@ -50,7 +50,7 @@ class FeatureStore:
 
     Files are written atomically. A film takes about 2.6 MB at 224 px and 1536 dimensions: 784 patches in half
     precision, including masked ones, so that the mask can change. Earlier versions wrote single precision, which is
-    read as it is.
+    rounded when it is read.
     """
 
     def __init__(self, folder: Path, key: dict[str, Any]) -> None:
@@ -79,11 +79,11 @@ class FeatureStore:
 
     def features(self, sha256: str) -> Tensor:
         """The features of all patches, row by row, float32 (h * w, D). Raises IncompatibleModel as `placed` does."""
-        return self._read(sha256, only="features")["features"].float()
+        return as_kept(self._read(sha256, only="features")["features"].float()[None])[0]
 
-    def keep(self, sha256: str, placed: PlacedFilm, features: Tensor) -> Tensor:
-        """Add a film with the features of all its patches, row by row, float32 (h * w, D). Returns them as they are
-        read again: rounded to half precision, unless a value is too large for it."""
+    def keep(self, sha256: str, placed: PlacedFilm, features: Tensor) -> None:
+        """Add a film with the features of all its patches, row by row, float32 (h * w, D). They are kept in half
+        precision, unless a value is too large for it."""
         with suppress(TooLargeForHalf):
             features = in_half(features)
         tensors = {
@@ -95,7 +95,6 @@ class FeatureStore:
             "features": features,
         }
         files.write_tensors(self.path(sha256), tensors, {})
-        return features.float()
 
     def _read(self, sha256: str, *, only: str = "", but: str = "") -> dict[str, Tensor]:
         from safetensors import SafetensorError, safe_open

@@ -24,6 +24,7 @@ from ml_engine.core.errors import EmptyBank
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every integer
 CHUNK = 8192
 EXACT_BYTES = 2**31  # largest grid in full dimension; larger ones are projected, whatever exact_limit is
+DISTANCES = 4e6  # of points to picks in memory at once
 DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is computed in float64, above in float32
 
 
@@ -239,7 +240,7 @@ def covering_radius(features: Features, indices: Tensor, *, rows: Tensor | None 
     pick_norms = picks.square().sum(1)
     noise = 8 * torch.finfo(kind).eps * math.sqrt(features.shape[1])
     farthest = torch.zeros(len(picks), dtype=kind, device=features.device)
-    for chunk in chosen.chunks(min(CHUNK, max(64, int(2e7) // len(picks)))):
+    for chunk in chosen.chunks(min(CHUNK, max(64, int(DISTANCES) // len(picks)))):
         points = chunk.to(kind) - centre
         norms = points.square().sum(1)[:, None] + pick_norms
         squared = norms - 2 * (points @ picks.T)

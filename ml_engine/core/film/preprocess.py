@@ -14,6 +14,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import UnsupportedImage
 from ml_engine.core.film.clahe import clahe
 from ml_engine.core.geometry import resize_affine
+from ml_engine.core.mapped_rows import LEVELS
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class FilmArray:
 
 @dataclass(frozen=True)
 class Prepared:
-    """``image`` float32 (S, S) in [0, 1]; ``box`` the part of it that shows the film: top, left, bottom, right in
-    pixels, the rest is padding; ``original_from_input`` float64 (2, 3) in pixels."""
+    """``image`` float32 (S, S) in [0, 1], in the levels that `mapped_rows.write_images` stores; ``box`` the part
+    of it that shows the film: top, left, bottom, right in pixels, the rest is padding; ``original_from_input`` float64
+    (2, 3) in pixels."""
 
     image: Tensor
     box: tuple[int, int, int, int]
@@ -71,7 +73,7 @@ def resized(
         pixel_aspect=pixel_aspect,
     )
     if not keep_aspect:
-        return Prepared(_equalised(_resize(gray, side, side), config), (0, 0, side, side), affine)
+        return Prepared(_in_levels(_equalised(_resize(gray, side, side), config)), (0, 0, side, side), affine)
     rows = round(height / float(affine[1, 1]))
     columns = round(width / float(affine[0, 0]))
     if rows < 1 or columns < 1:
@@ -80,7 +82,11 @@ def resized(
     image = torch.zeros(side, side)
     image[top : top + rows, left : left + columns] = _equalised(_resize(gray, rows, columns), config)
     affine = _affine_of_box(height, width, top=top, left=left, rows=rows, columns=columns)
-    return Prepared(image, (top, left, top + rows, left + columns), affine)
+    return Prepared(_in_levels(image), (top, left, top + rows, left + columns), affine)
+
+
+def _in_levels(image: Tensor) -> Tensor:
+    return (image * LEVELS).round() / LEVELS
 
 
 def _equalised(film: Tensor, config: PipelineConfig) -> Tensor:

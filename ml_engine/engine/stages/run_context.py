@@ -192,7 +192,7 @@ class RunContext:
             assert computed is not None
             added[k] = computed[number]
             if hashes[k]:
-                added[k] = store.keep(hashes[k], self._placed(int(at[k])), added[k])
+                store.keep(hashes[k], self._placed(int(at[k])), added[k])
         return torch.stack([added[k] if k in added else store.features(hashes[k]) for k in range(len(at))])
 
     def _placed(self, row: int) -> PlacedFilm:

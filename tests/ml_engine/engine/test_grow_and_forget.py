@@ -107,10 +107,6 @@ def test_a_detector_that_forgets_equals_a_fresh_fit(world: Path, tmp_path: Path)
     assert len(list((tmp_path / "n" / "features").glob("*/*.safetensors"))) == TOGETHER - 2
 
 
-def as_rows(vectors: torch.Tensor) -> list[list[float]]:
-    return sorted(vectors.tolist())
-
-
 def test_an_approximate_growth_of_a_whole_bank_is_the_whole_bank(
     world: Path, new_films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,10 +120,10 @@ def test_an_approximate_growth_of_a_whole_bank_is_the_whole_bank(
     assert change("grow", *arguments, "--approximate") == 0
 
     grown = load_detector(tmp_path / "n" / "detector.safetensors")
-    # one film in a batch of black ones instead of films: the same features but for their last bits
-    np.testing.assert_allclose(
-        as_rows(grown.banks.whole.vectors), as_rows(fresh.banks.whole.vectors), rtol=1e-4, atol=1e-5
-    )
+    # one film in a batch of black ones instead of films: the same features but for the last bit of half precision
+    ours, theirs = grown.banks.whole.vectors, fresh.banks.whole.vectors
+    assert ours.shape == theirs.shape
+    assert (torch.cdist(ours, theirs).amin(1) < 1e-3 * theirs.norm(dim=1).mean()).all()
     assert [len(b.vectors) for b in grown.banks.cells if b] == [len(b.vectors) for b in fresh.banks.cells if b]
     assert "not calibrated again" in grown.note
     assert "not calibrated again" in capsys.readouterr().err

@@ -58,7 +58,5 @@ def test_a_fit_that_needs_more_than_its_budget_is_refused(folder: Path, tmp_path
 
 def test_a_budget_is_checked_against_the_peak_of_this_process() -> None:
     MemoryBudget(1000.0).check("films")
-    with pytest.raises(
-        OverBudget, match=r"has used \d.* GiB of memory in the stage films, and memory_gib is 0\.01"
-    ):
+    with pytest.raises(OverBudget, match=r"has used \d.* GiB of memory in the stage films, and memory_gib is 0\.01"):
         MemoryBudget(0.01).check("films")

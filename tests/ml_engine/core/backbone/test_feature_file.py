@@ -31,6 +31,7 @@ def test_rows_are_those_written_rounded_to_half_precision(tmp_path: Path) -> Non
 
     assert (len(kept), tuple(kept.shape), kept.device) == (23, (23, 6), CPU)
     assert torch.equal(torch.cat(list(kept.split(7))), half)
+    assert torch.equal(feature_file.as_kept(features[None])[0], half)
     assert torch.equal(kept[3:9], half[3:9])
     picks = torch.tensor([22, 0, 5, 5])
     assert torch.equal(kept[picks], half[picks])
@@ -46,6 +47,9 @@ def test_a_value_that_half_precision_cannot_hold_is_refused(tmp_path: Path, valu
 
     with pytest.raises(TooLargeForHalf):
         written(tmp_path / "a.npy", features)
+    both = torch.stack([features, features_of(8)])  # of two films, of which one is kept in single precision
+    expected = torch.stack([features, features_of(8).half().float()])
+    torch.testing.assert_close(feature_file.as_kept(both), expected, rtol=0, atol=0, equal_nan=True)
     assert not (tmp_path / "a.npy").exists()
 
 
