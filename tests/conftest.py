@@ -18,6 +18,7 @@ from tools.browser import NO_BROWSER, find_chromium
 # files that take minutes start first, so that none of them runs alone at the end
 LONGEST = (
     "access/test_walk.py",
+    "access/test_sealed_walk.py",
     "ml_engine/engine/test_run_folder.py",
     "browser/viewer/test_viewer.py",
     "ml_engine/runs/test_recovery.py",

@@ -1,29 +1,27 @@
-"""Every URL of the project against `url_table`: as each role, from another site, as a person who reads films blinded,
-and with the test part sealed."""
+"""Every URL of the project against `url_table`: as each role, from another site, and as a person who reads films
+blinded."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from analysis.models import TestLook
-from ml_engine.models import Score
-from ml_engine.runs.paths import run_folder
 from portal.models import Exposure, Image, Role, User
 from portal.people.access import ALLOWED
 from portal.people.blinding import open_for
-from portal.sets.sealing import TestRules, set_test_rules
 from tests.access import world as worlds
-from tests.access.url_table import ADMINISTRATOR, ALSO, ANYONE, OWN, SIGNED_IN, URLS, Blind, Look, Url, evaluations
+from tests.access.url_table import ADMINISTRATOR, ALSO, ANYONE, OWN, SIGNED_IN, URLS, Blind, Look, Url
 from tests.access.world import World
-from tests.analysis.sections.test_comparison import scored_again
 from tests.portal import factories
 from tests.portal.test_strangers import all_addresses
 
@@ -45,9 +43,24 @@ NAME_NONE = {
 SAYS_SO = re.compile(r"omitted|left out|hidden from you until|hidden until you have read|to read blinded")
 
 
+@pytest.fixture(scope="module")
+def built(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[tuple[World, Path]]:
+    """A world and its data folder, for all walks: each takes back what it wrote."""
+    with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
+        folder = tmp_path_factory.mktemp("world")
+        patch.setattr(settings, "DATA_DIR", folder)
+        factories.restart_seeds()
+        yield worlds.build(), folder
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def world(data_dir: Any) -> World:
-    return worlds.build()
+def world(built: tuple[World, Path], db: None, monkeypatch: pytest.MonkeyPatch) -> World:
+    world, folder = built
+    monkeypatch.setattr(settings, "DATA_DIR", folder)
+    return world
 
 
 class Answer:
@@ -68,21 +81,30 @@ class Answer:
         return self.status < 500 and self.status not in (401, 403, 404, 405)
 
 
-def ask(person: User, world: World, name: str, url: Url) -> Answer:
-    """Request the URL and take back what the request changed."""
-    client = Client(raise_request_exception=False)
-    client.force_login(person)
-    address = reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
-    saved, looks = transaction.savepoint(), TestLook.objects.count()
-    if url.method == "get":
-        answer = Answer(client.get(address, url.query(world)))
-    else:
-        kind = {"content_type": "application/json"} if name.startswith("api-") else {}
-        answer = Answer(getattr(client, url.method)(address, url.data(world), **kind))
-    answer.exposed = set(Exposure.objects.filter(person=person).values_list("image", flat=True))
-    answer.looks = TestLook.objects.count() - looks
-    transaction.savepoint_rollback(saved)
-    return answer
+class Walk:
+    """A person, logged in, who requests one URL after the other."""
+
+    def __init__(self, person: User, world: World) -> None:
+        self.person, self.world = person, world
+        self.client = Client(raise_request_exception=False)
+        self.client.force_login(person)
+        self.cookies = self.client.cookies.output(header="", sep=";")
+
+    def ask(self, name: str, url: Url) -> Answer:
+        """Request the URL and take back what the request changed."""
+        world, client = self.world, self.client
+        client.cookies = SimpleCookie(self.cookies)
+        address = reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
+        saved, looks = transaction.savepoint(), TestLook.objects.count()
+        if url.method == "get":
+            answer = Answer(client.get(address, url.query(world)))
+        else:
+            kind = {"content_type": "application/json"} if name.startswith("api-") else {}
+            answer = Answer(getattr(client, url.method)(address, url.data(world), **kind))
+        answer.exposed = set(Exposure.objects.filter(person=self.person).values_list("image", flat=True))
+        answer.looks = TestLook.objects.count() - looks
+        transaction.savepoint_rollback(saved)
+        return answer
 
 
 def names(resolver: URLResolver, space: str = "") -> Iterator[tuple[str, str]]:
@@ -113,12 +135,12 @@ def test_every_url_has_a_row_and_every_row_a_url() -> None:
 @pytest.mark.parametrize("role", Role)
 def test_every_url_answers_those_whom_its_row_permits_and_no_others(world: World, role: Role) -> None:
     wrong = {}
-    person = User.objects.get(username=role)
+    walk = Walk(User.objects.get(username=role), world)
     for name, url in URLS.items():
         permitted = role in roles_with(url.action)
         if name in SLOW and permitted and role != Role.ANALYST:
             continue
-        answer = ask(person, world, name, url)
+        answer = walk.ask(name, url)
         if answer.is_allowed != permitted or answer.status >= 500:
             wrong[name] = answer.status
     assert wrong == {}
@@ -126,10 +148,10 @@ def test_every_url_answers_those_whom_its_row_permits_and_no_others(world: World
 
 
 def test_no_url_shows_a_person_of_another_site_anything(world: World) -> None:
-    person = worlds.everyone("visitor", factories.site("Busan"))
+    walk = Walk(worlds.everyone("visitor", factories.site("Busan")), world)
     wrong: dict[str, Any] = {}
     for name, url in URLS.items():
-        answer = ask(person, world, name, url)
+        answer = walk.ask(name, url)
         names_a_thing = any(hasattr(world.things[thing], "uuid") for thing in url.of) or url.data(world)
         if names_a_thing and answer.is_allowed and url.action not in (ANYONE, SIGNED_IN):
             wrong[name] = answer.status
@@ -147,9 +169,10 @@ def words_in(answer: Answer, world: World, *, but: set[str]) -> set[str]:
 
 def test_a_person_who_reads_blinded_is_shown_nothing_about_their_films(world: World) -> None:
     world.blind()
+    walk = Walk(world.blinded, world)
     wrong: dict[str, Any] = {}
     for name, url in URLS.items():
-        answer = ask(world.blinded, world, name, url)
+        answer = walk.ask(name, url)
         leaked = words_in(answer, world, but=set(url.of))
         if url.blind is Blind.NEUTRAL:
             leaked -= {str(film.uuid) for film in [*world.withheld, *world.siblings]}
@@ -186,13 +209,13 @@ def test_the_admin_is_refused_to_a_person_who_reads_blinded(world: World) -> Non
 
 def test_what_a_person_is_shown_of_a_film_is_recorded(world: World) -> None:
     """By a person who reads nothing blinded, so that the films of the walk above are seen where they were left out."""
-    person = worlds.everyone("looker", world.site)
+    walk = Walk(worlds.everyone("looker", world.site), world)
     films = {str(film.uuid): film.pk for film in [*world.withheld, *world.siblings]}
     seen, unrecorded = set(), {}
     for name, url in URLS.items():
         if url.blind in (Blind.NOTHING, Blind.NEUTRAL) or url.method != "get" or name in SLOW:
             continue
-        answer = ask(person, world, name, url)
+        answer = walk.ask(name, url)
         named = {pk for address, pk in films.items() if address in answer.text}
         shown = set() if name in SAY_NO_LABEL else named
         shown |= {film.pk for film in map(world.things.get, url.of) if isinstance(film, Image)}
@@ -204,65 +227,10 @@ def test_what_a_person_is_shown_of_a_film_is_recorded(world: World) -> None:
     assert {name for name in withholding - seen if URLS[name].method == "get"} == NAME_NONE
 
 
-def not_looked_at() -> World:
-    """A world with a run, and a film of test in it, at which nobody has looked in any way: not by a worklist either."""
-    world = worlds.build(opened=False)
-    run = scored_again(world.things["scored"], seed=1, config={})
-    (run_folder(run.uuid) / "run.json").write_text(json.dumps({"kind": "score"}))
-    for score in Score.objects.filter(run=run):  # digits that occur nowhere else
-        Score.objects.filter(pk=score.pk).update(fused_score=3.141592653 + score.row)
-    world.things["run"] = run
-    return world
-
-
-def urls_of(world: World) -> dict[str, Url]:
-    """The URLs of which the world has the things."""
-    return {
-        name: url
-        for name, url in URLS.items()
-        if all(thing in world.things for thing in url.of) and url.query is not evaluations
-    }
-
-
-def test_a_look_at_test_is_counted_where_the_table_says_so(data_dir: Any) -> None:
-    world = not_looked_at()
-    boss = User.objects.get(username="boss")
-    urls = urls_of(world)
-    counting = {name for name, url in URLS.items() if url.look is Look.COUNTS}
-    assert len(counting) > 8
-    assert counting <= urls.keys()
-    assert {name for name, url in urls.items() if ask(boss, world, name, url).looks} == counting
-    set_test_rules(site=world.site, rules=TestRules(plan=True, second_person=True), author=boss)
-    assert [name for name in sorted(counting) if ask(boss, world, name, URLS[name]).looks] == []
-
-
-def test_no_url_shows_results_on_test_while_it_is_sealed(data_dir: Any) -> None:
-    world = not_looked_at()
-    boss, run = User.objects.get(username="boss"), world.things["run"]
-    set_test_rules(site=world.site, rules=TestRules(plan=True, second_person=True), author=boss)
-    films = Image.objects.filter(split_images__member__split=run.detector.split, split_images__member__part="test")
-    secrets = {word for film in films for word in worlds.scores_of(film, run=run)}
-    assert len(secrets) == len(films) == 12
-    of_run = {name for name, url in URLS.items() if url.of == ("run", "test film")} | {"analysis:run-archive"}
-    assert len(of_run) > 8
-    wrong: dict[str, Any] = {}
-    for name, url in urls_of(world).items():
-        if url.method != "get" or name in SLOW:
-            continue
-        answer = ask(boss, world, name, url)
-        if shown := {word for word in secrets if word in answer.text}:
-            wrong[name] = shown
-        if name in of_run and (answer.status, "sealed" in answer.body) != (403, True):
-            wrong[name] = answer.status
-    assert wrong == {}
-
-
 def test_nothing_counts_a_look_at_what_was_opened_before(world: World) -> None:
-    boss = User.objects.get(username="boss")
+    walk = Walk(User.objects.get(username="boss"), world)
     looks = {
-        name: ask(boss, world, name, url).looks
-        for name, url in URLS.items()
-        if url.look is not Look.NO and name not in SLOW
+        name: walk.ask(name, url).looks for name, url in URLS.items() if url.look is not Look.NO and name not in SLOW
     }
     again = {
         *("analysis:study-reference", "api-study-reference"),  # another reference is another look
