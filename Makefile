@@ -4,13 +4,16 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 10
 
-.PHONY: demo test lint bench-web fuzz clean-demo
+.PHONY: demo test test-quick lint bench-web fuzz clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
 
 test:
 	@$(PYTHON) tools/bootstrap.py test $(ARGS)
+
+test-quick:
+	@$(PYTHON) tools/bootstrap.py test-quick $(ARGS)
 
 bench-web:
 	@$(PYTHON) tools/bootstrap.py bench-web $(ARGS)

@@ -1,6 +1,6 @@
 """Create or update the environment in .venv if necessary, then run a task in it.
 
-    python3 tools/bootstrap.py demo | test | lint | bench-web | fuzz | clean-demo   [arguments passed on]
+    python3 tools/bootstrap.py demo | test | test-quick | lint | bench-web | fuzz | clean-demo   [arguments passed on]
 
 Uses the standard library only and runs with old interpreters too, so that each can report what is missing.
 """
@@ -29,7 +29,7 @@ PYTHONS = ((3, 11), (3, 12), (3, 13))
 GIB = 2**30
 NEEDED_GIB = 8
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
-EXTRAS["bench-web"] = EXTRAS["test"]  # it uses the PostgreSQL of the tests
+EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["test"]  # bench-web uses the PostgreSQL of the tests
 EXTRAS["fuzz"] = (*EXTRAS["test"], "fuzz")
 # a package of each group, to detect an incomplete installation
 TELL_TALES = ("django", "celery", "torch", "torchvision", "numpy", "pydicom", "hilum")
@@ -204,12 +204,14 @@ def main() -> None:
         clean_demo()
         return
     if task not in EXTRAS:
-        stop("takes demo, test, lint, bench-web, fuzz or clean-demo.")
+        stop("takes demo, test, test-quick, lint, bench-web, fuzz or clean-demo.")
     make_ready(task)
     if task == "lint":
         lint()
     elif task == "test":
         test(arguments)
+    elif task == "test-quick":
+        run("tools/run_tests.py", "--quick", *arguments)
     elif task == "bench-web":
         run("-m", "benchmarks.web", *arguments)
     elif task == "fuzz":

@@ -1,6 +1,7 @@
 """Run all tests on PostgreSQL, then those marked `both` on SQLite; each prints its twenty slowest tests.
 
-With arguments, run only pytest on PostgreSQL with these arguments: `make test ARGS="-k viewer"`.
+With `--quick`, run the tests that take the least time for what they cover, on PostgreSQL: `make test-quick`. With other
+arguments, run only pytest on PostgreSQL with these arguments: `make test ARGS="-k viewer"`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,24 @@ ROOT = Path(__file__).resolve().parents[1]
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 WHOLE_SUITE = [*SIDE_BY_SIDE, "--durations=20"]
+# Under three minutes on two cores: rules of the project, portal, statistics, method and pages of runs. Not: browser,
+# whole runs of the engine, workers and child processes, pages of results, the walk over all URLs, upgrades.
+QUICK_PATHS = [
+    "tests/test_project.py",
+    "tests/test_mirror.py",
+    "tests/test_docs.py",
+    "tests/portal",
+    "tests/analysis/statistics",
+    "tests/analysis/figures",
+    "tests/analysis/sections",
+    "tests/ml_engine/core/bank",
+    "tests/ml_engine/core/detector",
+    "tests/ml_engine/core/score",
+    "tests/ml_engine/views",
+    "tests/ml_engine/templatetags",
+    "tests/tools/test_run_tests.py",
+]
+QUICK = [*SIDE_BY_SIDE, "-m", "not slow and not browser", *QUICK_PATHS]
 
 
 def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -39,7 +58,7 @@ def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) ->
 
 
 def main() -> int:
-    arguments = sys.argv[1:]
+    arguments = [*QUICK, *sys.argv[2:]] if sys.argv[1:2] == ["--quick"] else sys.argv[1:]
     steps = [("PostgreSQL", arguments or WHOLE_SUITE, {"HILUM_TEST_DATABASE": "postgresql", **QUIET})]
     if not arguments:
         steps.append(("SQLite", ["-m", "both", *WHOLE_SUITE], {"HILUM_TEST_DATABASE": "sqlite", **QUIET}))

@@ -45,7 +45,12 @@ def test_single_tests_fetch_no_browser(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("task", "call"),
-    [("demo", "manage.py demo"), ("bench-web", "-m benchmarks.web"), ("fuzz", "-m tests.fuzz.run")],
+    [
+        ("test-quick", "tools/run_tests.py --quick"),
+        ("demo", "manage.py demo"),
+        ("bench-web", "-m benchmarks.web"),
+        ("fuzz", "-m tests.fuzz.run"),
+    ],
 )
 def test_other_tasks_fetch_no_browser(tmp_path: Path, task: str, call: str) -> None:
     assert bootstrap(tmp_path, task) == (0, [call])

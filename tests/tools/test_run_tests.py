@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.paths import ROOT
 from tools import run_tests
 
 
@@ -43,3 +44,15 @@ def test_arguments_are_passed_to_pytest(pytest_runs: dict[str, list[str]], monke
     monkeypatch.setattr(sys, "argv", ["run_tests.py", "-k", "viewer"])
     assert run_tests.main() == 0
     assert pytest_runs == {"postgresql": ["-k", "viewer"]}
+
+
+def test_the_quick_tests_are_some_folders_without_what_is_slow(
+    pytest_runs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_tests.py", "--quick", "-x"])
+    assert run_tests.main() == 0
+    assert pytest_runs.keys() == {"postgresql"}
+    arguments = pytest_runs["postgresql"]
+    assert "not slow and not browser" in arguments
+    assert arguments[-1] == "-x"
+    assert [path for path in run_tests.QUICK_PATHS if not (ROOT / path).exists()] == []
