@@ -42,6 +42,27 @@ def test_a_child_process_sees_the_rows_of_the_test(process_environment: dict[str
     assert "seen-from-outside" in child.stdout, child.stderr
 
 
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_tables_are_emptied_past_their_guards_which_stay(data_dir: Path) -> None:
+    from django.contrib.auth.models import Permission
+    from django.core.management import call_command
+    from django.db import DatabaseError
+
+    from portal.models import LabelEvent, User
+    from tests.portal import factories
+
+    factories.film(factories.dataset(), "normal")
+    permissions = set(Permission.objects.values_list("codename", flat=True))
+    call_command("flush", interactive=False, verbosity=0)
+    assert not User.objects.exists()
+    assert not LabelEvent.objects.exists()
+    assert set(Permission.objects.values_list("codename", flat=True)) == permissions
+    factories.film(factories.dataset(), "normal")
+    with pytest.raises(DatabaseError, match="append-only"):
+        LabelEvent.objects.all().delete()
+
+
 def test_the_broker_is_a_redis_with_an_append_only_file(broker: str) -> None:
     import redis
 
