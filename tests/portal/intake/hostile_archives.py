@@ -8,8 +8,9 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 UTF8, ENCRYPTED, STRONG, DESCRIPTOR = 0x800, 1, 0x40, 8
 LINK, FIFO, DEVICE, FOLDER = (mode << 16 for mode in (0o120777, 0o010644, 0o060644, 0o040755))
@@ -41,10 +42,14 @@ class Archive:
     the zip is refused; both where either is right."""
 
     name: str
-    content: bytes
+    made: bytes | Callable[[], bytes]  # a function where packing takes a second
     films: tuple[int, ...] | None = None
     refused: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        return self.made if isinstance(self.made, bytes) else self.made()
 
 
 def zipped(members: list[Member], *, before: bytes = b"", comment: bytes = b"", **end: int) -> bytes:
@@ -76,6 +81,7 @@ def deflated(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
+@cache
 def zeros(megabytes: int, method: int) -> Member:
     """A member that is packed a thousandfold or more."""
     data = bytes(megabytes << 20)
@@ -90,11 +96,11 @@ def zeros(megabytes: int, method: int) -> Member:
 
 
 def bombs(film: bytes) -> Iterator[Archive]:
-    yield Archive("deflated bomb", zipped([zeros(300, zipfile.ZIP_DEFLATED)]), refused="100 times as large")
-    yield Archive("bzip2 bomb", zipped([zeros(300, zipfile.ZIP_BZIP2)]), refused="100 times as large")
-    lzma_bomb = zeros(300, zipfile.ZIP_LZMA)
-    yield Archive("lzma bomb", zipped([lzma_bomb]), refused="100 times as large")
-    yield Archive("bomb that says it has 10 bytes", zipped([replace(lzma_bomb, size=10)]), refused="damaged")
+    yield Archive("deflated bomb", lambda: zipped([zeros(300, zipfile.ZIP_DEFLATED)]), refused="100 times as large")
+    yield Archive("bzip2 bomb", lambda: zipped([zeros(300, zipfile.ZIP_BZIP2)]), refused="100 times as large")
+    yield Archive("lzma bomb", lambda: zipped([zeros(300, zipfile.ZIP_LZMA)]), refused="100 times as large")
+    yield Archive("bomb that says it has 10 bytes", lambda: zipped([replace(zeros(300, zipfile.ZIP_LZMA), size=10)]),
+                  refused="damaged")  # fmt: skip
     inner = zipped([Member(b"a.png", film)])
     for depth in range(6):
         inner = zipped([Member(f"{depth}-{n}.zip".encode(), inner) for n in range(3)])
@@ -197,13 +203,9 @@ def inside(film: bytes) -> Iterator[Archive]:
     yield Archive("two tables", zipped([good, Member(b"1.csv", table), Member(b"2.csv", table)]), refused="two label")
     yield Archive("noise as a workbook", zipped([good, Member(b"t.xlsx", film)]), refused="no Excel workbook")
     yield Archive("a workbook that is an empty zip", zipped([good, Member(b"t.xlsx", zipped([]))]), refused="no Excel")
-    for size in (10, 300 << 20):
-        bomb = replace(
-            zeros(300, zipfile.ZIP_DEFLATED), name=b"[Content_Types].xml", size=size, crc=zlib.crc32(bytes(10))
-        )
-        workbook = zipped([bomb])
-        yield Archive(f"a workbook of {size} zeros", zipped([good, Member(b"t.xlsx", workbook)]),
-                      refused="no Excel workbook" if size == 10 else "larger than 200 MiB")  # fmt: skip
+    yield Archive("a workbook of 10 zeros", lambda: _with_workbook(good, size=10), refused="no Excel workbook")
+    size = 300 << 20
+    yield Archive(f"a workbook of {size} zeros", lambda: _with_workbook(good, size=size), refused="larger than 200 MiB")
     wide = b"filename" + b",x" * 200_000 + b"\na.png\n"
     yield Archive("200,000 columns", zipped([good, Member(b"t.csv", wide)]), films=None, refused="column|valid CSV")
     yield Archive("line of 5 MB", zipped([good, Member(b"t.csv", b"filename,label\n" + b"x" * 5_000_000)]), (),
@@ -217,6 +219,13 @@ def inside(film: bytes) -> Iterator[Archive]:
         "a page with a script": b"<script>alert(1)</script>" * 99, "a picture of a billion pixels": _huge_png(),
     }.items():  # fmt: skip
         yield Archive(f"{name} as a film", zipped([Member(b"b.png", data)]), films=(), counts={"quarantined": 1})
+
+
+def _with_workbook(good: Member, *, size: int) -> bytes:
+    """A workbook that holds 300 MiB of zeros, and says it holds `size` bytes."""
+    checksum = zlib.crc32(bytes(10))
+    bomb = replace(zeros(300, zipfile.ZIP_DEFLATED), name=b"[Content_Types].xml", size=size, crc=checksum)
+    return zipped([good, Member(b"t.xlsx", zipped([bomb]))])
 
 
 def _huge_png() -> bytes:
