@@ -42,17 +42,20 @@ QUICK = [*SIDE_BY_SIDE, "-m", "not slow and not browser", *QUICK_PATHS]
 def run_pytest(title: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
     """Run pytest and show its output. Return its exit status and its last line."""
     print(f"\n=== {title} ===", flush=True)
+    # without compiled modules each of the many child processes compiles the project, and each run rewrites all asserts
+    environment = {**os.environ, **environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "pytest", "--color=no", *arguments]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert process.stdout is not None
     tail = b""
-    while piece := process.stdout.read1(65536):  # type: ignore[attr-defined]
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        tail = (tail + piece)[-4000:]
-    status = process.wait()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        while piece := process.stdout.read1(65536):  # type: ignore[attr-defined]
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            tail = (tail + piece)[-4000:]
+    status = process.returncode
     lines = tail.decode(errors="replace").strip().splitlines()
     return status, lines[-1].strip() if lines else "pytest printed nothing"
 

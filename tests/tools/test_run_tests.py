@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,13 @@ def test_the_quick_tests_are_some_folders_without_what_is_slow(
     assert "not slow and not browser" in arguments
     assert arguments[-1] == "-x"
     assert [path for path in run_tests.QUICK_PATHS if not (ROOT / path).exists()] == []
+
+
+def test_modules_are_compiled_once_for_all_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    shown = tmp_path / "test_shown.py"
+    shown.write_text(
+        "import os, sys\ndef test_shown():\n    assert 'PYTHONDONTWRITEBYTECODE' not in os.environ\n", encoding="utf-8"
+    )
+    status, line = run_tests.run_pytest("One", ["-q", "-p", "no:cacheprovider", "-n0", str(shown)], {})
+    assert (status, "1 passed" in line) == (0, True)
