@@ -5,14 +5,16 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers, status
 from rest_framework.exceptions import ValidationError
-from rest_framework.renderers import BaseRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analysis.api.exports import Csv
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.looks import CannotEvaluate, with_looks
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
@@ -31,16 +33,6 @@ from portal.models import Part, Split
 from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, require, sites_where
 from portal.people.signed_in import person
-
-
-class CsvRenderer(BaseRenderer):
-    """Returns text unchanged, and a refusal as its sentence."""
-
-    media_type = "text/csv"
-    format = "csv"
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return str(data.get("detail", data) if isinstance(data, dict) else data).encode()
 
 
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
@@ -92,15 +84,16 @@ class OneEvaluation(APIView):
 class ScoreTable(APIView):
     """Every evaluated film with its label and scores, as CSV; the same file as on the page."""
 
-    renderer_classes = [CsvRenderer]
+    renderer_classes = [JSONRenderer, Csv]
 
     @extend_schema(responses={(200, "text/csv"): str})
-    def get(self, request: Request, uuid: UUID) -> Response:
+    def get(self, request: Request, uuid: UUID) -> HttpResponse | Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            return Response(score_table(evaluation, viewer=person(request)))
+            text = score_table(evaluation, viewer=person(request))
         except CannotEvaluate as error:
-            return Response(str(error), status=status.HTTP_410_GONE)
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return HttpResponse(text, content_type="text/csv; charset=utf-8")
 
 
 @accepts_query("part", "weight", "score", "rule", "target", "prevalence")

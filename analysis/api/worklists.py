@@ -152,7 +152,7 @@ class OwnReadingSerializer(serializers.ModelSerializer[Reading]):
 
 
 class OwnStudyReadingSerializer(OwnReadingSerializer):
-    rating = serializers.IntegerField(source="confidence", read_only=True)
+    rating = serializers.IntegerField(source="confidence", read_only=True, allow_null=True)
 
     class Meta(OwnReadingSerializer.Meta):
         fields = [*OwnReadingSerializer.Meta.fields, "stage", "rating", "agreement"]
@@ -214,7 +214,7 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
         help_text="Why not, or that it is unverified; blank for neither."
     )
     repeat = serializers.IntegerField(source="item.repeat", read_only=True)
-    rating = serializers.IntegerField(source="confidence", read_only=True)
+    rating = serializers.IntegerField(source="confidence", read_only=True, allow_null=True)
 
     class Meta:
         model = Reading

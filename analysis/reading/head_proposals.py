@@ -56,7 +56,8 @@ def require_finished(worklist: Worklist, reader: User) -> None:
     left = left_to_read(worklist, reader)
     if left:
         raise TeachingRefused(
-            f"You have {left} films of this worklist left to read: which score flagged each film is shown at the end."
+            f"You have {left} film{'' if left == 1 else 's'} of this worklist left to read: which score flagged each "
+            "film is shown at the end."
         )
 
 

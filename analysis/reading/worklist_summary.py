@@ -42,8 +42,8 @@ def require_summary(user: User, worklist: Worklist) -> None:
     left = len(unread(begun))
     if left:
         raise PermissionDenied(
-            f"You have {left} films of this worklist left to read, and the summary shows which are flagged: "
-            "read them first, or hand the worklist back."
+            f"You have {left} film{'' if left == 1 else 's'} of this worklist left to read, and the summary "
+            "shows which are flagged: read them first, or hand the worklist back."
         )
 
 

@@ -162,7 +162,8 @@ def _subgroup(sample: Sample, name: str, member: BoolArray, *, confidence: float
         difference=None, low=None, high=None, p_value=None, adjusted_p_value=None,
     )  # fmt: skip
     if films < LEAST_FILMS:
-        return replace(row, reason=f"{films} films with a score: below {LEAST_FILMS} no AUROC is given.")
+        counted = f"{films} film{'' if films == 1 else 's'}"
+        return replace(row, reason=f"{counted} with a score: below {LEAST_FILMS} no AUROC is given.")
     auroc = _auroc(sample, member, confidence=confidence)
     row = replace(row, auroc=auroc, reason=auroc.reason)
     others = len(member) - films

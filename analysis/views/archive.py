@@ -37,7 +37,9 @@ def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
         hidden = sum(len(hidden_films(request.user, run, part=part)) for part in (Part.TUNE, Part.CALIBRATE, Part.TEST))
         if hidden:
             raise PermissionDenied(
-                f"The archive holds scores of {hidden} films that stay hidden from you until they are labelled, since "
+                f"The archive holds scores of {hidden} film{'' if hidden == 1 else 's'} that "
+                f"{'stays' if hidden == 1 else 'stay'} hidden from you until "
+                f"{'it is' if hidden == 1 else 'they are'} labelled, since "
                 f"{WHY}. Ask an analyst who does not label, or label them first."
             )
     try:

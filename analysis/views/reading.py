@@ -149,7 +149,8 @@ def hand_back_worklist(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     except WorklistRefused as refusal:
         messages.warning(request, str(refusal))
     else:
-        messages.success(request, f"{worklist.name} is handed back with {left} films unread. Your readings stay.")
+        films = "1 film" if left == 1 else f"{left} films"
+        messages.success(request, f"{worklist.name} is handed back with {films} unread. Your readings stay.")
     return redirect("analysis:worklists")
 
 

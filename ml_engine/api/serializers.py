@@ -14,17 +14,17 @@ from portal.models import Part
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
-    split = serializers.UUIDField(source="split.uuid", default=None, read_only=True)
-    after = serializers.UUIDField(source="after.uuid", default=None, read_only=True)
-    clone_of = serializers.UUIDField(source="clone_of.uuid", default=None, read_only=True)
-    requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True)
-    alignment = serializers.UUIDField(source="alignment.uuid", default=None, read_only=True)
-    detector = serializers.UUIDField(source="detector.uuid", default=None, read_only=True)
-    alignment_made = serializers.UUIDField(source="alignment_made.uuid", default=None, read_only=True)
-    detector_made = serializers.UUIDField(source="detector_made.uuid", default=None, read_only=True)
-    scored = serializers.UUIDField(source="scored.uuid", default=None, read_only=True)
-    head = serializers.UUIDField(source="head.uuid", default=None, read_only=True)
-    head_made = serializers.UUIDField(source="head_made.uuid", default=None, read_only=True)
+    split = serializers.UUIDField(source="split.uuid", default=None, read_only=True, allow_null=True)
+    after = serializers.UUIDField(source="after.uuid", default=None, read_only=True, allow_null=True)
+    clone_of = serializers.UUIDField(source="clone_of.uuid", default=None, read_only=True, allow_null=True)
+    requested_by = serializers.CharField(source="requested_by.username", default=None, read_only=True, allow_null=True)
+    alignment = serializers.UUIDField(source="alignment.uuid", default=None, read_only=True, allow_null=True)
+    detector = serializers.UUIDField(source="detector.uuid", default=None, read_only=True, allow_null=True)
+    alignment_made = serializers.UUIDField(source="alignment_made.uuid", default=None, read_only=True, allow_null=True)
+    detector_made = serializers.UUIDField(source="detector_made.uuid", default=None, read_only=True, allow_null=True)
+    scored = serializers.UUIDField(source="scored.uuid", default=None, read_only=True, allow_null=True)
+    head = serializers.UUIDField(source="head.uuid", default=None, read_only=True, allow_null=True)
+    head_made = serializers.UUIDField(source="head_made.uuid", default=None, read_only=True, allow_null=True)
 
     class Meta:
         model = Run
@@ -71,6 +71,7 @@ class RunDetailSerializer(RunSerializer):
         source="detector_made.summary.controls",
         default=None,
         read_only=True,
+        allow_null=True,
         help_text="The negative controls of the detector that the run made, as in its detector.json.",
     )
 

@@ -24,7 +24,7 @@ class FilmPairSerializer(serializers.ModelSerializer[FilmPair]):
     first = serializers.UUIDField(source="first.uuid", read_only=True)
     second = serializers.UUIDField(source="second.uuid", read_only=True)
     one_patient = serializers.SerializerMethodField()
-    judged_by = serializers.CharField(source="judged_by.username", default=None, read_only=True)
+    judged_by = serializers.CharField(source="judged_by.username", default=None, read_only=True, allow_null=True)
 
     class Meta:
         model = FilmPair

@@ -56,7 +56,8 @@ def hand_back_queue(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     except DoubleReadingRefused as refusal:
         messages.warning(request, str(refusal))
     else:
-        messages.success(request, f"{queue.name} is handed back with {left} films unread. Your readings stay.")
+        films = "1 film" if left == 1 else f"{left} films"
+        messages.success(request, f"{queue.name} is handed back with {films} unread. Your readings stay.")
     return redirect("portal:queues")
 
 

@@ -59,7 +59,7 @@ def test_nothing_is_told_before_every_film_is_read(scored: Scored, analyst: User
         client.post(reverse("analysis:propose-head", args=[of.uuid]))
         assert not HeadProposal.objects.exists()
         read(item, by)
-    with pytest.raises(TeachingRefused, match="You have 1 films of this worklist left to read"):
+    with pytest.raises(TeachingRefused, match="You have 1 film of this worklist left to read"):
         teaching.propose(worklist=of, reader=by)
     read(items(of)[-1], by)
     page = client.get(end(of)).text

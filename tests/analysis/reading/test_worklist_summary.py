@@ -133,7 +133,7 @@ def test_a_person_who_still_reads_gets_no_summary(of: Any) -> None:
     both = factories.user("both", Role.READER, Role.ANALYST)
     require_summary(both, of)
     begin(worklist=of, reader=both)
-    with pytest.raises(PermissionDenied, match=f"You have {len(items(of))} films of this worklist left"):
+    with pytest.raises(PermissionDenied, match=f"You have {len(items(of))} films? of this worklist left"):
         require_summary(both, of)
     hand_back(worklist=of, reader=both)
     require_summary(both, of)

@@ -56,7 +56,7 @@ def test_hidden_scores_do_not_leave_by_the_archive(
     scored.films[0].current_label.delete()
     answer = as_analyst.get(address)
     assert answer.status_code == 403
-    assert "scores of 1 films that stay hidden from you" in answer.content.decode()
+    assert "scores of 1 film that stays hidden from you until it is labelled" in answer.content.decode()
 
 
 def test_a_run_that_is_not_done_has_none(as_analyst: Client, scored: Scored, address: str) -> None:

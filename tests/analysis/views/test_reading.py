@@ -228,7 +228,7 @@ def test_a_worklist_is_begun_and_handed_back_by_page_and_by_api(of: Any) -> None
     assert refused.status_code == 403
     assert "read them first, or hand the worklist back" in refused.content.decode()
     handed_back = client.post(f"/reading/{of.uuid}/hand-back/", follow=True)
-    assert f"is handed back with {len(items(of))} films unread" in handed_back.content.decode()
+    assert f"is handed back with {len(items(of))} film" in handed_back.content.decode()
     assert client.get(f"/reading/{of.uuid}/summary/").status_code == 200
     assert "expires_at" in client.post(f"/api/v1/worklists/{of.uuid}/begin/").json()
     assert client.post(f"/api/v1/worklists/{of.uuid}/hand-back/").json() == {"unread": len(items(of))}

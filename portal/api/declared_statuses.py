@@ -1,0 +1,32 @@
+"""The schema of the API: each operation declares the statuses with which it refuses, beside those of its answers."""
+
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema
+
+REFUSAL = "Refusal"  # a component of the settings
+_WORDS = {
+    "400": "A parameter or field is unknown, missing or out of range, or the act is not possible now.",
+    "403": "Nobody is signed in, or the person's roles, a blinded reading or a sealed test part do not allow it.",
+    "404": "There is no such thing, or it belongs to a site of which the person is not a member.",
+    "410": "The files of the run are no longer in the data folder.",
+    "415": "The body is of another media type than JSON.",
+}
+
+
+class DeclaringSchema(AutoSchema):
+    """Adds the refusals that any view may give: those of its base classes, of the middleware and of permissions."""
+
+    def get_operation(self, *arguments: Any, **options: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*arguments, **options)
+        if operation is None:
+            return None
+        statuses = ["400", "403", "404"]
+        if type(self.view).__module__.startswith("analysis."):
+            statuses.append("410")
+        if self.method in ("POST", "PUT", "PATCH"):
+            statuses.append("415")
+        for status in statuses:
+            refusal = {"application/json": {"schema": {"$ref": f"#/components/schemas/{REFUSAL}"}}}
+            operation["responses"].setdefault(status, {"description": _WORDS[status], "content": refusal})
+        return operation
