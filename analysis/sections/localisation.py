@@ -45,8 +45,10 @@ class _Film:
 
 def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> dict[str, Any]:
     """JSON: films, boxes and their sources; pixel AUROC, AUPRO, pointing game and FROC by kind of score; the share of
-    boxes in which fused reaches the run's threshold for heatmaps; and results by finding. Only films with boxes count;
-    without any, `reason` says why. Raises CannotEvaluate when the run's folder is gone."""
+    boxes in which fused reaches the run's threshold for heatmaps; and results by finding. Only films with boxes count,
+    and for FROC the normal films as well, on which every mark is false; without any film with boxes, `reason` says why.
+    Abnormal films without boxes count for nothing, since it is not known where their lesions are. Raises
+    CannotEvaluate when the run's folder is gone."""
     abnormal = [image for image, label in zip(scored.images, scored.labels, strict=True) if label == 1]
     marked = marked_films(abnormal, cutoff=evaluation.label_cutoff)
     report: dict[str, Any] = {
@@ -54,6 +56,7 @@ def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> di
         "weight": weight,
         "films": len(marked),
         "abnormal": len(abnormal),
+        "normal": len(scored.images) - len(abnormal),
         "boxes": sum(len(film.boxes) for film in marked.values()),
         "sources": dict(Counter(film.source for film in marked.values())),
         "reason": "" if marked else NO_TRUTH.format(part=scored.part),
@@ -65,7 +68,7 @@ def localise(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -> di
     return report | cached(
         evaluation,
         name,
-        content=scored.digest + boxes_of_films,
+        content=scored.digest + boxes_of_films + b"marks on normal films",
         compute=lambda: _compute(evaluation, scored, marked, weight=weight),
     )
 
@@ -76,16 +79,23 @@ def _compute(
     with results_of(evaluation.run) as folder:
         threshold = folder.summary.threshold_map
         films = _films(folder, scored, marked, weight=weight)
+        normal = _films(folder, scored, _without_boxes(scored), weight=weight)
     at_run_weight = round(weight * STEPS) == round(float(evaluation.metrics["weight"]) * STEPS)
     level = threshold if at_run_weight else None
     return {
         "grid": list(films[0].inside.shape[1:]),
         "outside": sum(int((~film.inside.any(axis=(1, 2))).sum()) for film in films),
-        "kinds": {kind: _of_kind(films, kind) for kind in ("global", "region", "fused")},
+        "kinds": {kind: _of_kind(films, normal, kind) for kind in ("global", "region", "fused")},
         "level": level,
         "hits": _hits(films, level),
         "findings": _by_finding(films, level),
     }
+
+
+def _without_boxes(scored: ScoredPart) -> dict[str, MarkedFilm]:
+    """The normal films, which have no lesion."""
+    normal = [image for image, label in zip(scored.images, scored.labels, strict=True) if label == 0]
+    return {image: MarkedFilm((), "") for image in normal}
 
 
 def _films(folder: ScoredFolder, scored: ScoredPart, marked: dict[str, MarkedFilm], *, weight: float) -> list[_Film]:
@@ -102,7 +112,7 @@ def _films(folder: ScoredFolder, scored: ScoredPart, marked: dict[str, MarkedFil
                 patient=int(scored.patients[place]),
                 maps={kind: heatmap.fused for kind, heatmap in heatmaps.items()},
                 inside=patches_in_boxes(
-                    np.array([box[:4] for box in boxes]),
+                    np.array([box[:4] for box in boxes]).reshape(-1, 4),
                     fused.original_from_canonical,
                     stride=float(fused.stride),
                     shape=fused.fused.shape,
@@ -137,10 +147,13 @@ def patches_in_boxes(
     return planes
 
 
-def _of_kind(films: Sequence[_Film], kind: Kind) -> dict[str, Any]:
+def _of_kind(films: Sequence[_Film], normal: Sequence[_Film], kind: Kind) -> dict[str, Any]:
     maps, regions = [film.maps[kind] for film in films], [film.inside for film in films]
     patients = [film.patient for film in films]
-    curve = statistics.froc(maps, regions, patients)
+    both = [*films, *normal]
+    curve = statistics.froc(
+        [film.maps[kind] for film in both], [film.inside for film in both], [film.patient for film in both]
+    )
     return {
         "pixel_auroc": asdict(statistics.pixel_auroc(maps, regions, patients)),
         "aupro": asdict(statistics.aupro(maps, regions, patients, limit=FALSE_POSITIVES)),

@@ -18,6 +18,7 @@ from analysis.models import Evaluation, Reading, Verdict
 from analysis.sections import localisation
 from analysis.sections.localisation import patches_in_boxes
 from analysis.sections.marked_lesions import marked_films
+from analysis.statistics import peaks
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
@@ -263,3 +264,24 @@ def test_a_curator_and_a_stranger_see_nothing(client: Client, evaluation: Evalua
     assert client.get(address).status_code == 403
     client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
     assert client.get(address).status_code == 404
+
+
+def test_froc_counts_marks_on_normal_films(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
+    """By counting peaks of every map: those on normal films are false, those on abnormal films without a box are not
+    counted at all."""
+    answer, page = answered(as_analyst, evaluation)
+    assert answer["normal"] == 6
+    assert "for FROC the 6 normal films too" in " ".join(page.split())
+    maps = ScoredFolder(run_folder(scored.run.uuid)).array("maps").astype(np.float64)
+    lesions = {18: (0, 1), 19: (1, 1)}
+    for kind, weight in (("global", 0.0), ("fused", 0.6)):
+        froc = answer["kinds"][kind]["froc"]
+        assert (froc["films"], froc["lesions"]) == (8, 2)
+        false: list[float] = []
+        for row in [*range(12, 18), 18, 19]:
+            fused = weight * maps[row, 1] + (1 - weight) * maps[row, 0]
+            spots = [tuple(spot) for spot in peaks(fused, distance=3).tolist()]
+            false += [fused[spot] for spot in spots if lesions.get(row) != spot]
+        for rate, threshold in zip(froc["false_positives_per_film"], froc["thresholds"], strict=True):
+            counted = 0 if threshold is None else sum(value >= threshold - 1e-9 for value in false)
+            assert rate == pytest.approx(counted / 8)
