@@ -1,7 +1,7 @@
 from django import forms
 
 from portal.models import Cohort, Dataset, Part, Split, Upload
-from portal.sets.splits import DEFAULT_FRACTIONS
+from portal.sets.splits import ALL_FRONTAL, DEFAULT_FRACTIONS
 
 CHECK = {"class": "form-check-input"}
 
@@ -36,7 +36,16 @@ class SplitForm(forms.Form):
         choices=Split._meta.get_field("origin").choices or [], widget=forms.RadioSelect(attrs=CHECK), initial="drawn"
     )
     seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0)
-    view_position = forms.ChoiceField(choices=[("", "All views"), ("PA", "PA only"), ("AP", "AP only")], required=False)
+    view_position = forms.ChoiceField(
+        choices=[
+            (ALL_FRONTAL, "All frontal views: PA, AP and those without a view"),
+            ("PA", "PA only"),
+            ("AP", "AP only"),
+            ("", "All views, laterals too"),
+        ],
+        initial=ALL_FRONTAL,
+        required=False,
+    )
     fit_on_nothing = forms.BooleanField(
         required=False,
         label="Take films that show nothing into fit",

@@ -22,7 +22,7 @@ from analysis.views.aligned import requested_alignment
 from analysis.views.galleries import requested_galleries
 from analysis.views.localising import requested_localisation
 from analysis.views.precision import requested_precision
-from analysis.views.query_parameters import get_evaluation, get_part
+from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import person
 
@@ -67,7 +67,7 @@ class PrecisionOfOne(APIView):
         return Response(results.to_json() | {"random_weights": evaluation.run.random_weights})
 
 
-@accepts_query("part", "weight", "score", "rule", "target", "prevalence", "kind", "page")
+@accepts_query(*OF_OPERATING_POINT, "kind", "page")
 class Galleries(APIView):
     """Galleries of films by kind: the surest and the worst calls at an operating point, 12 films a page. Films whose
     scores are hidden from you are not named; `hidden` counts them over the whole part."""

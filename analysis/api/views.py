@@ -27,7 +27,7 @@ from analysis.sections.comparison import CannotCompare, ComparedRun, compare
 from analysis.sections.table_one import flow, table_one
 from analysis.views.comparison import requested_evaluations
 from analysis.views.operating import result_with_alarms
-from analysis.views.query_parameters import get_evaluation, get_part
+from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part
 from ml_engine.models import Run
 from portal.models import Part, Split
 from portal.people.accepted_query import accepts_query
@@ -96,7 +96,7 @@ class ScoreTable(APIView):
         return HttpResponse(text, content_type="text/csv; charset=utf-8")
 
 
-@accepts_query("part", "weight", "score", "rule", "target", "prevalence")
+@accepts_query(*OF_OPERATING_POINT)
 class Operating(APIView):
     """A threshold fixed on calibrate or tune, and its results on a part: counts, rates, predictive values."""
 

@@ -17,14 +17,14 @@ from analysis.evaluation.operating_points import OperatingResult
 from analysis.models import Evaluation
 from analysis.sections.galleries import WORDS, GalleryPage, galleries
 from analysis.views.operating import scored_and_result
-from analysis.views.query_parameters import get_evaluation
+from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation
 from portal.models import User
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-@accepts_query("part", "weight", "score", "rule", "target", "prevalence", "kind", "page")
+@accepts_query(*OF_OPERATING_POINT, "kind", "page")
 def gallery(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Without `kind`, the first page of every gallery; with `kind`, only the films of the requested page, to append."""
     evaluation = get_evaluation(request.user, uuid)

@@ -16,13 +16,13 @@ from analysis.evaluation.score_kinds import of_kind
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation, ScoreKind
 from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
-from analysis.views.query_parameters import allowed_weight, get_evaluation, get_part
+from analysis.views.query_parameters import OF_OPERATING_POINT, allowed_weight, get_evaluation, get_part
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
 
 
 @require_GET
-@accepts_query("part", "weight", "score", "rule", "target", "prevalence")
+@accepts_query(*OF_OPERATING_POINT)
 def operating(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Results at the threshold: confusion matrix, rates, predictive values and workload."""
     evaluation = get_evaluation(request.user, uuid)

@@ -12,6 +12,8 @@ from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part, User
 from portal.people.access import get_visible, require
 
+OF_OPERATING_POINT = ("part", "weight", "score", "rule", "target", "prevalence")  # of a query
+
 
 def get_evaluation(user: User, uuid: UUID) -> Evaluation:
     """The evaluation, if it belongs to a site where the user may see scores; 404 or 403 otherwise."""

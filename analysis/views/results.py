@@ -37,6 +37,7 @@ from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, may, require
 from portal.people.signed_in import SignedInRequest
 from portal.sets.film_copies import divided_note
+from portal.sets.view_mix import why_differs
 
 
 @require_GET
@@ -97,6 +98,7 @@ def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "plan_intact": plan is None or is_intact(plan),
         "approval": approval_of(plan) if plan else None,
         "sealed": why_sealed(evaluation.split),
+        "other_views": why_differs(evaluation.split, part),
         "test_unseen": is_test_unseen(evaluation),
         "asked": planned_point(plan),
         "rules": RULES,

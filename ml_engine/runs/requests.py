@@ -24,6 +24,7 @@ from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
+from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
 from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.people import audit
 from portal.people.access import require
@@ -153,6 +154,7 @@ def request_score(
         _check_site(dataset, request.site, "dataset")
         if not dataset.images.exists():
             raise RunRefused(f"The dataset “{dataset.name}” has no film: import some first.")
+    refuse_other_views_alone(films_named(source.split, parts, datasets), source.split)
     return queue(
         request,
         kind=RunKind.SCORE,

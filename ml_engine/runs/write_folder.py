@@ -17,6 +17,7 @@ from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
 from ml_engine.runs import head_folder, paths
 from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.refused_views import left_out
 from ml_engine.runs.requests import alignment_part, fit_report_of
 from portal.intake.film_files import pixel_path
 from portal.labels.events import labels_at
@@ -210,10 +211,12 @@ def _films_to_score(run: Run) -> list[RunFilm]:
         return [RunFilm(score.image, score.part) for score in scores]
     if run.parts:
         assert run.split is not None  # a request with parts takes the detector's split
-        return list(_in_parts(run.split, run.parts))
+        refused = set(left_out(run).values_list("pk", flat=True))
+        return [film for film in _in_parts(run.split, run.parts) if film.image.pk not in refused]
     part_of = _parts_by_image(run.split) if run.split else {}
     images = Image.objects.filter(dataset__in=run.datasets.all()).select_related("patient").order_by("pk")
-    return [RunFilm(image, part_of.get(image.pk, "")) for image in images]
+    refused = set(left_out(run).values_list("pk", flat=True))
+    return [RunFilm(image, part_of.get(image.pk, "")) for image in images if image.pk not in refused]
 
 
 def _in_parts(split: Split, parts: list[str]) -> Iterator[RunFilm]:

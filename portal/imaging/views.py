@@ -32,6 +32,7 @@ _WORDS: Mapping[str, str] = {
     **dict.fromkeys(("LLO", "LEFT LATERAL OBLIQUE"), "LLO"),
     **dict.fromkeys(("RLO", "RIGHT LATERAL OBLIQUE"), "RLO"),
 }
+FRONTAL = frozenset({"PA", "AP", "FRONTAL", ""})  # "": nothing states the view
 # How the patient was placed; the view alone does not say it.
 _PLACED = re.compile(r"HORIZONTAL|SUPINE|ERECT|PORTABLE|XTABLE|CROSS TABLE|(AP|PA) [LR]LD")
 _NO_VIEW = frozenset({"", "UNK", "UNKNOWN", "NA", "N/A", "NAN", "NONE", "NULL", "-"})

@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from portal.imaging.views import FRONTAL
 from portal.labels.events import labels_at
 from portal.models import (
     AuditEvent,
@@ -47,6 +48,7 @@ from portal.sets.training_films import out_of_test
 LEARNED_FROM = frozenset({Part.ALIGN, Part.FIT})
 FURTHER_COPY = "further copy of a film in the split"
 CONTRADICTING = "copy of a film with another label"
+ALL_FRONTAL = "frontal"  # all films but those of another view
 DEFAULT_FRACTIONS = {"fit": 0.45, "tune": 0.15, "calibrate": 0.2, "test": 0.2}
 
 
@@ -67,7 +69,7 @@ class SplitRequest:
     seed: int
     author: User
     label_cutoff: datetime | None = None  # None: now
-    view_position: str = ""
+    view_position: str = ""  # ALL_FRONTAL, a view, or "" for all
     fit_on_nothing: bool = False  # also take films that show nothing into align and fit
 
 
@@ -151,6 +153,12 @@ def draw_by_patient(films: SplitFilms, draw: Callable[[dict[str, bool]], dict[st
     return {patient: drawn[films.names[patient]] for patient in patients if films.names[patient] in drawn}
 
 
+def _has_view(film: Image, wanted: str) -> bool:
+    if wanted == ALL_FRONTAL:
+        return film.view_position in FRONTAL
+    return wanted in ("", film.view_position)
+
+
 def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float], assign: Assign) -> Split:
     _check(request)
     now = _time_after_pending_labels()
@@ -160,7 +168,7 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     all_films = list(_films(request))
     # who lands in fit, and the numbers of each part, tell labels: parts, seed and view are the author's choice
     blinding.refuse_file(request.author, Image.objects.filter(pk__in=[film.pk for film in all_films]), what="The split")
-    films = [film for film in all_films if request.view_position in ("", film.view_position)]
+    films = [film for film in all_films if _has_view(film, request.view_position)]
     values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
     copies = FilmCopies(request.site)
     contradicting = copies.contradicting(films, values)
