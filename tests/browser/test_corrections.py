@@ -68,4 +68,5 @@ def test_the_page_is_accessible_and_fits(
     page.goto(f"{live_server.url}/datasets/{of.uuid}/corrections/")
     expect(page.get_by_role("button", name="Take all 10")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".table-responsive").evaluate("box => box.scrollWidth <= box.clientWidth")
     assert serious_findings(page) == []

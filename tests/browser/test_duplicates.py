@@ -90,6 +90,16 @@ def test_a_judgement_is_corrected(
     assert dict(FilmPair.objects.values_list("pk", "verdict")) == {first.pk: "", second.pk: "different"}
 
 
+def test_the_list_fits_on_a_phone(
+    page: Page, live_server: Any, sign_in: Callable[[Any], None], kim: User, of: Dataset
+) -> None:
+    sign_in(kim)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{live_server.url}/duplicates/")
+    expect(page.get_by_text("not yet")).to_have_count(2)
+    assert page.locator(".table-responsive").evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
 def test_films_are_zoomed_together(
     page: Page, live_server: Any, sign_in: Callable[[Any], None], kim: User, of: Dataset
 ) -> None:
