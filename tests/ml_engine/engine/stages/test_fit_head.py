@@ -156,6 +156,32 @@ def test_the_curve_is_that_of_the_stored_scores(world: World) -> None:
     assert float(lines[-1]["combined_auroc"]) == last["combined"]["value"]
 
 
+def test_a_verdict_of_the_reads_is_never_the_reference(world: World, tmp_path: Path) -> None:
+    """Two films of tune that curators labelled normal are read as abnormal: these train, and the label stays."""
+    folder = fresh_copy(world, tmp_path / "run")
+    rows, path = manifest.read(folder / "images.csv"), folder / INPUTS["reads"]
+    said = reads.read(path, rows)
+    contested = [k for k, row in enumerate(rows) if (row.part, row.label) == ("tune", "normal")][:2]
+    for k in contested:
+        said[k] = replace(said[k], is_in_pool=True, verdict="abnormal")
+    reads.write(path, said)
+    spec = json.loads((folder / "run.json").read_text())
+    spec["inputs"]["reads"]["sha256"] = reads.sha256_of(said)
+    files.write_json(folder / "run.json", spec)
+
+    assert run_folder(folder, images=world.source.images).status == 0
+
+    summary = files.read_json(folder / "fit_head.json")
+    assert summary["facts"]["abnormal_reads"] == 14 + 2
+    label = {row.filename: row.label for row in rows}
+    scores = films.read_csv(folder / "tune_scores.csv")
+    abnormal = np.array([label[row["filename"]] == "abnormal" for row in scores])
+    last = summary["learning_curve"]["points"][-1]
+    area = roc_auc_score(abnormal, [float(row["semi_supervised_combined"]) for row in scores])
+    assert abs(area - last["combined"]["value"]) < 1e-12
+    assert len({row["fold"] for row in scores}) > 1  # each is scored without reads of its patient
+
+
 def test_the_scores_stand_beside_the_one_class_score_which_is_unchanged(world: World, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     common = ["score", "--images", world.source.images, "--csv", world.source.labels]
