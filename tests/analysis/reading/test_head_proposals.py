@@ -75,7 +75,7 @@ def test_each_film_names_the_score_that_flagged_it(scored: Scored, analyst: User
         worklist(scored, analyst, score="combined", point="tune specificity", value=0.7, unflagged_share=0.5),
         reader(),
     )
-    read_all(of, by)
+    read_all(of, by, [item.image for item in of.items.filter(flagged_by="one-class")])  # all against the model
     client.force_login(by)
     page = client.get(end(of)).text
     words = {
@@ -86,6 +86,11 @@ def test_each_film_names_the_score_that_flagged_it(scored: Scored, analyst: User
     for by_score, text in words.items():
         assert page.count(f"flagged by {text}") == of.items.filter(flagged_by=by_score).count()
     assert of.items.filter(flagged_by="combined").exists()
+    client.force_login(analyst)
+    summary = one_line(client.get(reverse("analysis:worklist", args=[of.uuid])).text)
+    for by_score, text in words.items():
+        here = "not flagged; the one-class score alone calls it" if by_score == "one-class" else f"flagged by {text}"
+        assert summary.count(f"<td> {here} </td>") == of.items.filter(flagged_by=by_score).count() > 0
     assert "Semi-supervised: one-class and head combined" in page
 
 
