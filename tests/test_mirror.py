@@ -31,6 +31,7 @@ ELSEWHERE = {
     "analysis/report/head_tables.py": "tests/analysis/views/test_heads.py exports it",
     "analysis/studies/head_curve.py": "tests/analysis/views/test_heads.py draws and exports it",
     "analysis/views/head_proposals.py": "tests/analysis/reading/test_head_proposals.py requests its pages",
+    "analysis/maps/head_maps.py": "tests/analysis/sections/test_semi_supervised.py draws them",
     "analysis/views/semi_supervised.py": "tests/analysis/sections/test_semi_supervised.py requests it",
     "ml_engine/core/head/limits.py": "a number: tests/ml_engine/core/head/test_confirmed_head.py",
     "ml_engine/runs/confirmed_reads.py": "tests/analysis/reading/test_confirmed_reads.py registers and asks",

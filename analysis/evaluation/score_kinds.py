@@ -21,6 +21,7 @@ from ml_engine.models import Run
 from portal.models import Image, Part
 
 HEAD, COMBINED = SEMI_SUPERVISED.index("semi_supervised_head"), SEMI_SUPERVISED.index("semi_supervised_combined")
+P_VALUE = SEMI_SUPERVISED.index("semi_supervised_p_value")
 FIELDS = {ScoreKind.ONE_CLASS: "fused_score", ScoreKind.COMBINED: "combined_score"}
 
 

@@ -3,7 +3,7 @@ lines of its heatmap."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,8 +14,15 @@ from analysis import statistics
 from analysis.evaluation.evaluate import ScoredPart, parts_at
 from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.run_results import results_of
-from analysis.models import Evaluation
+from analysis.maps.head_maps import (
+    contribution_threshold,
+    false_alarm_rate,
+    head_heatmap_of,
+    is_called_by_head_alone,
+)
+from analysis.models import Evaluation, ScoreKind
 from ml_engine.engine.heatmap import Heatmap
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run
 from portal.imaging.film import PixelFacts
 from portal.models import Image
@@ -48,6 +55,7 @@ class GalleryFilm:
     pixel_aspect: float
     lines: str
     hottest: tuple[float, float] | None
+    is_of_head: bool = False  # lines and hottest are of what the patches contribute to the semi-supervised head
 
     @property
     def height(self) -> float:
@@ -130,7 +138,7 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
     parts = parts_at(run, scored.rows[rows], weight=weight)
     parts_of_row = {} if parts is None else dict(zip(rows, parts.astype(float).tolist(), strict=True))
     with results_of(run) as folder:
-        drawn = {row: _drawn(folder.heatmap_of(int(scored.rows[row]), weight=weight)) for row in rows}
+        drawn = dict(zip(rows, _drawn_maps(folder, run, scored, rows, weight=weight), strict=True))
     return tuple(
         GalleryFilm(
             image=scored.images[row],
@@ -146,6 +154,23 @@ def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> t
         for row in rows
         if (film := films.get(scored.images[row])) is not None  # otherwise it was erased since
     )
+
+
+def _drawn_maps(
+    folder: ScoredFolder, run: Run, scored: ScoredPart, rows: list[int], *, weight: float
+) -> Iterator[dict[str, Any]]:
+    """`lines`, `hottest` and `is_of_head` of each film. In galleries of the combined score, the map of a film that the
+    head alone calls is the head's."""
+    is_combined = scored.kind == ScoreKind.COMBINED
+    rate = false_alarm_rate(run) if is_combined else 0.0
+    threshold = contribution_threshold(folder) if is_combined else 0.0
+    for row in scored.rows[rows].tolist():
+        is_of_head = is_combined and is_called_by_head_alone(folder, row, rate=rate)
+        if is_of_head:
+            heatmap = head_heatmap_of(folder, row, threshold=threshold)
+        else:
+            heatmap = folder.heatmap_of(row, weight=weight)
+        yield _drawn(heatmap) | {"is_of_head": is_of_head}
 
 
 def _drawn(heatmap: Heatmap) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from analysis.evaluation.film_rank import FilmRank, rank_of
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.run_results import results_of
 from analysis.evaluation.thresholds import calibration_reference
-from ml_engine.core.config import PipelineConfig
+from analysis.maps.head_maps import contribution_threshold, false_alarm_rate, is_called_by_head_alone
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState, Score
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
@@ -27,7 +27,7 @@ from portal.people.exposure import record_exposure, record_exposures
 from portal.people.signed_in import SignedInRequest
 from portal.views.frame import error_page
 
-HEAD_MAP = "head"
+HEAD_MAP, ONE_CLASS_MAP = "head", "one-class"
 ONE_MAP = {
     "weight_locked": True,
     "weight_locked_reason": "The semi-supervised head has one map: the weight does not apply to it.",
@@ -39,17 +39,17 @@ ONE_MAP = {
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     score, part = scored_film(request.user, run_uuid, image_uuid)
     record_shown(request.user, [image_uuid], [LABEL, SCORE], runs=[run_uuid])
-    rate = _false_alarm_rate(score.run)
+    rate = false_alarm_rate(score.run)
     try:
-        of_head = _is_of_head(request, score)
+        drawn = _drawn_map(request, score, rate=rate)
     except ValueError as fault:
         return error_page(request, "Not understood", str(fault), 400)
     context = {
         "room": "results",
         "score": score,
-        "map": HEAD_MAP if of_head else "",
+        "map": drawn,
         "overlay_url": reverse(
-            "analysis:overlay", args=[run_uuid, image_uuid], query={"map": HEAD_MAP} if of_head else None
+            "analysis:overlay", args=[run_uuid, image_uuid], query={"map": drawn} if drawn else None
         ),
         "is_called_by_head": score.combined_p_value is not None and score.combined_p_value <= rate,
         "false_alarm_rate": rate,
@@ -73,6 +73,21 @@ def _rank(score: Score, part: str) -> FilmRank | None:
         return None
 
 
+def _drawn_map(request: SignedInRequest, score: Score, *, rate: float) -> str:
+    """The map that is asked for; without one, the head's for a film that the head alone calls, since the one-class map
+    does not explain it. Raises ValueError as `_is_of_head`."""
+    asked = request.GET.get("map", "")
+    if asked == ONE_CLASS_MAP:
+        return ""
+    if _is_of_head(request, score):
+        return HEAD_MAP
+    try:
+        with results_of(score.run) as folder:
+            return HEAD_MAP if is_called_by_head_alone(folder, score.row, rate=rate) else ""
+    except CannotEvaluate:  # the overlay says so
+        return ""
+
+
 def _is_of_head(request: SignedInRequest, score: Score) -> bool:
     """Whether the map of the semi-supervised head is asked for. Raises ValueError with a sentence for another map, and
     where the run has no head."""
@@ -82,12 +97,6 @@ def _is_of_head(request: SignedInRequest, score: Score) -> bool:
     if name and score.head_score is None:
         raise ValueError("This run has no semi-supervised head, so it has no such map.")
     return bool(name)
-
-
-def _false_alarm_rate(run: Run) -> float:
-    """That of the operating point of the run's detector."""
-    config = run.detector.config if run.detector else {}
-    return PipelineConfig.from_json(dict(config)).false_alarm_rate
 
 
 @require_GET
@@ -144,7 +153,7 @@ def overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[str, An
 def head_overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[str, Any]:
     """As `overlay_of`, for the head's contributions, on the same grid. The threshold is what one patch in a hundred of
     the run's films exceeds, the same for every film."""
-    threshold = _contribution_of_one_patch_in_a_hundred(folder)
+    threshold = contribution_threshold(folder)
     return overlay_of(folder, row, maps_url=maps_url) | {
         "mean": None,
         "std": None,
@@ -153,15 +162,6 @@ def head_overlay_of(folder: ScoredFolder, row: int, *, maps_url: str) -> dict[st
         "scale_high": 2 * threshold,
         "threshold": threshold,
     }
-
-
-def _contribution_of_one_patch_in_a_hundred(folder: ScoredFolder) -> float:
-    """The 99th percentile of the contributions to the head's score, over at most 200 evenly spread films."""
-    every = folder.array("semi_supervised_maps")
-    rows = np.unique(np.linspace(0, len(every) - 1, min(len(every), 200)).astype(int))
-    values = np.asarray(every[rows], dtype=np.float64)
-    highest = float(np.nanquantile(values, 0.99)) if np.isfinite(values).any() else 0.0
-    return highest if highest > 0 else 1e-6
 
 
 @require_GET

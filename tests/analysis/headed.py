@@ -13,7 +13,7 @@ from ml_engine.runs.paths import run_folder
 from portal.models import Image
 from portal.sets import training_films
 from tests.analysis.scored import Scored
-from tests.ml_engine.scored_folders import GRID
+from tests.ml_engine.scored_folders import GRID, change_array
 
 AREA = {"value": 0.7, "low": 0.6, "high": 0.8}
 GAIN = {"value": 0.05, "low": -0.01, "high": 0.11}
@@ -93,6 +93,17 @@ def fitted_head(scored: Scored, trained: Sequence[Image] = (), **summary: Any) -
     return head
 
 
+def call_by_head(scored: Scored, rows: Sequence[int], *, also_by_one_class: bool = False) -> None:
+    """Let the combined score call the films at these rows at a false-alarm rate of 0.01."""
+    folder = ScoredFolder(run_folder(scored.run.uuid))
+    for name, column, changes in (("semi_supervised", (4,), True), ("p_values", (), also_by_one_class)):
+        values = np.array(folder.array(name))
+        if changes:
+            values[(rows, *column)] = 0.01
+        change_array(run_folder(scored.run.uuid), name, values)
+    Score.objects.filter(run=scored.run, row__in=rows).update(combined_p_value=0.01)
+
+
 def with_head(scored: Scored, trained: Sequence[Image] = ()) -> HeadModel:
     """Let the scored run have a head: abnormal films score about 3 higher by it; 20 calibration normals."""
     head = fitted_head(scored, trained)
@@ -117,6 +128,7 @@ def with_head(scored: Scored, trained: Sequence[Image] = ()) -> HeadModel:
         calibration_patients=list(range(20)),
         calibration_order=list(range(20)),
     )
+    folder.write_array("p_values", np.full(len(labels), 0.5))
     maps = generator.normal(0, 0.1, (len(labels), GRID, GRID)).astype(np.float32)
     maps[:, 0, 0] = np.nan
     source = run_folder(run.uuid) / "head_maps.npy"

@@ -20,7 +20,7 @@ from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import HeadModel, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Part, User
-from tests.analysis.headed import with_head
+from tests.analysis.headed import call_by_head, with_head
 from tests.analysis.scored import Scored
 from tests.pages import one_line
 
@@ -176,6 +176,45 @@ def test_the_page_of_a_film_names_each_score_and_offers_the_heads_map(
     assert "where its evidence is, not the outline of a lesion" in of_head
     listed = one_line(as_analyst.get(reverse("analysis:film-scores", args=[scored.films[6].uuid])).text)
     assert "semi-supervised head" in listed
+
+
+def test_a_film_that_the_head_alone_calls_shows_the_heads_map(
+    scored: Scored, head: HeadModel, as_analyst: Client
+) -> None:
+    of_head = f"{address('overlay', scored, 6)}?map=head"
+    assert of_head not in as_analyst.get(address("film", scored, 6)).text
+    call_by_head(scored, [6])
+    page = one_line(as_analyst.get(address("film", scored, 6)).text)
+    assert of_head in page and "where its evidence is, not the outline of a lesion" in page
+    assert "The combined score calls this film abnormal" in page
+    assert of_head not in as_analyst.get(address("film", scored, 6) + "?map=one-class").text
+    assert f"{address('overlay', scored, 7)}?map=head" not in as_analyst.get(address("film", scored, 7)).text
+    call_by_head(scored, [6], also_by_one_class=True)
+    assert of_head not in as_analyst.get(address("film", scored, 6)).text
+
+
+def test_galleries_draw_what_the_head_saw_in_films_that_it_alone_calls(
+    scored: Scored, as_analyst: Client, evaluation: Evaluation
+) -> None:
+    query = {"part": "test", "score": "combined", "rule": "specificity", "target": "0.9"}
+
+    def shown(**changes: str) -> dict[str, dict[str, object]]:
+        answer = as_analyst.get(reverse("api-galleries", args=[evaluation.uuid]), query | changes).json()
+        return {film["image"]: film for gallery in answer["galleries"].values() for film in gallery["shown"]}
+
+    before = shown()
+    assert not any(film["is_of_head"] for film in before.values())
+    call_by_head(scored, [18])
+    after, called = shown(), str(scored.films[18].uuid)
+    assert {image for image, film in after.items() if film["is_of_head"]} == {called}
+    contributions = ScoredFolder(run_folder(scored.run.uuid)).contributions_of(18)
+    row, column = np.unravel_index(np.nanargmax(contributions), contributions.shape)
+    assert after[called]["hottest"] == pytest.approx([(column + 0.5) * 8 * 0.5, (row + 0.5) * 8 * 0.75])
+    assert {k: v for k, v in after.items() if k != called} == {k: v for k, v in before.items() if k != called}
+    assert not any(film["is_of_head"] for film in shown(score="one-class").values())
+    page = one_line(as_analyst.get(reverse("analysis:gallery", args=[evaluation.uuid]), query).text)
+    assert page.count("head's evidence</span>") == 1
+    assert "Abnormal film, semi-supervised combined score" in page
 
 
 def test_the_heads_map_lies_on_the_grid_of_the_others(scored: Scored, head: HeadModel, as_analyst: Client) -> None:
