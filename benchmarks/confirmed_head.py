@@ -3,11 +3,14 @@
     python -m benchmarks.confirmed_head phantoms [--seeds 5] [--out DIR]
     python -m benchmarks.confirmed_head films --images DIR --csv FILE [--out DIR]
 
-``phantoms`` draws known normals, a pool with nodules and a test set for each seed, fits the default detector, reads the
-highest-scored films of the pool with the truth as verdict, and scores the test set. It also draws the pool a second
-time with another exposure, which the control of the population has to refuse. ``films`` does the same once with a CSV
-of real films whose split is train (normals) and test: half of the test films, drawn by the seed within label and
-projection, are tune, from which alone films are read; the other half is reported, once. Prints tables in Markdown.
+``phantoms`` draws known normals, a pool with nodules and a test set for each seed, fits the default detector without
+alignment, reads the highest-scored films of the pool with the truth as verdict, and scores the test set. It also draws
+the pool a second time with another exposure, which the control of the population has to refuse. ``films`` does the same
+once with a CSV of real films, aligned, whose split is train (normals) and test: half of the test films, drawn by the
+seed within label and projection, are tune, from which alone films are read; the other half is reported, once.
+
+Prints tables in Markdown. With --out, what was measured is kept there and not measured again. Fewer than ten confirmed
+films are fitted too, which a run refuses.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ PENALTY, FOLDS, EXPOSURE = 100.0, 5, 0.8  # EXPOSURE is an exponent of the gray 
 PARTS = {"fit": (60, 0), "calibrate": (24, 0), "pool": (80, 40), "test": (40, 40)}  # normal and abnormal phantoms
 READ_FOR_CONTROL = 40
 SIDE = 256
+UNALIGNED = ("--set", "align=none")  # phantoms: the search for an alignment is most of the time
 
 Array = NDArray[np.float64]
 
@@ -87,8 +91,8 @@ def engine(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "ml_engine", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
-def measure(folder: Path, images: Path, films: Sequence[Film]) -> World:
-    """Fit the default detector on the films of fit and calibrate, and measure all films."""
+def measure(folder: Path, images: Path, films: Sequence[Film], *settings: str) -> World:
+    """Fit the default detector, with these ``settings``, on the films of fit and calibrate, and measure all films."""
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["filename", "label", "patient_id", "split"])
@@ -97,7 +101,7 @@ def measure(folder: Path, images: Path, films: Sequence[Film]) -> World:
                 writer.writerow([film.name, "normal", film.patient, film.part])
     model = folder / "model"
     options = ("--set", "controls=0", "--set", "cross_fit=no", "--set", "fusion_choice=config")
-    engine("fit", "--images", images, "--csv", folder / "labels.csv", "--out", model, *options)
+    engine("fit", "--images", images, "--csv", folder / "labels.csv", "--out", model, *options, *settings)
     determinism.fix(threads=1)
     detector = pipeline.load_detector(model / "detector.safetensors")
     single = FilmPipeline(model, detector, device="cpu")
@@ -112,6 +116,17 @@ def measure(folder: Path, images: Path, films: Sequence[Film]) -> World:
     calibrate = [row.filename for row in manifest.read(model / "images.csv") if row.part == "calibrate"]
     assert calibrate == [film.name for film in films if film.part == "calibrate"]
     return World(films, detector, np.stack(features), np.array(scores), np.array(brightness))
+
+
+def keep_world(world: World, path: Path) -> None:
+    np.savez(path, features=world.features, one_class=world.one_class, brightness=world.brightness)
+
+
+def read_world(path: Path, films: Sequence[Film]) -> World:
+    """What `keep_world` wrote, beside the model."""
+    values = np.load(path, allow_pickle=False)
+    detector = pipeline.load_detector(path.parent / "model" / "detector.safetensors")
+    return World(films, detector, values["features"], values["one_class"], values["brightness"])
 
 
 def control_of(world: World, pool: NDArray[np.int64]) -> PopulationControl | str:
@@ -196,12 +211,9 @@ def world_of(folder: Path, seed: int) -> World:
     kept = folder / "measured.npz"
     folder.mkdir(parents=True, exist_ok=True)
     if kept.is_file():
-        values = np.load(kept, allow_pickle=False)
-        films = plan_phantoms()
-        detector = pipeline.load_detector(folder / "model" / "detector.safetensors")
-        return World(films, detector, values["features"], values["one_class"], values["brightness"])
-    world = measure(folder, folder, draw_phantoms(folder, seed))
-    np.savez(kept, features=world.features, one_class=world.one_class, brightness=world.brightness)
+        return read_world(kept, plan_phantoms())
+    world = measure(folder, folder, draw_phantoms(folder, seed), *UNALIGNED)
+    keep_world(world, kept)
     return world
 
 
@@ -291,9 +303,19 @@ def draw_films(path: Path, *, seed: int) -> list[Film]:
     return films
 
 
-def real_films(out: Path, images: Path, table: Path) -> None:
+def world_of_films(out: Path, images: Path, table: Path) -> World:
+    """The films, measured once."""
     out.mkdir(parents=True, exist_ok=True)
-    world = measure(out, images, draw_films(table, seed=0))
+    kept, films = out / "measured.npz", draw_films(table, seed=0)
+    if kept.is_file():
+        return read_world(kept, films)
+    world = measure(out, images, films)
+    keep_world(world, kept)
+    return world
+
+
+def real_films(out: Path, images: Path, table: Path) -> None:
+    world = world_of_films(out, images, table)
     pool, test = world.rows("pool"), world.rows("test")
     labels, brightness = world.abnormal(test), world.brightness[test]
     views = [world.films[k].view for k in test]
