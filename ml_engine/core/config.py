@@ -91,6 +91,13 @@ class PipelineConfig:
         choices=("excluded", "counted"),
     )
 
+    precision: str = setting(
+        "float32",
+        "Numbers in which the backbone computes: bfloat16 has three digits and takes half the time on a GPU or a "
+        "processor that multiplies it; features, banks and scores stay float32.",
+        choices=("float32", "bfloat16"),
+    )
+
     mask: bool = setting(True, "Exclude patches that are black in the mean film.")
     mask_keep: float | None = setting(0.79, "Share of patches to keep; none = use mask_threshold.", low=0.01, high=1)
     mask_threshold: float = setting(

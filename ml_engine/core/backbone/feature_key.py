@@ -23,15 +23,20 @@ AFTERWARDS = frozenset(
     }
 )  # fmt: skip
 
+# Settings added since, with the value at which the features are as before: left out of the key then, so that features
+# kept by an earlier release stay valid.
+ADDED = {"precision": "float32"}
+
 
 def key_of(
     config: PipelineConfig, *, weights: dict[str, Any], alignment_sha256: str | None, device: str
 ) -> dict[str, Any]:
     """Everything that the features of a film depend on, as JSON.
 
-    It holds the settings of the config except `AFTERWARDS`, the backbone's weights (their SHA-256, or their name and
-    the seed if they are random), the SHA-256 of the alignment and the type of device.
+    It holds the settings of the config except `AFTERWARDS` and unchanged `ADDED`, the backbone's weights (their
+    SHA-256, or their name and the seed if they are random), the SHA-256 of the alignment and the type of device.
     """
-    settings = {name: value for name, value in config.to_json().items() if name not in AFTERWARDS}
+    before = AFTERWARDS | {name for name, value in ADDED.items() if getattr(config, name) == value}
+    settings = {name: value for name, value in config.to_json().items() if name not in before}
     source = weights["sha256"] or f"{weights['name']}, seed {config.seed}"
     return {"version": VERSION, "settings": settings, "weights": source, "alignment": alignment_sha256, "on": device}

@@ -34,7 +34,9 @@ class FeatureExtractor:
         network = networks.build(config.backbone, grid=networks.own_grid(config.backbone, state))
         network.load_state_dict(state, strict=True)
         scale = networks.normalisation(backbone, network)
-        self.trunk = networks.trunk(network, config).to(device).to(memory_format=torch.channels_last)
+        self.dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        trunk = networks.trunk(network, config)  # normalisation is folded in float32, and rounded once
+        self.trunk = trunk.to(device, self.dtype).to(memory_format=torch.channels_last)
         self.mean = torch.tensor(scale.mean, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(scale.std, device=device).view(1, -1, 1, 1)
         # on a CPU the summation order depends on the place in the batch, which changes the features of timm's networks;
@@ -45,9 +47,9 @@ class FeatureExtractor:
     def grids(self, films: Tensor) -> Tensor:
         """Features on the patch grid, float32 (B, D, h, w), of canonical films float32 (B, 1, S, S) in [0, 1]."""
         x = (films.to(self.device).expand(-1, self.mean.shape[1], -1, -1) - self.mean) / self.std
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.to(self.dtype, memory_format=torch.channels_last)
         maps = [
-            _average(layer, self.config.pool, is_padding_counted=self.config.pool_padding == "counted")
+            _average(layer.float(), self.config.pool, is_padding_counted=self.config.pool_padding == "counted")
             for layer in self._layers(x)
         ]
         first = maps[0]

@@ -158,7 +158,7 @@ class Intermediates(nn.Module):
 def trunk(network: nn.Module, config: PipelineConfig) -> nn.Module:
     """The frozen network up to the last layer of ``config``, for films of the config's size.
 
-    Called with (B, C, S, S), it returns a list of float32 maps (B, D, h, w), one for each layer. In all networks but
+    Called with (B, C, S, S), it returns a list of maps (B, D, h, w), one for each layer. In all networks but
     timm's, batch normalisation that follows a convolution is folded into it. Raises InvalidConfig for a layer that
     the network does not have.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ml_engine.core.backbone.feature_key import AFTERWARDS, key_of
+from ml_engine.core.backbone.feature_key import ADDED, AFTERWARDS, key_of
 from ml_engine.core.config import PipelineConfig
 
 DEFAULT = PipelineConfig.from_preset("default")
@@ -35,10 +35,16 @@ def test_so_do_other_weights_another_alignment_and_another_device(change: dict[s
     assert key(**change) != key()
 
 
+def test_a_setting_added_since_changes_the_key_only_where_it_changes_the_features() -> None:
+    """So features kept by an earlier release, whose key lacks the setting, stay valid."""
+    assert not set(key()["settings"]) & set(ADDED)
+    assert key(DEFAULT.replace(precision="bfloat16"))["settings"]["precision"] == "bfloat16"
+
+
 def test_random_weights_are_told_apart_by_their_seed() -> None:
     random = {"weights": {"name": "random", "sha256": ""}}
     assert key(**random) != key(DEFAULT.replace(seed=3), **random)
 
 
 def test_every_setting_that_is_left_out_exists() -> None:
-    assert set(DEFAULT.to_json()) >= AFTERWARDS
+    assert set(DEFAULT.to_json()) >= AFTERWARDS | set(ADDED)

@@ -102,6 +102,22 @@ def test_a_films_features_do_not_depend_on_the_others(size: int) -> None:
     assert torch.equal(together, alone)
 
 
+@pytest.mark.parametrize("backbone", ["resnet18", "tf_efficientnet_lite0"])
+def test_bfloat16_rounds_the_networks_numbers_only(backbone: str) -> None:
+    """Its features are float32, close to those in float32, and as independent of the other films."""
+    config = SMALL.replace(backbone=backbone, batch=2)
+    state = state_with_statistics(backbone)
+    places = places_of(np.ones((8, 8), dtype=bool))
+    exact = FeatureExtractor(config, state, CPU).patches(films(3), places)
+
+    rounding = FeatureExtractor(config.replace(precision="bfloat16"), state, CPU)
+    rounded = rounding.patches(films(3), places)
+
+    assert rounded.dtype == torch.float32
+    assert 1e-4 < float((rounded - exact).norm() / exact.norm()) < 0.03
+    assert torch.equal(rounded, torch.cat([rounding.patches(film[None], places) for film in films(3)]))
+
+
 def test_random_weights_follow_the_seed_and_leave_the_global_state_alone() -> None:
     before = torch.random.get_rng_state()
 
