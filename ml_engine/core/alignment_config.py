@@ -13,6 +13,7 @@ INITIALISATIONS = ("paper", "centred", "residual-bounded")
 METHODS = ("network", "network+search", "search", "landmarks")
 CANONICALS = ("groupwise", "landmarks", "file")
 CANONICAL_FITS = ("affine", "perspective")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,12 @@ class AlignmentConfig:
     constancy: float = setting(1.0, "Weight of the constancy loss (L1).", symbol="L_C")
     ssim: float = setting(1.0, "Weight of the reversed SSIM loss.", symbol="L_S")
     perceptual: float = setting(1.0, "Weight of the VGG19 perceptual loss at relu5_4.", symbol="L_P")
+    perceptual_precision: str = setting(
+        "float32",
+        "Numbers in which VGG19 computes the perceptual loss, most of the time of a fit: bfloat16 takes half where GPU "
+        "or processor multiply it. The network that aligns stays float32.",
+        choices=PRECISIONS,
+    )
     local_ncc: float = setting(1.0, "Weight of 1 - local normalised cross-correlation.")
     consistency: float = setting(1.0, "Weight of the consistency loss: f(Ax)·A = f(x) under known affines A.")
     augmentation: float = setting(1.0, "Strength of the known affines applied to films in training; 0 = none.")
@@ -59,6 +66,11 @@ class AlignmentConfig:
     )
     batch: int = setting(32, "Films per optimiser step.")
     epochs: int = setting(50, "Passes over the films, in all rounds together.")
+    patience: int = setting(
+        0,
+        "End a round of the network's training when its loss, on some of its films, unblurred and as they are, has not "
+        "fallen by half a percent for this many epochs; 0 = train all epochs.",
+    )
     rounds: int = setting(3, "Groupwise rounds: average the films, align them to the mean, average again.")
     size: int = setting(224, "Side of the films as the network sees them, in pixels.")
     canonical_images: int = setting(500, "Maximum number of films averaged into the canonical image.", symbol="N")
@@ -88,6 +100,7 @@ class AlignmentConfig:
             )
         self._check_choice("backbone", BACKBONES)
         self._check_choice("initialisation", INITIALISATIONS)
+        self._check_choice("perceptual_precision", PRECISIONS)
         for name in ("constancy", "ssim", "perceptual", "local_ncc", "consistency", "augmentation"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
         if self.constancy + self.ssim + self.perceptual + self.local_ncc == 0:
@@ -103,6 +116,7 @@ class AlignmentConfig:
         # a last batch of one film would leave batch normalisation a single value per channel
         single_value = self.size == 32 and self.batch == 2
         self._check("batch", not single_value, "at least 3 where alignment.size is 32")
+        self._check("patience", self.patience >= 0, "at least 0")
         self._check("search_steps", self.search_steps >= 0, "at least 0")
         self._check("least_valid_area", 0 <= self.least_valid_area <= 1, "a share from 0 to 1")
         self._check("guard_valid_area", 0 <= self.guard_valid_area < 1, "a share from 0 to below 1")

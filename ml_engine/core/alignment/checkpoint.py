@@ -19,6 +19,9 @@ from ml_engine.core.errors import IncompatibleModel
 from ml_engine.core.files import read_tensors, write_tensors
 
 NAME = "alignment-epoch.safetensors"
+# Settings added since, with the value that changes nothing: left out of the fingerprint then, so that a checkpoint of
+# an earlier release is resumed.
+ADDED = {"patience": 0, "perceptual_precision": "float32"}
 
 
 @dataclass
@@ -37,12 +40,14 @@ class State:
 
     @property
     def epochs_done(self) -> int:
-        return len(self.history)
+        """The number of the last epoch; epochs left out by a plateau count."""
+        return round(self.history[-1]["epoch"]) if self.history else 0
 
 
 def fingerprint(tensors: list[Tensor], config: AlignmentConfig, seed: int) -> str:
     """The SHA-256, in hex, of everything that determines the result of a fit: only its own checkpoint is resumed."""
-    digest = hashlib.sha256(json.dumps([config.to_json(), seed], sort_keys=True).encode())
+    settings = {name: value for name, value in config.to_json().items() if ADDED.get(name, ()) != value}
+    digest = hashlib.sha256(json.dumps([settings, seed], sort_keys=True).encode())
     for tensor in tensors:
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -33,6 +33,8 @@ from ml_engine.core.errors import AlignmentCollapsed, InvalidConfig
 
 Progress = Callable[[str, int, int, str | None], None]  # stage, done, total, message
 STAGE = "align"
+SETTLED_FILMS = 128  # of which the loss of a plateau is computed
+LEAST_FALL = 0.005  # of a loss that has not settled
 LEAST_INITIAL = 1e-6  # a loss with a smaller initial value is not divided by it
 
 
@@ -112,7 +114,8 @@ class _Fit:
                 "The perceptual loss needs the VGG19 weights, and they are not installed: import the weights "
                 "vgg19, or set alignment.perceptual=0 to fit without this loss."
             )
-        return Perceptual(weights).to(device)
+        is_rounded = self.config.perceptual_precision == "bfloat16"
+        return Perceptual(weights, dtype=torch.bfloat16 if is_rounded else torch.float32).to(device)
 
     # the rounds
 
@@ -123,7 +126,7 @@ class _Fit:
         identity = fingerprint([self.films, self.valid, self.state.canonical.image], self.config, self.seed)
         if folder is None or not restore_state(folder, state, identity=identity):
             self._start()
-        for epoch in range(state.epochs_done, epochs):
+        while (epoch := self._next_epoch()) < epochs:
             progress(STAGE, epoch, epochs, None)
             if epoch in self._round_starts():
                 self._next_round()
@@ -132,6 +135,21 @@ class _Fit:
             if folder is not None:
                 save_state(folder, state, identity=identity)
         progress(STAGE, epochs, epochs, None)
+
+    def _next_epoch(self) -> int:
+        """The epoch after the last one; after a plateau the first one of the next round, or ``config.epochs``, the end.
+
+        It follows from the history alone, so that an interrupted fit goes on as an uninterrupted one.
+        """
+        done, patience = self.state.epochs_done, self.config.patience
+        starts = sorted({*self._round_starts(), self.config.epochs})
+        if not patience or done in starts:
+            return done
+        begin = max(start for start in starts if start < done)
+        losses = [numbers["settled"] for numbers in self.state.history if numbers["epoch"] > begin]
+        lowest = min(losses[:-patience], default=math.inf)
+        has_fallen = min(losses[-patience:]) < lowest * (1 - LEAST_FALL)
+        return done if has_fallen else min(start for start in starts if start > done)
 
     def search_alone(self, *, progress: Progress) -> None:
         """Run the groupwise rounds without a network."""
@@ -212,7 +230,21 @@ class _Fit:
             values = {name: float(value.detach()) for name, value in losses.items()}
             for name, value in ({"loss": float(total.detach()), "valid_area": area} | values).items():
                 sums[name] = sums.get(name, 0.0) + value * len(at)
-        return {"epoch": epoch + 1.0} | {name: value / len(order) for name, value in sums.items()}
+        means = {"epoch": epoch + 1.0} | {name: value / len(order) for name, value in sums.items()}
+        return means | ({"settled": self._settled_loss()} if self.config.patience else {})
+
+    @torch.no_grad()
+    def _settled_loss(self) -> float:
+        """The total loss of the first films, unblurred and not transformed, comparable between epochs of a round."""
+        self.state.network.eval()
+        at = torch.arange(min(len(self.films), SETTLED_FILMS))
+        total = 0.0
+        for span in spans(len(at), self.config.batch):
+            part = at[span]
+            still = unaligned(len(part)).to(self.films)
+            losses, _ = self._losses(part, known=still, epoch=self.config.epochs - 1)
+            total += float(self._total(losses)) * len(part)
+        return total / len(at)
 
     def _known_affines(self, count: int) -> Tensor:
         affines = known_affines(count, generator=self.state.generator, strength=self.config.augmentation)
@@ -252,7 +284,7 @@ class _Fit:
         if config.ssim > 0:
             losses["ssim"] = reversed_ssim(aligned, image, weight)
         if self.perceptual is not None:
-            losses["perceptual"] = self.perceptual(aligned, image)
+            losses["perceptual"] = self.perceptual(aligned, image[:1])  # the same for all films
         if config.local_ncc > 0:
             window = odd_window(config.size)
             losses["local_ncc"] = reversed_local_ncc(aligned, image, weight, window=window)

@@ -102,24 +102,29 @@ class Perceptual(nn.Module):
     """The VGG perceptual loss: mean squared difference of VGG19's relu5_4 responses, after normalisation for ImageNet.
 
     Layer and distance are inferred (Ledig et al. 2017, the paper's reference [20]). ``weights`` is a safetensors file
-    with torchvision's names. Raises IncompatibleModel for another file.
+    with torchvision's names, ``dtype`` that of its computation. Raises IncompatibleModel for another file.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.features = vgg19_features(weights)
+        self.dtype = dtype
+        self.features = vgg19_features(weights).to(dtype).to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         self.requires_grad_(False).eval()
 
     def forward(self, film: Tensor, canonical: Tensor) -> Tensor:
-        both = (torch.cat([film, canonical.expand_as(film)]).repeat(1, 3, 1, 1) - self.mean) / self.std
-        a, b = self.features(both).split(len(film))
-        squared: Tensor = (a - b) ** 2
+        """``canonical`` is the image of all films, (1, 1, S, S), or that of each, (B, 1, S, S)."""
+        squared = (self._responses(film) - self._responses(canonical)) ** 2
         return squared.mean((1, 2, 3))
+
+    def _responses(self, images: Tensor) -> Tensor:
+        normalised = (images.expand(-1, 3, -1, -1) - self.mean) / self.std
+        responses: Tensor = self.features(normalised.to(self.dtype, memory_format=torch.channels_last))
+        return responses.float()
 
 
 def vgg19_features(weights: Path) -> nn.Sequential:

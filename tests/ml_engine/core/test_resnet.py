@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 import torchvision
 
-from ml_engine.core.resnet import SHAPES, ResNet
+from ml_engine.core.resnet import ResNet
 from tests.ml_engine.core.compared import assert_same_network, untrained
 
 NAMES = ("resnet18", "resnet50", "wide_resnet50_2")

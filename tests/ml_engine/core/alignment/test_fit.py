@@ -97,6 +97,35 @@ def test_an_interrupted_fit_ends_with_the_same_bytes(tmp_path: Path) -> None:
     assert file_hash(resumed, tmp_path) == file_hash(unbroken, tmp_path)
 
 
+def test_a_plateau_ends_a_round_and_an_interrupted_fit_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    config = small_config(method="network", epochs=12, rounds=2, patience=1, learning_rate=1e-7)
+    unbroken = fit(config, checkpoint=tmp_path / "unbroken")
+    for epoch in (1, 7):
+        with pytest.raises(Interrupted):
+            fit(config, checkpoint=tmp_path / "broken", progress=stop_before(epoch))
+    seen: list[int] = []
+
+    resumed = fit(config, checkpoint=tmp_path / "broken", progress=lambda s, done, t, m: seen.append(done))
+
+    epochs = [round(numbers["epoch"]) for numbers in unbroken.report["history"]]
+    assert epochs == [1, 2, 7, 8]  # the loss does not fall at this learning rate
+    assert seen == [7, 12]
+    assert file_hash(resumed, tmp_path) == file_hash(unbroken, tmp_path)
+
+
+def test_a_falling_loss_is_trained_to_the_end() -> None:
+    config = small_config(method="network", epochs=6, rounds=1, patience=2)
+
+    history = fit(config).report["history"]
+
+    settled = [numbers["settled"] for numbers in history]
+    lowest = [min(settled[: k + 1]) for k in range(len(settled))]
+    for k in range(2, len(history) - 1):  # every epoch but the last one was worth going on
+        assert lowest[k] < lowest[k - 2] * 0.995
+    assert len(history) >= 3
+    assert "settled" not in fit(small_config(method="network")).report["history"][0]
+
+
 def test_a_checkpoint_of_another_fit_is_not_resumed(tmp_path: Path) -> None:
     fit(small_config(), checkpoint=tmp_path)
     seen: list[int] = []

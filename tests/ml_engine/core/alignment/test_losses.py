@@ -140,6 +140,18 @@ def test_perceptual_is_zero_for_equal_images_and_ends_at_relu5_4(vgg_file: Path)
     assert sum(isinstance(part, torch.nn.MaxPool2d) for part in perceptual.features) == 4
 
 
+def test_perceptual_of_one_canonical_image_is_that_of_each_film(vgg_file: Path) -> None:
+    perceptual, in_bfloat16 = losses.Perceptual(vgg_file), losses.Perceptual(vgg_file, dtype=torch.bfloat16)
+    generator = torch.Generator().manual_seed(0)
+    shown, image = torch.rand(3, 1, 32, 32, generator=generator), torch.rand(1, 1, 32, 32, generator=generator)
+
+    values = perceptual(shown, image)
+
+    torch.testing.assert_close(values, perceptual(shown, image.expand(3, 1, 32, 32)), rtol=1e-4, atol=0)
+    assert in_bfloat16(shown, image).dtype == torch.float32
+    torch.testing.assert_close(in_bfloat16(shown, image), values, rtol=0.05, atol=0)
+
+
 def test_perceptual_refuses_another_file(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"features.0.weight": torch.zeros(1)}, path)
