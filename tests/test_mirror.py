@@ -106,7 +106,6 @@ ELSEWHERE = {
     "ml_engine/command/sweep.py": "tests/ml_engine/engine/stages/test_sweep.py",
     "ml_engine/engine/approximate_banks.py": "tests/ml_engine/engine/test_grow_and_forget.py",
     "ml_engine/engine/archive.py": "tests/ml_engine/engine/test_repeat.py, tests/analysis/views/test_archive.py",
-    "ml_engine/engine/decode_films.py": "tests/ml_engine/engine/test_run_folder.py",
     "ml_engine/engine/explain.py": "tests/ml_engine/command/test_main.py",
     "ml_engine/engine/heatmap.py": "tests/ml_engine/engine/test_scored_folder.py",
     "ml_engine/engine/one_film.py": "tests/ml_engine/command/test_main.py explains one film",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from ml_engine.engine.stages import landmarks
 from ml_engine.engine.stages.run_context import RunContext
 
 CHUNK = 32
+MOST_READERS = 16  # each holds a decoded film
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
@@ -36,10 +38,16 @@ def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     affines = np.full((len(rows), 2, 3), np.nan)
     errors: dict[str, str] = {}
 
+    store = context.store  # made once, before several threads ask for it
+
+    def read(k: int) -> Input:
+        return (_stored_input(context, k) if store else None) or _read_input(context, rows[k], size)
+
     def inputs() -> Iterator[NDArray[np.float32]]:
-        for k, row in enumerate(rows):
+        films = decode_films.ahead(read, len(rows), workers=_readers(context))
+        for k, film in enumerate(films):
             try:
-                image, boxes[k], affines[k] = _stored_input(context, k) or _read_input(context, row, size)
+                image, boxes[k], affines[k] = film()
                 yield image[None]
             except (UnreadableImage, UnsupportedImage) as problem:
                 errors[str(k)] = str(problem)
@@ -53,6 +61,12 @@ def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     if len(errors) == len(rows):
         _refuse_unless_scoring(context, errors["0"])
     return {"errors": errors}
+
+
+def _readers(context: RunContext) -> int:
+    """The number of threads that decode: the run's, or all cores where a GPU waits for the films."""
+    threads = context.config.threads
+    return threads if context.device.type == "cpu" else max(threads, min(os.cpu_count() or 1, MOST_READERS))
 
 
 def _read_input(context: RunContext, row: manifest.ManifestRow, size: int) -> Input:
