@@ -94,7 +94,7 @@ class PipelineConfig:
     precision: str = setting(
         "float32",
         "Numbers in which the backbone computes: bfloat16 has three digits and takes half the time on a GPU or a "
-        "processor that multiplies it; features, banks and scores stay float32.",
+        "processor that multiplies it; it changes scores.",
         choices=("float32", "bfloat16"),
     )
 
