@@ -103,6 +103,7 @@ ELSEWHERE = {
     "ml_engine/command/options.py": "tests/ml_engine/command/test_main.py",
     "ml_engine/command/repeat.py": "tests/ml_engine/engine/test_repeat.py",
     "ml_engine/command/score.py": "tests/ml_engine/command/test_main.py",
+    "ml_engine/command/serve.py": "tests/ml_engine/engine/test_serve.py runs it",
     "ml_engine/command/sweep.py": "tests/ml_engine/engine/stages/test_sweep.py",
     "ml_engine/engine/approximate_banks.py": "tests/ml_engine/engine/test_grow_and_forget.py",
     "ml_engine/engine/archive.py": "tests/ml_engine/engine/test_repeat.py, tests/analysis/views/test_archive.py",

@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         _add_fit_head,
         _add_explain,
         _add_grow_and_forget,
+        _add_serve,
         _add_repeat,
         _add_ablation,
         _add_sweep,
@@ -160,6 +161,28 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="change the existing banks, for a model without features; the result differs from a fresh fit",
     )
+
+
+def _add_serve(commands: Any, *, epilog: str) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="keep models loaded, and answer requests for scoring runs and nearest normals",
+        epilog=epilog
+        + " One request a line on standard input, as JSON; answers on standard output. With --parent-pipe also 4: the "
+        "starting process has ended.",
+    )
+    parser.add_argument(
+        "--idle", type=float, default=600, metavar="SECONDS", help="end after this time without a request (600)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=float,
+        default=2048,
+        metavar="MIB",
+        help="resident memory above which models are dropped between two requests (2048)",
+    )
+    parser.add_argument("--parent-pipe", action="store_true", help="end at once when standard input closes")
+    parser.set_defaults(command="serve.serve_command")
 
 
 def _add_repeat(commands: Any, *, epilog: str) -> None:

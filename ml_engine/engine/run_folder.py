@@ -201,13 +201,13 @@ class RunFolder:
             raise EngineError("The run folder has no run.json that can be read: request the run again.") from None
         return RunSpec.from_json(values)
 
-    def input_path(self, name: str, spec: RunSpec) -> Path:
+    def input_path(self, name: str, spec: RunSpec, *, sha256_of: Callable[[Path], str] = files.sha256_of) -> Path:
         """The path of an input. Raises EngineError if the file is missing or its SHA-256 is not that of run.json."""
         path = self.path / INPUTS[name]
         sha256 = (spec.inputs or {}).get(name)
         if sha256 is None or not path.is_file():
             raise EngineError(f"This run needs {INPUTS[name]}, and it is not in the run folder: request the run again.")
-        if files.sha256_of(path) != sha256:
+        if sha256_of(path) != sha256:
             raise EngineError(
                 f"{INPUTS[name]} is not the file that run.json names: its SHA-256 differs. Restore the right "
                 "file, or request the run again."
@@ -336,17 +336,28 @@ class MemoryBudget:
             )
 
 
+def memory_mib() -> float:
+    """The resident memory of this process in MiB; where the kernel does not tell it, its peak."""
+    return _of_status("VmRSS") or peak_memory_mib()
+
+
+def _of_status(name: str) -> float | None:
+    """A size of this process in MiB, from the Linux kernel."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.split(f"{name}:")[1].split()[0]) / 2**10
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def peak_memory_mib() -> float:
     """The peak resident memory of this process in MiB."""
-    try:  # on Linux, ru_maxrss of a child starts from its parent's
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-    except (OSError, IndexError, ValueError):
-        pass
+    if (peak := _of_status("VmHWM")) is not None:  # on Linux, ru_maxrss of a child starts from its parent's
+        return peak
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 2**20 if sys.platform == "darwin" else most / 2**10
 
 
 def end_with_parent() -> None:

@@ -1,28 +1,22 @@
-"""The nearest normal patches to a patch of a scored film; the engine searches for them in a process of its own."""
+"""The nearest normal patches to a patch of a scored film; the warm engine searches for them."""
 
-import json
 import logging
-import os
-import subprocess
-import sys
-import threading
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.cache import cache
 
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
+from ml_engine.runs.warm_engine import EngineBusy, EngineGone, EngineHung, warm_engine
 
 logger = logging.getLogger(__name__)
 
 MOST_NEIGHBOURS = 20
-SECONDS = 120  # one search: the engine starts, loads its model and a few films
+SECONDS = 60  # one search, with the start of the engine on a busy machine
 WAIT_SECONDS = 20  # for another search to end
 KEPT_SECONDS = 3600
-_one_at_a_time = threading.Lock()
 
 
 class CannotExplain(Exception):
@@ -36,12 +30,7 @@ def nearest_normals(*, run: Run, image_uuid: UUID, patch: tuple[int, int] | None
     key = f"nearest:{run.uuid}:{image_uuid}:{place}:{neighbours}"
     explanation: dict[str, Any] | None = cache.get(key)
     if explanation is None:
-        if not _one_at_a_time.acquire(timeout=WAIT_SECONDS):
-            raise CannotExplain("Another search for nearest normals is under way. Try again in a minute.")
-        try:
-            explanation = _search(run, image_uuid, patch, neighbours)
-        finally:
-            _one_at_a_time.release()
+        explanation = _search(run, image_uuid, patch, neighbours)
         cache.set(key, explanation, KEPT_SECONDS)
     return explanation
 
@@ -58,31 +47,36 @@ def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbour
         raise CannotExplain(
             f"The film is not in the folder of the run {run.name!r} any more; score the films again to search."
         )
-    command = [sys.executable, "-m", "ml_engine", "explain", "--model", str(model), "--film", str(film)]
-    command += ["--images", str(model), "--neighbours", str(neighbours), "--device", "cpu"]
+    request: dict[str, Any] = {
+        "do": "explain",
+        "model": str(model),
+        "film": str(film),
+        "images": str(model),
+        "scored": str(run_folder(run.uuid)),
+        "neighbours": neighbours,
+        "device": "cpu",
+    }
     if patch is not None:
-        command += ["--patch", f"{patch[0]},{patch[1]}"]
+        request["patch"] = list(patch)
     try:
-        process = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            cwd=settings.BASE_DIR,
-            env={**os.environ, "HILUM_DATA_DIR": str(settings.DATA_DIR)},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        answer = warm_engine.ask(request, seconds=SECONDS, wait_seconds=WAIT_SECONDS)
+    except EngineBusy:
+        raise CannotExplain("Another search for nearest normals is under way. Try again in a minute.") from None
+    except EngineHung:
         raise CannotExplain(
             f"The search took longer than {SECONDS} seconds and was stopped. Try again later."
         ) from None
-    if process.returncode == ExitStatus.DONE:
-        result: dict[str, Any] = json.loads(process.stdout)
-        return result
-    lines = process.stderr.strip().splitlines()
-    if process.returncode == ExitStatus.REFUSED and lines and lines[-1].startswith("ml_engine: "):
-        raise CannotExplain(lines[-1].removeprefix("ml_engine: "))
-    logger.error("run %s: explain ended with %s: %s", run.uuid, process.returncode, process.stderr[-2000:])
+    except EngineGone as gone:
+        logger.error("run %s: %s", run.uuid, gone)
+        raise CannotExplain(
+            "The engine ended twice during the search, most often because the memory ran out. Try again later."
+        ) from None
+    if answer["status"] == ExitStatus.DONE:
+        explanation: dict[str, Any] = answer["explanation"]
+        return explanation
+    if answer["status"] == ExitStatus.REFUSED:
+        raise CannotExplain(str(answer["sentence"]))
+    logger.error("run %s: internal error while searching, see logs/warm-engine.log of the data folder", run.uuid)
     raise CannotExplain(
         f"Internal error, reference {run.uuid}. Try again once; if it happens again, give the reference to your "
         "administrator."

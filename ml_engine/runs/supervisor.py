@@ -23,16 +23,19 @@ from django.db import InterfaceError, OperationalError, connection
 
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import code_version
+from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus
-from ml_engine.models import Run
+from ml_engine.models import Run, RunKind
 from ml_engine.runs import lifecycle, paths, write_folder
 from ml_engine.runs.engine_process import Engine
 from ml_engine.runs.lifecycle import Instruction, Lease, LostLease, Progress, RunRefused
 from ml_engine.runs.store_results import store_results
+from ml_engine.runs.warm_engine import EngineGone, ServedRun, warm_engine
 
 logger = logging.getLogger(__name__)
 
 CANCEL_CHECK_SECONDS = 1.0  # between two checks for a cancel
+WARM_FILMS = 32  # with more, starting the engine hardly counts
 FOLDER_BUSY_SECONDS = 120.0  # how long an engine of an earlier attempt may take to end
 
 
@@ -176,7 +179,7 @@ def _is_free(folder: Path) -> bool:
 def _run_engine(folder: Path, lease: Lease, pulse: Pulse, *, device: str) -> int:
     """Returns how many films the engine could not read. Raises Cancelled, WorkerStopping, LostLease, EngineKilled or
     Failed."""
-    engine = Engine(folder, attempt=lease.attempt, device=device)
+    engine = _start_engine(folder, lease, device)
     last_event: dict[str, Any] = {}
     seconds = min(CANCEL_CHECK_SECONDS, settings.RUN_HEARTBEAT_SECONDS) / 2
     try:
@@ -196,6 +199,19 @@ def _run_engine(folder: Path, lease: Lease, pulse: Pulse, *, device: str) -> int
     finally:
         engine.stop()
     return _unreadable_films(status, last_event, folder, lease)
+
+
+def _start_engine(folder: Path, lease: Lease, device: str) -> Engine | ServedRun:
+    """The warm engine for a few films; otherwise a process of its own, for which the warm one gives up its memory."""
+    kind = Run.objects.values_list("kind", flat=True).get(pk=lease.run_id)
+    if kind == RunKind.SCORE and len(manifest.read(folder / "images.csv")) <= WARM_FILMS:
+        try:
+            return ServedRun(warm_engine, folder, attempt=lease.attempt, device=device)
+        except EngineGone as gone:
+            logger.warning("run %s: %s", lease.run_uuid, gone)
+    with warm_engine.reserved():
+        warm_engine.end()
+    return Engine(folder, attempt=lease.attempt, device=device)
 
 
 def _progress(event: dict[str, Any]) -> Progress:

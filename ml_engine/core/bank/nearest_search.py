@@ -14,6 +14,7 @@ from ml_engine.core.bank.rough_distances import FLOAT32_EPS, PADDING, Product, S
 from ml_engine.core.errors import InvalidConfig
 
 BANK_CHUNK = 16384
+DIRECT_ROWS = 1024  # bank vectors compared directly at once: a few MiB, which stay in a cache
 ROUGH_VALUES = 2**24  # rough distances in memory at once: 32 MiB in bfloat16, 64 MiB in float32
 DIRECT_VALUES = 2**25  # values in memory at once where whole banks are compared: 128 MiB
 PAIR_VALUES = 2**18  # differences of query and bank vector at once: 1 MiB, which stays in a cache
@@ -75,7 +76,7 @@ class NearestSearch:
         of, rows, outside = self._index.candidates(centred, k)
         squared, nearest = self._best_pairs(queries, of, rows, k)
         for query in torch.nonzero(outside <= squared[:, -1])[:, 0]:
-            squared[query], nearest[query] = self._direct(queries[query], k)
+            squared[query], nearest[query] = nearest_directly(queries[query], self.bank, k)
         return squared, nearest
 
     def _best_pairs(self, queries: Tensor, of: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -92,11 +93,13 @@ class NearestSearch:
         best = first[:, None] + torch.arange(k, device=of.device)
         return squared[best], rows[best]
 
-    def _direct(self, query: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """All distances of one query (D,) computed directly; the k smallest squared ones and their rows."""
-        parts = [(part - query).square().sum(1) for part in self.bank.split(BANK_CHUNK)]
-        squared, rows = torch.cat(parts).sort(stable=True)
-        return squared[:k], rows[:k]
+
+def nearest_directly(query: Tensor, bank: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+    """As `NearestSearch.squared_distances` for a single query (D,), without preparing the bank (M, D): all distances
+    are computed as sums of squared differences. Returns float32 (K,) and int64 (K,)."""
+    parts = [(part - query).square_().sum(-1) for part in bank.split(DIRECT_ROWS)]
+    squared, rows = torch.cat(parts).sort(stable=True)
+    return squared[:neighbours], rows[:neighbours]
 
 
 def _candidates(product: Product, centred: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ml_engine.core import files
 from ml_engine.core.alignment.landmarks import Points
-from ml_engine.core.alignment.model import FittedAlignment, load_alignment
+from ml_engine.core.alignment.model import FittedAlignment
 from ml_engine.core.config import preparation_difference
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.film.preprocess import prepare, valid_area
@@ -121,14 +121,13 @@ def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
 def load_checked_alignment(context: RunContext) -> FittedAlignment:
     """The run's alignment. Raises IncompatibleModel if it is not the detector's, or if it was fitted on films prepared
     with other settings."""
-    path = context.folder.input_path("alignment", context.spec)
-    expected = context.detector.alignment_sha256 if context.has_detector else files.sha256_of(path)
-    if files.sha256_of(path) != expected:
+    path = context.input_path("alignment")
+    if context.has_detector and context.models.sha256_of(path) != context.detector.alignment_sha256:
         raise IncompatibleModel(
             "The alignment in this run is not the one that the detector was fitted with: score with the model folder "
             "that fit wrote, unchanged."
         )
-    model = load_alignment(path)
+    model = context.models.alignment(path)
     if difference := preparation_difference(model.header.get("config", {}), context.config):
         name, fitted, requested = difference
         raise IncompatibleModel(

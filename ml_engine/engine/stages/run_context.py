@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from ml_engine.core.backbone import feature_file, feature_store, weights
 from ml_engine.core.backbone.feature_file import FeatureFile, TooLargeForHalf
 from ml_engine.core.backbone.feature_store import FeatureStore, PlacedFilm, key_of
 from ml_engine.core.backbone.features import FeatureExtractor
+from ml_engine.core.bank.detectors import Scorer, scorer_of
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import FittedDetector, load_detector
@@ -27,6 +28,7 @@ from ml_engine.core.head.confirmed_head import ConfirmedHead, load_head
 from ml_engine.core.mapped_rows import MappedRows
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.model_cache import ModelCache
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
 from ml_engine.engine.run_kinds import KINDS, RunKind
 
@@ -34,13 +36,15 @@ from ml_engine.engine.run_kinds import KINDS, RunKind
 @dataclass(frozen=True)
 class RunContext:
     """A run in progress. ``config`` holds the settings of the method: the detector's where the run starts from one.
-    ``features`` is the folder that keeps the films' features between runs, None where they are not kept."""
+    ``features`` is the folder that keeps the films' features between runs, None where they are not kept. ``models``
+    keeps loaded models between runs."""
 
     folder: RunFolder
     spec: RunSpec
     images: Path
     device_name: str
     features: Path | None = None
+    models: ModelCache = field(default_factory=ModelCache)
 
     @cached_property
     def rows(self) -> list[ManifestRow]:
@@ -48,7 +52,11 @@ class RunContext:
 
     @cached_property
     def detector(self) -> FittedDetector:
-        return load_detector(self.folder.input_path("detector", self.spec))
+        return self.models.detector(self.input_path("detector"))
+
+    def input_path(self, name: str) -> Path:
+        """As `RunFolder.input_path`; an unchanged file is hashed once."""
+        return self.folder.input_path(name, self.spec, sha256_of=self.models.sha256_of)
 
     @cached_property
     def scorer(self) -> FittedDetector:
@@ -99,7 +107,14 @@ class RunContext:
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
-        return FeatureExtractor(self.config, self.backbone.state, self.device)
+        named = (self.detector.weights if self.has_detector else self.spec.weights or {}).get("sha256")
+        return self.models.extractor(self.config, self.device, lambda: self.backbone, named=named)
+
+    def map_scorer(self) -> Scorer:
+        """The scorer of `scorer` for maps."""
+        if self.spec.grow or not self.has_detector:
+            return scorer_of(self.scorer.model, self.mask(), self.config, self.device)
+        return self.models.scorer(self.input_path("detector"), self.detector, self.device)
 
     @cached_property
     def store(self) -> FeatureStore | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import traceback
@@ -11,12 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
-
 from ml_engine.core import determinism
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
+from ml_engine.engine.failures import known_failure
+from ml_engine.engine.model_cache import ModelCache
 from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.run_folder import FolderBusy, MemoryBudget, RunFolder, RunSpec, StageProgress, open_run_folder
 from ml_engine.engine.run_kinds import STUDIES
@@ -81,18 +80,20 @@ def run_folder(
     stdout: TextIO | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
     features: Path | None = None,
+    models: ModelCache | None = None,
 ) -> Outcome:
     """Run the stages of the folder that are not finished yet.
 
     ``images`` is the folder of the manifest's files, by default the run folder itself. ``device`` replaces the
     config's. ``listener`` receives every event. ``features`` is the folder of the films' features, by default
-    ``features`` in the run folder if that exists. Never raises: the outcome, the events and the log report a
-    refusal (EngineError) or a bug.
+    ``features`` in the run folder if that exists. ``models`` keeps loaded models for further runs. Never raises: the
+    outcome, the events and the log report a refusal (EngineError) or a bug.
     """
     try:
         with open_run_folder(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
             own = path / feature_store.FOLDER
-            return _run(folder, images or path, device, features or (own if own.is_dir() else None))
+            kept = features or (own if own.is_dir() else None)
+            return _run(folder, images or path, device, kept, ModelCache() if models is None else models)
     except (EngineError, OSError) as problem:  # the folder is not locked by us: write nothing into it
         sentence = str(problem)
         if isinstance(problem, OSError):
@@ -104,34 +105,25 @@ def run_folder(
         return Outcome(ExitStatus.REFUSED, sentence, is_temporary=isinstance(problem, (OSError, FolderBusy)))
 
 
-def _run(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> Outcome:
+def _run(folder: RunFolder, images: Path, device: str | None, features: Path | None, models: ModelCache) -> Outcome:
     try:
-        unreadable = _stages(folder, images, device, features)
-    except EngineError as refusal:
-        return _failed(folder, ExitStatus.REFUSED, str(refusal))
-    except torch.OutOfMemoryError:
-        return _failed(
-            folder, ExitStatus.REFUSED, "The GPU's memory ran out: choose device cpu, or a smaller size or batch."
-        )
+        unreadable = _stages(folder, images, device, features, models)
     except Exception as problem:
-        folder.log(traceback.format_exc())
-        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-            sentence = "The disk is full: free some space and retry; finished stages are kept."
-            return _failed(folder, ExitStatus.REFUSED, sentence, is_temporary=True)
-        if isinstance(problem, MemoryError) or "DefaultCPUAllocator" in str(problem):
-            return _failed(
-                folder, ExitStatus.REFUSED, "The memory ran out: choose a smaller size, rate or batch, or fewer films."
-            )
-        return _failed(folder, ExitStatus.BUG, "Internal error: the details are in log.txt of the run folder.")
+        failure = known_failure(problem)
+        if not isinstance(problem, EngineError):
+            folder.log(traceback.format_exc())
+        if failure is None:
+            failure = Outcome(ExitStatus.BUG, "Internal error: the details are in log.txt of the run folder.")
+        return _failed(folder, failure)
     folder.log(f"Finished; {unreadable} films could not be read.")
     folder.emit({"event": "finished", "unreadable": unreadable})
     return Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
 
 
-def _failed(folder: RunFolder, status: ExitStatus, sentence: str, *, is_temporary: bool = False) -> Outcome:
-    folder.log(sentence)
-    folder.emit({"event": "failed", "sentence": sentence})
-    return Outcome(status, sentence, is_temporary=is_temporary)
+def _failed(folder: RunFolder, failure: Outcome) -> Outcome:
+    folder.log(failure.sentence)
+    folder.emit({"event": "failed", "sentence": failure.sentence})
+    return failure
 
 
 def _stages_of(spec: RunSpec) -> Sequence[tuple[str, Stage]]:
@@ -153,11 +145,11 @@ def _stages_of_study(spec: RunSpec) -> Sequence[tuple[str, Stage]]:
     return stages(spec)
 
 
-def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None) -> int:
+def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None, models: ModelCache) -> int:
     spec = folder.spec()
     determinism.fix(threads=spec.config.threads)
     determinism.keep_freed_memory()
-    context = RunContext(folder, spec, images, device or spec.config.device, features)
+    context = RunContext(folder, spec, images, device or spec.config.device, features, models)
     require_search(context.config.search)
     networks.require(context.config)  # also for an alignment, whose config the later detector shares
     stages = _stages_of(spec)

@@ -14,7 +14,6 @@ from ml_engine.core import files
 from ml_engine.core.alignment import columns, quality
 from ml_engine.core.backbone import weights
 from ml_engine.core.bank import changes
-from ml_engine.core.bank.detectors import scorer_of
 from ml_engine.core.bank.memory_bank import Source, places_of
 from ml_engine.core.detector import pipeline
 from ml_engine.core.errors import EngineError
@@ -60,7 +59,7 @@ def make_maps(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     With a semi-supervised head also its maps, head_maps.npy (N, h, w) float32, and logits, head_logits.npy (N,).
     """
     keep = context.mask()
-    scorer = scorer_of(context.scorer.model, keep, context.config, context.device)
+    scorer = context.map_scorer()
     errors = context.errors
     blank = np.full((1, 2, *keep.shape), np.nan, dtype=np.float32)
     beside = HeadOutputs.empty(context.head, len(context.rows), keep) if context.head else None

@@ -102,9 +102,21 @@ def engines_of(folder: Path, *, state: str = "") -> list[int]:
             process_state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if str(folder).encode() in command and (not state or process_state == state):
+        if works_in(folder, command, entry) and (not state or process_state == state):
             pids.append(int(entry.name))
     return pids
+
+
+def works_in(folder: Path, command: list[bytes], process: Path) -> bool:
+    """Whether a process is an engine of this folder: started for it, or a warm one that holds its lock."""
+    if str(folder).encode() in command:
+        return True
+    if command[1:4] != [b"-m", b"ml_engine", b"serve"]:
+        return False
+    try:
+        return any(os.readlink(file) == str(folder / "lock") for file in (process / "fd").iterdir())
+    except OSError:  # it has ended, or closed a file meanwhile
+        return False
 
 
 def wait_for(condition: Any, *, run: Run, seconds: float = 90) -> Any:

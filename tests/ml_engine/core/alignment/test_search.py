@@ -26,6 +26,22 @@ def test_a_blank_film_keeps_its_start_and_does_not_change_the_others() -> None:
     assert torch.equal(with_others[[0, 2]], others[[0, 2]])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_film_alone_is_placed_as_among_others(threads: int) -> None:
+    """To the last bit, so that a film scored by itself has the scores that it has in a run of many."""
+    shown, _, _ = films(33)
+    valid, canonical = torch.ones_like(shown), Canonical(thorax(64), torch.ones(1, 1, 64, 64))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = search(shown, valid, canonical=canonical, starts=[unaligned(33)], steps=6)
+        for film in (0, 7, 32):  # the last is alone in its batch, too
+            alone = search(shown[[film]], valid[[film]], canonical=canonical, starts=[unaligned(1)], steps=6)
+            assert torch.equal(alone[0], together[film])
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("method", ["search", "network+search"])
 def test_a_blank_film_does_not_end_a_fit(method: str) -> None:
     shown, valid, _ = films(8)
