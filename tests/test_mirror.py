@@ -43,6 +43,7 @@ ELSEWHERE = {
     "ml_engine/__main__.py": "tests/test_project.py runs it; its work: tests/ml_engine/command/test_main.py",
     "ml_engine/command/run.py": "tests/ml_engine/engine/test_run_folder.py starts it",
     "analysis/ablation.py": "the name of a documented command: tests/analysis/views/test_studies.py",
+    "analysis/__main__.py": "the name of a documented command: tests/analysis/studies/test_evaluate_folder.py",
     "analysis/sweep.py": "the name of a documented command: tests/analysis/views/test_studies.py",
     # portal
     "portal/views/accounts.py": "tests/portal/people/test_accounts.py, tests/portal/views/test_people.py",
@@ -163,6 +164,8 @@ ELSEWHERE = {
     "analysis/studies/ablation_figures.py": "tests/analysis/views/test_studies.py",
     "analysis/studies/bank_figures.py": "tests/analysis/studies/test_bank.py",
     "analysis/studies/bank_results.py": "tests/analysis/studies/test_bank.py",
+    "analysis/studies/evaluation_words.py": "tests/analysis/studies/test_evaluate_folder.py prints them",
+    "analysis/studies/print_evaluation.py": "tests/analysis/studies/test_evaluate_folder.py runs it",
     "analysis/studies/joining.py": "tests/analysis/views/test_studies.py",
     "analysis/studies/opening.py": "tests/analysis/views/test_studies.py, tests/analysis/studies/test_bank.py",
     "analysis/studies/print_ablation.py": "tests/ml_engine/engine/stages/test_ablation.py",
