@@ -87,4 +87,5 @@ urlpatterns = [
     path("splits/", splits.splits, name="splits"),
     path("splits/new/", splits.new_split, name="new-split"),
     path("splits/<uuid:uuid>/", splits.split, name="split"),
+    path("splits/<uuid:uuid>/parts.csv", splits.parts, name="split-parts"),
 ]

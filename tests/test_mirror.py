@@ -49,6 +49,7 @@ ELSEWHERE = {
     "portal/views/accounts.py": "tests/portal/people/test_accounts.py, tests/portal/views/test_people.py",
     "portal/api/declared_statuses.py": "tests/access/test_schema.py",
     "portal/api/filters.py": "tests/portal/people/test_accepted_query.py",
+    "portal/api/renderers.py": "tests/portal/api/test_split_parts.py, tests/analysis/report/test_figure_tables.py",
     "portal/api/pagination.py": "tests/portal/api/test_views.py requests pages",
     "portal/api/serializers.py": "tests/portal/api/test_views.py",
     "portal/forms.py": "tests/portal/views/test_datasets.py and tests/portal/views/test_splits.py fill them in",

@@ -1,6 +1,5 @@
 """API of exports: the same files as on the pages."""
 
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -8,7 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,18 +16,9 @@ from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import RULES
 from analysis.report.figure_tables import COMPARED, FIGURES
 from analysis.views.exports import CannotExportTable, Download, compared_figure_of, figure_of, report_of
+from portal.api.renderers import Csv
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import person
-
-
-class Csv(BaseRenderer):
-    """Lets a client accept text/csv; a refusal is JSON nevertheless."""
-
-    media_type = "text/csv"
-    format = "csv"
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return bytes(JSONRenderer().render(data))
 
 
 class Pdf(Csv):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from portal.api import corrections, double_reading, duplicates, relabel, resumable, uploads, views
+from portal.api import corrections, double_reading, duplicates, relabel, resumable, split_parts, uploads, views
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
@@ -17,6 +17,7 @@ urlpatterns = [
     path("imports/<uuid:uuid>/mapping/", uploads.UploadMapping.as_view(), name="api-import-mapping"),
     path("imports/<uuid:uuid>/discard/", uploads.DiscardUpload.as_view(), name="api-discard-import"),
     path("splits/", views.Splits.as_view(), name="api-splits"),
+    path("splits/<uuid:uuid>/parts/", split_parts.SplitParts.as_view(), name="api-split-parts"),
     path("cohorts/", views.Cohorts.as_view(), name="api-cohorts"),
     path("cohorts/<uuid:uuid>/", views.OneCohort.as_view(), name="api-cohort"),
     path("cohorts/<uuid:uuid>/images/", views.CohortImages.as_view(), name="api-cohort-images"),

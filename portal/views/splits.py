@@ -12,6 +12,7 @@ from portal.people.signed_in import SignedInRequest
 from portal.sets.film_copies import divided_films, divided_note, unjudged_in_two_parts
 from portal.sets.film_pairs import unjudged_at
 from portal.sets.moved_films import moved_films
+from portal.sets.parts_csv import file_name, has_own_names, parts_csv_for
 from portal.sets.promised_rate import promised_alarms
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 
@@ -102,6 +103,20 @@ def split(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "moved": moved_films(split),
         "divided": divided_note(split),
         "unjudged_in_two_parts": unjudged_in_two_parts(split),
+        "has_own_names": has_own_names(split),
         "unidentified": split.members.filter(patient__identified=False).count(),
     }
     return render(request, "portal/split.html", context)
+
+
+@require_GET
+def parts(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+    return parts_response(request.user, uuid)
+
+
+def parts_response(person: User, uuid: UUID) -> HttpResponse:
+    """The parts as a CSV for the command line; the API answers with it too."""
+    split = get_visible(Split.objects.all(), person, uuid)
+    response = HttpResponse(parts_csv_for(person, split), content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{file_name(split)}"'
+    return response
