@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ml_engine.core.arrays import Array, as_tensor
 from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.errors import EmptyBank
 
@@ -37,7 +38,7 @@ class Coreset(NamedTuple):
 
 
 def k_center(
-    features: Tensor,
+    features: Array,
     count: int,
     *,
     start: int = 0,
@@ -46,7 +47,7 @@ def k_center(
     exact_limit: float = 2e8,
     block: int = 2048,
 ) -> Coreset:
-    """The first ``count`` picks of the greedy k-centre algorithm over features float32 (N, D).
+    """The first ``count`` picks of the greedy k-centre algorithm over features float32 (N, D), tensor or array.
 
     ``start`` is the index of the first pick. Ties go to the lowest index. Once every point of the integer grid
     coincides with a pick, the lowest indices not yet picked follow. Distances are computed in full dimension while
@@ -54,6 +55,7 @@ def k_center(
     ``dimensions``, drawn by ``seed``. On the same side of this limit, the picks of a smaller count are a prefix.
     Raises EmptyBank without features, ValueError for a count or start out of range.
     """
+    features = as_tensor(features, name="features")
     grid = selection_grid(features, count, seed=seed, dimensions=dimensions, exact_limit=exact_limit)
     indices = greedy(grid, count, start=start, block=block)
     return Coreset(indices, covering_radius(features, indices).astype(np.float32))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core import determinism
+from ml_engine.core.arrays import Array, as_tensor
 from ml_engine.core.backbone import networks, weights
 from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.backbone.features import FeatureExtractor
@@ -37,17 +38,17 @@ class Detector(FittedDetector):
     @classmethod
     def fit(
         cls,
-        normals: Tensor,
+        normals: Array,
         config: PipelineConfig,
         *,
         patients: Sequence[str] | None = None,
-        calibrate: Tensor | None = None,
-        tune: Tensor | None = None,
+        calibrate: Array | None = None,
+        tune: Array | None = None,
         abnormal: NDArray[np.bool_] | None = None,
         tune_patients: Sequence[str] | None = None,
         calibrate_patients: Sequence[str] | None = None,
     ) -> Detector:
-        """A detector fitted on normal films in memory.
+        """A detector fitted on normal films in memory, tensors or arrays of NumPy.
 
         ``normals``, ``calibrate`` (normal films for calibration only) and ``tune`` are float32 (N, S, S) in [0, 1] with
         S = ``config.size``; films are not aligned here. ``abnormal`` bool (N,) are the labels of ``tune``, and
@@ -56,24 +57,24 @@ class Detector(FittedDetector):
         weights come from the weights folder. Raises EngineError, and ValueError for films of another shape.
         """
         fitted = _fit(
-            normals,
+            as_tensor(normals, name="normals"),
             config,
             patients=patients,
-            calibrate=calibrate,
-            tune=tune,
+            calibrate=None if calibrate is None else as_tensor(calibrate, name="calibrate"),
+            tune=None if tune is None else as_tensor(tune, name="tune"),
             abnormal=abnormal,
             tune_patients=tune_patients,
             calibrate_patients=calibrate_patients,
         )
         return cls(**vars(fitted))
 
-    def maps(self, films: Tensor) -> Maps:
-        """Raw maps float32 (N, 2, h, w) of aligned films float32 (N, S, S) in [0, 1].
+    def maps(self, films: Array) -> Maps:
+        """Raw maps float32 (N, 2, h, w) of aligned films float32 (N, S, S) in [0, 1], a tensor or an array of NumPy.
 
         Channel 0 is global, channel 1 region; NaN where masked. Raises ValueError for films of another shape and
         IncompatibleModel where the backbone's weights are not those of the fit.
         """
-        return _maps_against(self, films)
+        return _maps_against(self, as_tensor(films, name="films"))
 
     def save(self, path: str | Path) -> None:
         """Write the detector as a safetensors file; `load` restores an equal one."""
