@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -11,14 +13,33 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def fix(*, threads: int) -> None:
-    """Set the number of CPU threads and request deterministic kernels of every library. Call before any computation."""
+    """Set the number of CPU threads and request deterministic kernels of every library. Call before any computation.
+
+    docs/engine.md names the flags. With a GPU, operations without a deterministic kernel warn instead of failing.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # in every library that uses cuBLAS, faiss included
     torch.set_num_threads(threads)
     # the same as use_deterministic_algorithms, which also loads torch._inductor: a second and 150 MiB
     torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Inside the block matrix products of float32 are computed in float32, whatever the process has set: TF32 on a GPU
+    and bfloat16 on a CPU keep too few digits for distances, whose bounds and integer grids count on them all."""
+    matmul = torch.backends.cuda.matmul
+    before, before_by_name = torch.get_float32_matmul_precision(), matmul.fp32_precision
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        matmul.fp32_precision = before_by_name
 
 
 def keep_freed_memory() -> None:

@@ -99,7 +99,7 @@ def explain(
         FilmPipeline(model, detector, device=device, models=models),
         film,
         detector_path=model / DETECTOR,
-        scored=scored and _ScoredFilm.of(scored, film, model / DETECTOR, models),
+        scored=None if scored is None else _ScoredFilm.of(scored, film, model / DETECTOR, models),
     )
     row, column = patch or _highest_patch(explained.maps, detector)
     if not (0 <= row < config.patches and 0 <= column < config.patches):

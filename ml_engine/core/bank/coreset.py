@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ml_engine.core.arrays import Array, as_tensor
 from ml_engine.core.backbone.feature_file import Features
+from ml_engine.core.determinism import exact_products
 from ml_engine.core.errors import EmptyBank
 
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every integer
@@ -138,6 +139,7 @@ def integer_grid(features: Rows) -> Tensor:
     return grid
 
 
+@exact_products()
 def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: int = 2048) -> Tensor:
     """The picks of the greedy k-centre algorithm on integer points int16 (N, D), int64 (count,).
 
@@ -228,6 +230,7 @@ class _Greedy:
         self.picks.extend(int(index) for index in rest)
 
 
+@exact_products()
 def covering_radius(features: Features, indices: Tensor, *, rows: Tensor | None = None) -> NDArray[np.float64]:
     """The covering radius after each pick, float64 (count,), never increasing.
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ml_engine.core.bank.rough_distances import FLOAT32_EPS, PADDING, Product, Side, product_for
+from ml_engine.core.determinism import exact_products
 from ml_engine.core.errors import InvalidConfig
 
 BANK_CHUNK = 16384
 DIRECT_ROWS = 1024  # bank vectors compared directly at once: a few MiB, which stay in a cache
 ROUGH_VALUES = 2**24  # rough distances in memory at once: 32 MiB in bfloat16, 64 MiB in float32
+FAISS_BYTES = 2**28  # scratch memory of faiss on a GPU; where it needs more, it allocates more for the moment
+MOST_ON_GPU = 2048  # neighbours that faiss lists on a GPU
 DIRECT_VALUES = 2**25  # values in memory at once where whole banks are compared: 128 MiB
 PAIR_VALUES = 2**18  # differences of query and bank vector at once: 1 MiB, which stays in a cache
 
@@ -42,6 +46,7 @@ class NearestSearch:
         self._product = product_for(centred) if self._index is None else None
         self._companions: dict[int, Tensor] = {}
 
+    @exact_products()
     def squared_distances(self, queries: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
         """The smallest squared L2 distances to the bank in ascending order, and the rows of the bank with them.
 
@@ -133,6 +138,16 @@ def _candidates(product: Product, centred: Tensor, k: int) -> tuple[Tensor, Tens
     return torch.cat([of for of, _ in pairs]), torch.cat([near for _, near in pairs])
 
 
+@cache
+def gpu_resources(device: int) -> Any:
+    """faiss's memory and streams on a GPU, one for all banks of the process: each would reserve 1.5 GiB of its own."""
+    import faiss
+
+    resources = faiss.StandardGpuResources()
+    resources.setTempMemory(FAISS_BYTES)
+    return resources
+
+
 class _FlatIndex:
     """faiss's IndexFlatL2 of centred vectors float32 (M, D), on their GPU if faiss supports it."""
 
@@ -142,18 +157,25 @@ class _FlatIndex:
         faiss.omp_set_num_threads(torch.get_num_threads())
         self.longest = centred.square().sum(1).max()
         self.index: Any = faiss.IndexFlatL2(centred.shape[1])
-        if centred.device.type == "cuda" and faiss.get_num_gpus() > 0:
-            resources = faiss.StandardGpuResources()
-            self.index = faiss.index_cpu_to_gpu(resources, centred.device.index or 0, self.index)
-        self.index.add(centred.cpu().numpy())
+        self.is_on_gpu = centred.device.type == "cuda" and faiss.get_num_gpus() > 0
+        if self.is_on_gpu:
+            import faiss.contrib.torch_utils  # add and search then take tensors, without a way through main memory
+
+            device = centred.device.index or 0
+            self.index = faiss.index_cpu_to_gpu(gpu_resources(device), device, self.index)
+        self.index.add(self._as_input(centred))
+
+    def _as_input(self, vectors: Tensor) -> Any:
+        return vectors.contiguous() if self.is_on_gpu else vectors.cpu().numpy()
 
     def candidates(self, centred: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """Pairs of a query and a bank row, int64 (P,) each, and for each query a squared distance below that of every
         other row, float32 (Q,)."""
         listed = min(self.index.ntotal, max(16, 4 * k))
-        rough, rows = (
-            torch.as_tensor(a, device=centred.device) for a in self.index.search(centred.cpu().numpy(), listed)
-        )
+        if self.is_on_gpu:
+            listed = max(k, min(listed, MOST_ON_GPU))
+        both = self.index.search(self._as_input(centred), listed)
+        rough, rows = (torch.as_tensor(values, device=centred.device) for values in both)
         noise = 4 * centred.shape[1] * FLOAT32_EPS * (centred.square().sum(1) + self.longest)
         reach = rough[:, k - 1] + noise
         query, column = torch.nonzero(rough - noise[:, None] <= reach[:, None], as_tuple=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from ml_engine.core.determinism import device_for, device_label
+from ml_engine.core.bank import coreset
+from ml_engine.core.bank.nearest_search import NearestSearch
+from ml_engine.core.determinism import device_for, device_label, exact_products
 from ml_engine.core.errors import InvalidConfig
 
 
@@ -24,3 +28,45 @@ def test_cuda_without_a_gpu_is_refused_and_auto_is_the_processor() -> None:
 @pytest.mark.gpu
 def test_auto_takes_the_gpu() -> None:
     assert device_for("auto").type == device_for("cuda").type == "cuda"
+
+
+@pytest.fixture
+def loose() -> Iterator[None]:
+    """A program that uses the library and allows TF32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.usefixtures("loose")
+def test_products_are_exact_inside_the_block_and_as_before_after_it() -> None:
+    assert torch.backends.cuda.matmul.allow_tf32
+    with exact_products():
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert torch.backends.cuda.matmul.allow_tf32
+    assert torch.get_float32_matmul_precision() == "high"
+
+
+@pytest.mark.usefixtures("loose")
+@pytest.mark.parametrize("what", ["search", "greedy", "covering radius"])
+def test_distances_are_computed_without_tf32(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    square = torch.Tensor.square
+
+    def watched(self: torch.Tensor) -> torch.Tensor:
+        seen.add(torch.get_float32_matmul_precision())
+        return square(self)
+
+    bank = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    search = NearestSearch(bank)
+    grid = coreset.integer_grid(coreset.Rows(bank, None))
+    monkeypatch.setattr(torch.Tensor, "square", watched)
+    if what == "search":
+        search.squared_distances(bank, 2)
+    elif what == "greedy":
+        coreset.greedy(grid, 4)
+    else:
+        coreset.covering_radius(bank, torch.arange(3))
+    assert seen == {"highest"}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,6 +224,34 @@ def test_faiss_gives_the_numbers_of_torch(k: int, far: float) -> None:
 
     assert torch.equal(theirs[0], ours[0])
     assert torch.equal(theirs[1], ours[1])
+
+
+class _Faiss:
+    """The one class of a faiss built for GPUs that `gpu_resources` uses. The tests of tests/gpu use the real one."""
+
+    def __init__(self) -> None:
+        self.resources: list[int] = []
+
+    def StandardGpuResources(self) -> Any:
+        number = len(self.resources)
+        self.resources.append(0)
+
+        class Resources:
+            def setTempMemory(own, size: int) -> None:
+                self.resources[number] = size
+
+        return Resources()
+
+
+def test_banks_on_one_gpu_share_the_reserve_of_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _Faiss()
+    monkeypatch.setitem(sys.modules, "faiss", made)
+    nearest_search.gpu_resources.cache_clear()
+    first = nearest_search.gpu_resources(0)
+    assert nearest_search.gpu_resources(0) is first
+    assert nearest_search.gpu_resources(1) is not first
+    assert made.resources == [nearest_search.FAISS_BYTES] * 2
+    nearest_search.gpu_resources.cache_clear()
 
 
 def test_faiss_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
