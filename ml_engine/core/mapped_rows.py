@@ -53,6 +53,13 @@ class MappedRows:
         self._read = 0
 
 
+def as_stored(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Images in [0, 1] as they are read again after `write_images`."""
+    stored: NDArray[np.float32] = np.rint(images * LEVELS).astype(np.uint16).astype(np.float32)
+    stored /= LEVELS
+    return stored
+
+
 def write_images(path: Path, shape: tuple[int, ...], images: Iterable[NDArray[np.float32]]) -> None:
     """Write images in [0, 1] from consecutive parts along the first axis, as uint16. Raises ValueError as
     `files.stream_npy` does."""

@@ -21,7 +21,7 @@ from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError
 
 Kept = TypeVar("Kept")
-PLACES = ("device", "threads")  # settings that change no model
+PLACES = ("device", "threads", "memory_gib")  # settings that change no model
 
 
 class ModelCache:

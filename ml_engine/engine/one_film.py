@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ml_engine.core.detector.pipeline import FittedDetector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.preprocess import Prepared, prepare, valid_area
 from ml_engine.core.geometry import compose, identity, warp
+from ml_engine.core.mapped_rows import as_stored
 from ml_engine.engine import decode_films
 from ml_engine.engine.model_cache import ModelCache
 
@@ -55,6 +57,7 @@ class FilmPipeline:
         """The aligned film, float32 (1, 1, S, S), and original_from_canonical (2, 3) float64 in pixels. ``placed``
         (2, 3) is its input_from_canonical, where it is known. Raises UnreadableImage, UnsupportedImage."""
         prepared = prepare(decode_films.decode_film(path, sha256=sha256), self.config)
+        prepared = replace(prepared, image=torch.from_numpy(as_stored(prepared.image.numpy())))  # as a run reads it
         affine = self._input_from_canonical(prepared) if placed is None else placed[None]
         image, _ = warp(prepared.image[None, None], affine, (self.config.size, self.config.size))
         return image, compose(prepared.original_from_input, affine[0])

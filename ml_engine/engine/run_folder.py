@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -339,6 +339,12 @@ class MemoryBudget:
 def memory_mib() -> float:
     """The resident memory of this process in MiB; where the kernel does not tell it, its peak."""
     return _of_status("VmRSS") or peak_memory_mib()
+
+
+def forget_peak_memory() -> None:
+    """Let `peak_memory_mib` count from now on, where the kernel allows it, for a process of several runs."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _of_status(name: str) -> float | None:

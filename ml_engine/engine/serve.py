@@ -31,7 +31,7 @@ from ml_engine.engine.explain import explain
 from ml_engine.engine.failures import known_failure
 from ml_engine.engine.model_cache import ModelCache
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.run_folder import memory_mib
+from ml_engine.engine.run_folder import forget_peak_memory, memory_mib
 from ml_engine.engine.stages.runner import run_folder
 
 MOST_KEPT = 64  # objects: a detector, its scorer, alignment and backbone, and the last films of nearest normals
@@ -149,6 +149,7 @@ class Server:
         fields.require_no_more()
         if (kind := _kind_of(folder)) != "score":
             raise InvalidRequest(f"{folder} is a run of kind {kind}: serve takes score; use run for any other kind.")
+        forget_peak_memory()  # a budget is that of the run
         outcome = run_folder(
             folder, images=images, attempt=attempt or None, device=device, stdout=self.stdout, models=self.models
         )

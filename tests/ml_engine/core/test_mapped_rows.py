@@ -60,3 +60,10 @@ def test_a_pass_over_a_file_does_not_end_with_the_file_in_memory(tmp_path: Path)
 
     assert path.stat().st_size > 2**26
     assert highest <= 20
+
+
+def test_images_as_stored_are_those_that_are_read_again(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((3, 7, 7), dtype=np.float32)
+    images[0, 0, :2] = (0, 1)
+    mapped_rows.write_images(tmp_path / "images.npy", images.shape, [images])
+    assert np.array_equal(MappedRows(tmp_path / "images.npy")[:], mapped_rows.as_stored(images))

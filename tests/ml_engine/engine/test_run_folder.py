@@ -22,7 +22,15 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.film.preprocess import prepare
 from ml_engine.engine import manifest
 from ml_engine.engine.decode_films import decode_film
-from ml_engine.engine.run_folder import FolderBusy, RunSpec, open_run_folder, write_run_folder
+from ml_engine.engine.run_folder import (
+    FolderBusy,
+    RunSpec,
+    forget_peak_memory,
+    memory_mib,
+    open_run_folder,
+    peak_memory_mib,
+    write_run_folder,
+)
 from ml_engine.engine.run_kinds import KINDS
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from tests.ml_engine import films
@@ -829,3 +837,15 @@ def test_a_later_attempt_keeps_the_existing_films(tmp_path: Path) -> None:
     write_run_folder(tmp_path / "run", spec | {"name": "again"}, None)
     assert manifest.read(tmp_path / "run" / "images.csv") == rows
     assert files.read_json(tmp_path / "run" / "run.json")["name"] == "again"
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_the_peak_of_memory_counts_from_the_last_run() -> None:
+    """In a process that runs one run after another, the budget of a run is its own."""
+    block = bytearray(300 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+    high = peak_memory_mib()
+    del block
+    forget_peak_memory()
+    assert peak_memory_mib() < high - 200
+    assert memory_mib() <= peak_memory_mib() + 1
