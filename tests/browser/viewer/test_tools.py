@@ -421,7 +421,7 @@ def test_the_toolbar_has_one_row_and_the_status_is_in_view(open_viewer: Open) ->
 
 
 def boxes_of(viewer: Viewer, selector: str) -> list[Any]:
-    script = "(nodes) => nodes.map((n) => { const b = n.getBoundingClientRect(); return { y: b.y, height: b.height }; })"
+    script = "(nodes) => nodes.map((node) => node.getBoundingClientRect().toJSON())"
     return list(viewer.host.locator(selector).evaluate_all(script))
 
 
