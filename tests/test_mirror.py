@@ -65,7 +65,7 @@ ELSEWHERE = {
     "portal/intake/film_files.py": "tests/portal/intake/test_films.py",
     "portal/management/commands/status.py": "tests/ml_engine/management/commands/test_start.py",
     "portal/management/commands/stop.py": "tests/ml_engine/management/commands/test_start.py",
-    "portal/management/commands/export_parts.py": "tests/portal/api/test_split_parts.py",
+    "portal/management/commands/export_parts.py": "tests/portal/sets/test_parts_csv.py",
     "portal/management/commands/find_duplicates.py": "tests/portal/intake/test_fingerprints.py",
     "portal/intake/film_storage.py": "tests/portal/intake/test_films.py",
     "portal/intake/import_report.py": "tests/portal/intake/test_films.py reads the sentences of each import",

@@ -14,7 +14,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analysis.api.exports import Csv
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.looks import CannotEvaluate, with_looks
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint
@@ -29,6 +28,7 @@ from analysis.views.comparison import requested_evaluations
 from analysis.views.operating import result_with_alarms
 from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part
 from ml_engine.models import Run
+from portal.api.renderers import Csv
 from portal.models import Part, Split
 from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, require, sites_where

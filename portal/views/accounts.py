@@ -6,7 +6,7 @@ from allauth.account.views import LoginView
 from django.contrib import messages
 from django.contrib.auth.views import LogoutView, PasswordChangeView, PasswordResetConfirmView
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse_lazy
 
 from portal.models import User
@@ -28,7 +28,7 @@ class LogIn(LoginView):
 
 
 class LogOut(LogoutView):
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if isinstance(request.user, User):
             audit.record(verb="log out", site=None, actor=request.user, target=request.user)
         return super().post(request, *args, **kwargs)
