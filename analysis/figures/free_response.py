@@ -60,7 +60,7 @@ def froc_figure(
     if fused is not None:
         figure.add_trace(_interval(fused, theme=theme))
     first = known[0]
-    who = f"n = {first.lesions:,} boxes on {first.films:,} films"
+    who = f"n = {first.lesions:,} boxes; false marks of {first.films:,} films"
     if first.reason:
         who += "<br>" + "<br>".join(textwrap.wrap(first.reason, 55))
     who += f"<br>Mean over the ticks ({percent(first.confidence)} interval)"

@@ -198,7 +198,7 @@ def test_page_and_api_show_the_same(as_analyst: Client, evaluation: Evaluation) 
     drawn = json.loads(re.search(r'id="froc-figure"[^>]*>(.+?)</script>', page)[1])  # type: ignore[index]
     at = next(trace for trace in drawn["data"] if "interval of fused" in trace["name"])
     assert at["y"] == pytest.approx(answer["kinds"]["fused"]["froc"]["at_rates"], abs=1e-4)
-    assert "n = 2 boxes on 2 films" in drawn["layout"]["legend"]["title"]["text"]
+    assert "n = 2 boxes; false marks of 8 films" in drawn["layout"]["legend"]["title"]["text"]
     assert "Looks at this test part: 1;" in json.dumps(drawn["layout"]["annotations"])
 
 
