@@ -86,7 +86,7 @@ def test_patches_are_taken_at_their_places() -> None:
     grid = extractor.grids(torch.cat([films(3), torch.zeros(1, 1, 64, 64)]))
     for film in range(3):
         for p, (r, c) in enumerate(places.tolist()):
-            assert torch.equal(patches[film, p], grid[film, :, r, c])
+            assert torch.equal(patches[film, p], grid[film, :, r, c].half().float())  # as they are kept
 
 
 @pytest.mark.parametrize("size", [64, 96])
