@@ -64,7 +64,8 @@ class Run(Addressed):
     stage_count = models.PositiveSmallIntegerField(default=0)
     done = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
-    seconds_left = models.FloatField(null=True)
+    seconds_left = models.FloatField(null=True)  # of the stage
+    run_seconds_left = models.FloatField(null=True)  # of the whole run; null where nobody knows
     memory_mib = models.FloatField(null=True)
     attempt = models.PositiveSmallIntegerField(default=0)  # only increases: the run folder refuses an earlier attempt
     losses = models.PositiveSmallIntegerField(default=0)  # attempts that were killed or lost since the last retry

@@ -51,6 +51,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "done",
             "total",
             "seconds_left",
+            "run_seconds_left",
             "memory_mib",
             "attempt",
             "losses",

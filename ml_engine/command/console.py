@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_engine.core.backbone import weights
 from ml_engine.engine import manifest
+from ml_engine.engine.forecast import in_words
 from ml_engine.engine.manifest import Selection
 from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.reports import DetectorReport, MapThreshold
@@ -24,10 +25,13 @@ class Console:
     def event(self, event: dict[str, Any]) -> None:
         if "stage" not in event:
             return
-        seconds_left = event["seconds_left"]
+        seconds_left, of_run = event["seconds_left"], event.get("run_seconds_left")
         text = f"stage {event['stage_index'] + 1} of {event['stage_count']}, {event['stage']}"
         text += f": {event['done']} of {event['total']}" if event["total"] else ""
-        text += f", about {seconds_left:.0f} s left" if seconds_left else ""
+        if of_run is not None:
+            text += f", about {in_words(of_run)} left"
+        elif seconds_left:
+            text += f", about {in_words(seconds_left)} left in this stage"
         if self.live:
             self.line(text)
         elif event["stage"] != self.stage:

@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         _add_explain,
         _add_grow_and_forget,
         _add_serve,
+        _add_forecast,
         _add_repeat,
         _add_ablation,
         _add_sweep,
@@ -60,11 +61,25 @@ def _add_fit(commands: Any, *, epilog: str) -> None:
     fit.add_argument(
         "--keep-features",
         action="store_true",
-        help="keep the films' features in MODEL_DIR/features (5 MB per film at 224 px) for exact grow and forget",
+        help="keep the films' features in MODEL_DIR/features (0.5 to 3 MB a film at 224 px) for exact grow and forget",
     )
     _add_alignment_inputs(fit, canonical=True)
     add_settings(fit)
     fit.set_defaults(command="fit.fit_command")
+
+
+def _add_forecast(commands: Any, *, epilog: str) -> None:
+    parser = commands.add_parser(
+        "forecast",
+        help="say how much memory, disk and time a fit, or with --model a score, takes on this machine",
+        epilog=epilog + " What single steps cost is measured once, in some seconds, and kept in the data folder.",
+    )
+    add_films(parser)
+    parser.add_argument("--model", type=Path, metavar="MODEL_DIR", help="forecast a score by this model, not a fit")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder whose disk is checked")
+    parser.add_argument("--json", action="store_true", help="print JSON: seconds, memory_gib, disk_gib, stages")
+    add_settings(parser)
+    parser.set_defaults(command="forecast.forecast_command")
 
 
 def _add_score(commands: Any, *, epilog: str) -> None:

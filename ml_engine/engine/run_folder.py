@@ -18,6 +18,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
+from ml_engine.engine.forecast import Clock
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.engine.run_kinds import ASKED, KINDS, RunKind
@@ -285,23 +286,33 @@ class StageProgress:
     """Reports the progress of one stage as events, at most four per second; the first and the last are always sent."""
 
     def __init__(
-        self, folder: RunFolder, stage: str, index: int, count: int, *, budget: MemoryBudget | None = None
+        self,
+        folder: RunFolder,
+        stage: str,
+        index: int,
+        count: int,
+        *,
+        budget: MemoryBudget | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.folder, self.stage, self.index, self.count = folder, stage, index, count
-        self.budget = budget
+        self.budget, self.clock = budget, clock
         self.began = time.monotonic()
         self.last_sent = -1.0
         self(0, 0)
 
     def __call__(self, done: int, total: int, message: str | None = None) -> None:
-        """``seconds_left`` is for this stage only, None until some work is done. Raises OverBudget."""
+        """``seconds_left`` is for this stage only, None until some work is done; ``run_seconds_left`` is for the whole
+        run, None where it is not known. Raises OverBudget."""
         now = time.monotonic()
         if 0 < done < total and now - self.last_sent < SECONDS_BETWEEN_EVENTS:
             return
         self.last_sent = now
         if self.budget:
             self.budget.check(self.stage)
-        left = (now - self.began) / done * (total - done) if done else None
+        elapsed = now - self.began
+        left = elapsed / done * (total - done) if done else None
+        of_run = self.clock.left(self.index, elapsed=elapsed, done=done, total=total) if self.clock else None
         self.folder.emit(
             {
                 "stage": self.stage,
@@ -310,6 +321,7 @@ class StageProgress:
                 "done": done,
                 "total": total,
                 "seconds_left": None if left is None else round(left, 1),
+                "run_seconds_left": None if of_run is None else round(of_run, 1),
                 "memory_mib": round(peak_memory_mib(), 1),
                 "message": message,
             }
@@ -364,6 +376,14 @@ def peak_memory_mib() -> float:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 2**20 if sys.platform == "darwin" else most / 2**10
+
+
+def reset_peak_memory() -> None:
+    """Let `peak_memory_mib` begin again at the present memory, where the system allows it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
 
 
 def end_with_parent() -> None:

@@ -11,9 +11,10 @@ from ml_engine.core.architectures import TIMM, XRV
 from ml_engine.core.backbone.weights import RANDOM_NOTICE, StoredFile
 from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.engine.forecast import Forecast
 from ml_engine.engine.run_kinds import KINDS
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
-from ml_engine.runs import paths, requests
+from ml_engine.runs import paths, requests, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
 from portal.models import Dataset, Part, Site, Split, User
@@ -88,6 +89,10 @@ class RunForm(forms.Form):
             return None
 
     def make(self) -> Run:
+        raise NotImplementedError
+
+    def run_forecast(self) -> tuple[Forecast | None, PipelineConfig]:
+        """What the run would take, None where that is not known, and its config. Raises RunRefused, InvalidConfig."""
         raise NotImplementedError
 
 
@@ -190,6 +195,10 @@ class AlignmentForm(FitForm):
     def make(self) -> Run:
         return requests.request_alignment(self.request(), split=self.cleaned_data["split"], config=self.config())
 
+    def run_forecast(self) -> tuple[Forecast | None, PipelineConfig]:
+        config = self.config().replace(align="network")
+        return run_forecasts.of_alignment(self.cleaned_data["split"], config), config
+
 
 class DetectorForm(FitForm):
     kind = RunKind.FIT_DETECTOR
@@ -251,6 +260,13 @@ class DetectorForm(FitForm):
         if values["alignment"] != UNALIGNED:
             alignment = AlignmentModel.objects.get(site=self.site, uuid=values["alignment"])
         return requests.request_detector(request, split=split, config=config, alignment=alignment)
+
+    def run_forecast(self) -> tuple[Forecast | None, PipelineConfig]:
+        values = self.cleaned_data
+        aligns = "none" if values["alignment"] == UNALIGNED else "network"
+        config = self.config().replace(align=aligns)
+        fits_alignment = values["alignment"] == FIT_FIRST
+        return run_forecasts.of_fit(values["split"], config, fits_alignment=fits_alignment), config
 
 
 def backbone_choices(stored: list[StoredFile]) -> list[Any]:
@@ -366,6 +382,16 @@ class ScoreForm(RunForm):
             parts=values["parts"],
             datasets=list(values["datasets"]),
         )
+
+    def run_forecast(self) -> tuple[Forecast | None, PipelineConfig]:
+        values = self.cleaned_data
+        source = Run.objects.get(site=self.site, uuid=values["detector"])
+        config = PipelineConfig.from_json(source.config)
+        detector = DetectorModel.objects.filter(run=source).select_related("split").first()
+        if detector is None or bool(values["parts"]) == bool(values["datasets"]):
+            return None, config
+        chosen = {"parts": values["parts"], "datasets": list(values["datasets"])}
+        return run_forecasts.of_score(detector, config, **chosen), config
 
 
 FORMS = (DetectorForm, ScoreForm, AlignmentForm)

@@ -35,7 +35,7 @@ EXECUTE = "ml_engine.tasks.execute_run"
 PUBLISH_AGAIN_SECONDS = 15  # after the first message; then twice as long each time, since a copy waits at the broker
 PUBLISH_AGAIN_AT_MOST_SECONDS = 600
 
-_NO_LEASE = {"lease_owner": "", "lease_until": None, "seconds_left": None}
+_NO_LEASE = {"lease_owner": "", "lease_until": None, "seconds_left": None, "run_seconds_left": None}
 
 
 class RunRefused(Exception):
@@ -72,6 +72,7 @@ class Progress:
     done: int
     total: int
     seconds_left: float | None
+    run_seconds_left: float | None
     memory_mib: float | None
 
 

@@ -22,7 +22,7 @@ from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState
-from ml_engine.runs import paths
+from ml_engine.runs import paths, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
 from portal.models import Dataset, Image, Part, Site, Split, User
@@ -94,6 +94,7 @@ def request_alignment(request: RunRequest, *, split: Split, config: PipelineConf
     check_needs_no_file(config)
     part = alignment_part(split)
     check_films(split, [part], why="an alignment is fitted on normal films of part align, or fit where there is none")
+    run_forecasts.require_room(run_forecasts.of_alignment(split, config), config)
     return queue(request, kind=RunKind.FIT_ALIGNMENT, split=split, config=config.to_json(), seed=config.seed)
 
 
@@ -113,6 +114,7 @@ def request_detector(
     check_films(split, [Part.FIT], why="a detector is fitted on its normal films")
     check_weights(config)
     config = aligned_config(config, split, alignment, after)
+    run_forecasts.require_room(run_forecasts.of_fit(split, config, fits_alignment=False), config)
     return queue(
         request,
         kind=RunKind.FIT_DETECTOR,
@@ -155,6 +157,10 @@ def request_score(
         if not dataset.images.exists():
             raise RunRefused(f"The dataset “{dataset.name}” has no film: import some first.")
     refuse_other_views_alone(films_named(source.split, parts, datasets), source.split)
+    if detector is not None:
+        fitted = PipelineConfig.from_json(source.config)
+        made = run_forecasts.of_score(detector, fitted, parts=parts, datasets=datasets)
+        run_forecasts.require_room(made, fitted)
     return queue(
         request,
         kind=RunKind.SCORE,

@@ -222,6 +222,7 @@ def _progress(event: dict[str, Any]) -> Progress:
         done=int(event.get("done") or 0),
         total=int(event.get("total") or 0),
         seconds_left=event.get("seconds_left"),
+        run_seconds_left=event.get("run_seconds_left"),
         memory_mib=event.get("memory_mib"),
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import template
 
+from ml_engine.engine.forecast import in_words
 from ml_engine.models import Run
 
 register = template.Library()
@@ -55,13 +56,7 @@ def stage_words(stage: str) -> str:
 @register.filter
 def duration(seconds: float | None) -> str:
     """ "45 s", "12 min", "3 h 5 min"."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    minutes = round(whole / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+    return "" if seconds is None else in_words(seconds)
 
 
 @register.filter

@@ -217,6 +217,7 @@ PORTAL = {
 RUNS = {
     "ml_engine:runs": page(SIGNED_IN, NOTHING),
     "ml_engine:sweep-forecast": act("request runs", NOTHING),
+    "ml_engine:run-forecast": act("request runs", NOTHING, "kind of run"),
     "ml_engine:run-new": page("request runs", NOTHING, "kind of run"),
     "ml_engine:run": page(MEMBER, OMITS, "detector run"),
     "ml_engine:run-progress": page(MEMBER, NOTHING, "run"),

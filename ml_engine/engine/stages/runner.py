@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -15,9 +16,18 @@ from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.failures import known_failure
+from ml_engine.engine.forecast import require_room
 from ml_engine.engine.model_cache import ModelCache
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.run_folder import FolderBusy, MemoryBudget, RunFolder, RunSpec, StageProgress, open_run_folder
+from ml_engine.engine.run_folder import (
+    FolderBusy,
+    MemoryBudget,
+    RunFolder,
+    RunSpec,
+    StageProgress,
+    open_run_folder,
+    reset_peak_memory,
+)
 from ml_engine.engine.run_kinds import STUDIES
 from ml_engine.engine.stages import (
     ablation,
@@ -25,6 +35,7 @@ from ml_engine.engine.stages import (
     experiments,
     fit_alignment,
     fit_detector,
+    forecast_run,
     measure_alignment,
     needed_weights,
     read_and_align,
@@ -158,13 +169,21 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
         needed_weights.require(spec.kind, context.config, planned=planned, folder=weights.default_folder())
     folder.log(f"Attempt {folder.attempt} of {spec.kind} on {context.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(context.device)})
+    made = forecast_run.forecast_of(context)
+    if made is not None and not folder.is_done(stages[0][0]):
+        require_room(made, context.config, folder=folder.path)
+    clock = forecast_run.clock_of(made, [name for name, _ in stages])
     budget = MemoryBudget(context.config.memory_gib) if context.config.memory_gib else None
+    if budget:
+        reset_peak_memory()  # of an earlier run in this process
     for index, (name, stage) in enumerate(stages):
         if folder.is_done(name):
             continue
-        progress = StageProgress(folder, name, index, len(stages), budget=budget)
+        progress = StageProgress(folder, name, index, len(stages), budget=budget, clock=clock)
         folder.log(f"Stage {name} begins.")
         folder.mark_done(name, stage(context, progress))
+        if clock:
+            clock.finish(index, time.monotonic() - progress.began)
         determinism.give_back_memory()
         if budget:
             budget.check(name)

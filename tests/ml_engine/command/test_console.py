@@ -37,7 +37,16 @@ def test_a_terminal_has_one_line_that_changes(capsys: pytest.CaptureFixture[str]
     console.live = True
     console.event(STAGE)
     console.say("model: out")
-    assert capsys.readouterr().err == ("\r\033[Kstage 2 of 4, maps: 2 of 9, about 30 s left\r\033[Kmodel: out\n")
+    assert capsys.readouterr().err == (
+        "\r\033[Kstage 2 of 4, maps: 2 of 9, about 30 s left in this stage\r\033[Kmodel: out\n"
+    )
+
+
+def test_the_time_of_the_whole_run_is_said_where_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.live = True
+    console.event({**STAGE, "run_seconds_left": 1200.0})
+    assert capsys.readouterr().err == "\r\033[Kstage 2 of 4, maps: 2 of 9, about 20 min left"
 
 
 def test_a_detector_is_reported_with_its_bank_weight_and_threshold(capsys: pytest.CaptureFixture[str]) -> None:

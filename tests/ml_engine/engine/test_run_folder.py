@@ -208,7 +208,8 @@ def test_scores_do_not_depend_on_which_films_are_scored_together(world: Path, tm
 
 
 EVENT_KEYS = {
-    "attempt", "stage", "stage_index", "stage_count", "done", "total", "seconds_left", "memory_mib", "message",
+    "attempt", "stage", "stage_index", "stage_count", "done", "total", "seconds_left", "run_seconds_left",
+    "memory_mib", "message",
 }  # fmt: skip
 
 

@@ -94,10 +94,11 @@ def test_a_beat_prolongs_the_lease_and_stores_progress(split: Any) -> None:
     run = made.run(split)
     lease = claimed(run)
     lapse(run)
-    progress = Progress("banks", 4, 8, 30, 100, 12.5, 800.0)
+    progress = Progress("banks", 4, 8, 30, 100, 12.5, 90.0, 800.0)
     assert lifecycle.beat(lease=lease, progress=progress) is Instruction.GO_ON
     run.refresh_from_db()
     assert (run.stage, run.stage_index, run.done, run.total, run.seconds_left) == ("banks", 4, 30, 100, 12.5)
+    assert run.run_seconds_left == 90.0
     assert run.lease_until > timezone.now()
 
 
@@ -115,7 +116,7 @@ def test_a_beat_with_an_old_lease_returns_stop_and_changes_nothing(split: Any) -
     lapse(run)
     lifecycle.reap()
     claimed(run, "another")
-    assert lifecycle.beat(lease=old, progress=Progress("x", 1, 1, 1, 1, None, None)) is Instruction.STOP
+    assert lifecycle.beat(lease=old, progress=Progress("x", 1, 1, 1, 1, None, None, None)) is Instruction.STOP
     run.refresh_from_db()
     assert (run.stage, run.lease_owner, run.attempt) == ("", "another", 2)
 

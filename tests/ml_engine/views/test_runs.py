@@ -186,7 +186,7 @@ def test_a_running_run_shows_its_progress(web: Client, split: Any) -> None:
     text = one_line(web.get(at("run", run)))
     for words in (
         "Stage 4 of 8: <strong>extracting patch features</strong>",
-        "30 of 90 · about 7 min left in this stage",
+        "30 of 90 · about 7 min left in this stage, later stages not known",
         "1234 MiB",
         "Stage &lt;features&gt; begins.",
         'hx-trigger="every 1s"',
