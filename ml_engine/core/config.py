@@ -196,10 +196,12 @@ class PipelineConfig:
     threshold_percentile: float = setting(
         99.5, "Percentile of the calibration films' patches, for threshold = percentile.", low=50, high=100
     )
-    cross_fit: bool = setting(True, "Score each fit film by a model of other patients' films, to list suspect normals.")
-    folds: int = setting(
-        10, "Folds of the fit part's patients, for cross_fit and where there is no calibrate part.", low=2, high=100
+    cross_fit: bool = setting(
+        True,
+        "Score each fit film by a model of other patients' films, to list suspect normals, and to calibrate where "
+        "there is no calibrate part.",
     )
+    folds: int = setting(10, "Folds of the fit part's patients, for cross_fit.", low=2, high=100)
 
     controls: int = setting(
         40,

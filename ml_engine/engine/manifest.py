@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ml_engine.core import files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
-from ml_engine.core.score.calibration import LEAST_FILMS, too_few
+from ml_engine.core.score.calibration import LEAST_FILMS, require_calibration, too_few
 from portal.intake.tables import value_of
 from portal.sets.patient_draw import draw_train
 
@@ -262,7 +262,7 @@ def alignment_rows(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
 
 
 def check_parts(rows: Sequence[ManifestRow], config: PipelineConfig) -> None:
-    """Raises EngineError if fit or calibrate holds a film that is not normal, or too few films to standardise with."""
+    """Raises EngineError if fit or calibrate holds a film that is not normal, or too few films to calibrate with."""
     for row in rows:
         if row.part in ("fit", "calibrate") and row.label not in ("normal", ""):
             raise InvalidManifest(
@@ -270,6 +270,8 @@ def check_parts(rows: Sequence[ManifestRow], config: PipelineConfig) -> None:
                 "or test, or leave it out."
             )
     calibrate = [row for row in rows if row.part == "calibrate"]
+    if not calibrate:
+        require_calibration(config)
     patients = {row.patient or row.filename for row in rows if row.part == "fit"}
     count, part = (len(calibrate), "calibrate") if calibrate else (len(patients), "fit")
     if config.standardise and count < LEAST_FILMS:

@@ -53,7 +53,9 @@ class Detector(FittedDetector):
         ``normals``, ``calibrate`` (normal films for calibration only) and ``tune`` are float32 (N, S, S) in [0, 1] with
         S = ``config.size``; films are not aligned here. ``abnormal`` bool (N,) are the labels of ``tune``, and
         ``tune_patients`` and ``calibrate_patients`` the patients of these parts. Without ``calibrate``, cross-fitted
-        folds of the fit films are used for calibration, by ``patients`` (one name per film) if given. The backbone's
+        folds of the fit films are used for calibration, by ``patients`` (one name per film) if given; with
+        ``config.cross_fit`` off nothing is calibrated, which needs ``standardise`` off and a film score other than
+        mean+top. The backbone's
         weights come from the weights folder. Raises EngineError, and ValueError for films of another shape.
         """
         fitted = _fit(
@@ -98,6 +100,8 @@ def _fit(
     calibrate_patients: Sequence[str] | None = None,
 ) -> FittedDetector:
     _check(normals, config)
+    if calibrate is None:
+        calibration.require_calibration(config)
     device = determinism.device_for(config.device)
     backbone = _backbone(config)
     extractor = FeatureExtractor(config, backbone.state, device)
@@ -110,6 +114,8 @@ def _fit(
     if calibrate is not None:
         raw, calibration_source = _maps_of(calibrate, extractor, scorers), "calibrate"
         names = _names(calibrate_patients, len(calibrate))
+    elif not config.cross_fit:
+        raw, calibration_source, names = pipeline.no_maps(config, mask.keep), pipeline.UNCALIBRATED, []
     else:
         names = _names(patients, len(normals))
         folds = calibration.patient_folds(names, folds=config.folds, seed=config.seed)
@@ -200,7 +206,7 @@ def fold_maps(
     """
     count, wide = int(folds.max()) + 1, len(model_selection.candidates(config))
     if count == 1:
-        return np.zeros((wide, 0, 2, *keep.shape), np.float32)
+        return pipeline.no_maps(config, keep)
     per_film = len(source.places)
     maps = np.full((wide, len(folds), 2, *keep.shape), np.nan, dtype=np.float32)
     done = 0

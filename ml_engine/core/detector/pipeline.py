@@ -92,6 +92,14 @@ class FittedDetector:
         return score_maps(maps, self, weight=weight)
 
 
+UNCALIBRATED = "none: there is no calibrate part, and cross_fit is off"
+
+
+def no_maps(config: PipelineConfig, keep: NDArray[np.bool_]) -> Maps:
+    """The maps of no film under each candidate, float32 (C, 0, 2, h, w), for a hard mask ``keep`` bool (h, w)."""
+    return np.zeros((len(model_selection.candidates(config)), 0, 2, *keep.shape), np.float32)
+
+
 def calibrate(
     maps: Maps, *, source: str, config: PipelineConfig, patients: NDArray[np.int64] | None = None
 ) -> Calibration:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import conformal
+from ml_engine.core.score.film_scores import COMBINED
 from ml_engine.core.score.fusion import Maps
 from ml_engine.core.score.held_out import moments_of_others
 
@@ -68,6 +70,22 @@ def held_out_standardised(maps: Maps, patients: NDArray[np.int64] | None = None)
         _floor(film)
     held_out: NDArray[np.float64] = (values - mean_of_others) / std_of_others
     return held_out
+
+
+def require_calibration(config: PipelineConfig) -> None:
+    """Raises EngineError where ``config`` cannot do without normal films that were not fitted on: without a calibrate
+    part they are folds of the fit part, which are not made with ``cross_fit`` off."""
+    is_combined = COMBINED in config.tried("image_score")
+    if not config.cross_fit and (config.standardise or is_combined):
+        needs, instead = (
+            ("standardise=yes", "standardise=no")
+            if config.standardise
+            else (f"image_score={COMBINED}", "image_score=top")
+        )
+        raise EngineError(
+            f"The setting {needs} needs normal films that the model was not fitted on, but no film is in the calibrate "
+            f"part, and cross_fit is off: put films into calibrate, or set cross_fit=yes or {instead}."
+        )
 
 
 def too_few(count: int, part: str) -> EngineError:

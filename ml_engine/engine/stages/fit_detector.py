@@ -64,11 +64,15 @@ def select(context: RunContext, progress: StageProgress) -> dict[str, Any]:
 
 def calibrate(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Writes the raw maps of normals under each candidate: calibration.npy (C, n, 2, h, w). They are of the calibrate
-    part if there is one, otherwise of the fit part, each fold of patients scored by a model of the other folds."""
+    part if there is one, otherwise of the fit part, each fold of patients scored by a model of the other folds; of no
+    film with ``cross_fit`` off."""
     rows = context.readable("calibrate")
     if len(rows):
         files.write_npy(context.path("calibration.npy"), _maps(context, rows, progress))
         return {"source": "calibrate"}
+    if not context.config.cross_fit:
+        files.write_npy(context.path("calibration.npy"), pipeline.no_maps(context.config, context.mask()))
+        return {"source": pipeline.UNCALIBRATED}
     folds = _folds(context)
     files.write_npy(context.path("calibration.npy"), _fold_maps(context, folds, context.config, progress))
     return {"source": in_memory.fold_words(folds)}

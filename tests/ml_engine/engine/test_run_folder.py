@@ -717,6 +717,30 @@ def test_without_cross_fitting_there_are_no_fit_scores(world: Path, tmp_path: Pa
     assert files.read_json(folder / "detector.json")["suspects"] == []
 
 
+def test_without_cross_fitting_and_a_calibrate_part_no_fold_is_made(world: Path, tmp_path: Path) -> None:
+    rows = [r for r in rows_of(world / "films") if r.part == "fit"]
+    uncalibrated = {"standardise": False, "image_score": "top", "cross_fit": False}
+
+    folder = unaligned(tmp_path / "run", world / "films", rows, **uncalibrated)
+
+    summary = files.read_json(folder / "detector.json")
+    assert summary["calibration"] == {
+        "source": "none: there is no calibrate part, and cross_fit is off",
+        "films": 0,
+    }
+    assert summary["threshold"]["value"] is None
+    assert not (folder / "fit_scores.csv").exists()
+    detector = Detector.load(folder / "detector.safetensors")
+    assert np.isfinite(detector.scores(np.ones((1, 2, 8, 8), np.float32)).fused).all()
+
+
+def test_a_config_that_needs_calibration_is_refused_without_cross_fitting(world: Path, tmp_path: Path) -> None:
+    rows = [r for r in rows_of(world / "films") if r.part == "fit"]
+    folder = write_run(tmp_path / "run", RunSpec("fit_detector", CONFIG.replace(align="none", cross_fit=False)), rows)
+
+    assert "no film is in the calibrate part, and cross_fit is off" in failed(folder, world / "films")
+
+
 def test_rate_k_and_share_are_chosen_on_tune(world: Path, tmp_path: Path) -> None:
     """The saved detector equals a fit with the chosen settings."""
     parts = {0: "tune", 1: "tune", 6: "tune", 7: "tune"}

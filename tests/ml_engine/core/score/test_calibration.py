@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score import calibration
 
@@ -37,6 +38,26 @@ def test_a_position_without_spread_does_not_divide_by_zero() -> None:
 
     assert std[0, 1, 1] == pytest.approx(np.nanmedian(std[0]) / 1000, rel=0.5)
     assert (calibration.standardisation(np.ones((4, 2, 3, 3), np.float32))[1] == 1).all()
+
+
+UNCALIBRATED = {"cross_fit": False, "standardise": False, "image_score": "top"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"standardise": True}, "standardise=yes needs normal films that the model was not fitted on.*standardise=no"),
+        ({"image_score": "mean+top"}, "setting image_score=mean.top needs normal films.*or image_score=top"),
+        ({"image_score_tried": "mean+top"}, "setting image_score=mean.top needs normal films.*or image_score=top"),
+    ],
+)
+def test_what_needs_calibration_is_refused_where_no_film_calibrates(changed: dict[str, object], sentence: str) -> None:
+    config = PipelineConfig.from_preset("default").replace(**UNCALIBRATED)
+    calibration.require_calibration(config)
+    calibration.require_calibration(config.replace(**changed, cross_fit=True))
+
+    with pytest.raises(EngineError, match=sentence):
+        calibration.require_calibration(config.replace(**changed))
 
 
 def test_one_film_is_too_few() -> None:
