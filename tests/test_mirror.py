@@ -68,6 +68,7 @@ ELSEWHERE = {
     "portal/management/commands/stop.py": "tests/ml_engine/management/commands/test_start.py",
     "portal/management/commands/export_parts.py": "tests/portal/sets/test_parts_csv.py",
     "portal/management/commands/find_duplicates.py": "tests/portal/intake/test_fingerprints.py",
+    "portal/management/commands/export_parts.py": "tests/portal/sets/test_parts_csv.py",
     "portal/intake/film_storage.py": "tests/portal/intake/test_films.py",
     "portal/intake/import_report.py": "tests/portal/intake/test_films.py reads the sentences of each import",
     "portal/sets/bulk_insert.py": "tests/portal/sets/test_cohorts.py, tests/portal/views/test_queues.py",
@@ -212,6 +213,8 @@ ELSEWHERE = {
 
 # tests of several modules, and what they cover
 WHOLE_PATHS = {
+    "tests/gpu/test_gpu.py": "what holds on a GPU as on the processor, in coreset, search, features and runs",
+    "tests/ml_engine/core/bank/test_exactness.py": "scores and maps against float64, by every search",
     "tests/access/*.py": "every URL, and what is withheld from whom",
     "tests/fuzz/*.py": "random inputs for reader and tables",
     "tests/browser/*.py": "pages and the viewer's scripts in a real browser",
