@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, get_type_hints
 
 from ml_engine.core.errors import InvalidConfig
@@ -56,7 +57,7 @@ def names_of(cls: Any) -> str:
 def from_text(cls: Any, name: str, text: str, *, shown: str) -> Any:
     """``text`` parsed as the value of a field of ``cls``, by the field's type. Raises InvalidConfig, which names the
     field as ``shown``."""
-    hint = get_type_hints(cls).get(name)
+    hint = _hints(cls).get(name)
     if hint is None or dataclasses.is_dataclass(hint):
         raise InvalidConfig(f"{shown} is not a setting. The settings are: {names_of(cls)}.")
     text = text.strip()
@@ -76,9 +77,15 @@ def _number(kind: type, text: str, shown: str) -> Any:
         raise InvalidConfig(f"{shown} is {text!r}: it must be {_IN_WORDS[kind]}.") from None
 
 
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The types of the fields. Resolving them takes 2 ms, and a config has eighty."""
+    return get_type_hints(cls)
+
+
 def as_type(cls: Any, name: str, value: Any, *, shown: str) -> Any:
     """A JSON value converted to the field's type: 1 becomes 1.0 in a float field. Raises InvalidConfig."""
-    hint = get_type_hints(cls)[name]
+    hint = _hints(cls)[name]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and hint in (float, float | None):
         return float(value)
