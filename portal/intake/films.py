@@ -104,7 +104,12 @@ def _films_ahead(upload: Upload, entries: Sequence[Entry], processes: int) -> It
     known = set(upload.dataset.images.values_list("source_sha256", flat=True)) if paths else set()
     with ExitStack() as stack:
         decoders = [stack.enter_context(Decoder()) for _ in range(max(1, min(processes, len(paths))))]
-        yield stack.enter_context(FilmsAhead(decoders, paths, known.__contains__))
+        yield stack.enter_context(FilmsAhead(decoders, paths, known.__contains__, lambda: _beat(upload)))
+
+
+def _beat(upload: Upload) -> None:
+    """A film may wait for other imports, which decode theirs."""
+    Upload.objects.filter(pk=upload.pk).update(heartbeat_at=timezone.now())
 
 
 def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:

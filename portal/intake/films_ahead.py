@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,6 +24,7 @@ from portal.imaging.prepared_film import PreparedFilm
 from portal.intake import film_files
 from portal.intake.decoder_slots import DecoderSlots
 
+SECONDS_BETWEEN_BEATS = 5.0
 FILMS_WAITING = 2  # finished before their turn, beside those that are being decoded
 
 
@@ -39,11 +40,18 @@ class FileAhead:
 class FilmsAhead:
     """The files of an import, prepared a few ahead of the one in hand.
 
-    `is_known` tells by its hash a file that need not be decoded; it is called in several threads. Of the other
-    methods one thread may call one at a time.
+    `is_known` tells by its hash a file that need not be decoded; it is called in several threads. `while_waiting` is
+    called every few seconds while a film is waited for. Of the other methods one thread may call one at a time.
     """
 
-    def __init__(self, decoders: list[Decoder], paths: Iterable[Path], is_known: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        decoders: list[Decoder],
+        paths: Iterable[Path],
+        is_known: Callable[[str], bool],
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._while_waiting = while_waiting
         self._decoders = decoders
         self._slots = DecoderSlots(max(len(decoders), settings.IMPORT_PROCESSES))
         self._free: SimpleQueue[Decoder] = SimpleQueue()
@@ -92,6 +100,8 @@ class FilmsAhead:
         while self._ahead:
             ahead, future = self._ahead.popleft()
             if ahead == path:
+                while not wait([future], timeout=SECONDS_BETWEEN_BEATS).done:
+                    self._while_waiting()
                 return future.result()
         return self._prepared(path)  # asked for out of turn
 

@@ -6,18 +6,20 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from django.conf import settings as django_settings
 
 from portal.imaging.decoding import Decoder
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import pack, pixel_sha256
 from portal.imaging.read_film import read_film
 from portal.intake import film_files
+from portal.intake.decoder_slots import DecoderSlots
 from portal.intake.entries import entries_of_folder
 from portal.intake.films import import_entries
 from portal.intake.films_ahead import FILMS_WAITING, FilmsAhead
@@ -89,6 +91,27 @@ def test_a_full_disk_ends_the_import_and_quarantines_nothing(
     monkeypatch.setattr(film_files, "new_pixels", lambda: nullcontext(Path("/dev/full")))
     with FilmsAhead(decoders, paths[:1], none_is_known) as ahead, pytest.raises(OSError, match="No space left"):
         ahead.decode(paths[0])
+
+
+def test_who_waits_for_a_film_sends_heartbeats(
+    decoders: list[Decoder], paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All slots are taken by another import, which ends at the second heartbeat."""
+    monkeypatch.setattr("portal.intake.films_ahead.SECONDS_BETWEEN_BEATS", 0.01)
+    with ExitStack() as other_import:
+        slots = DecoderSlots(max(len(decoders), django_settings.IMPORT_PROCESSES))
+        for _ in range(slots._number):
+            other_import.enter_context(slots.one())
+        beats: list[int] = []
+
+        def beat() -> None:
+            beats.append(1)
+            if len(beats) == 2:
+                other_import.close()
+
+        with FilmsAhead(decoders, paths[1:], none_is_known, beat) as ahead:
+            ahead.decode(paths[1])
+        assert len(beats) >= 2
 
 
 def test_a_known_file_is_hashed_and_decoded_only_if_asked_for(decoders: list[Decoder], paths: list[Path]) -> None:
