@@ -111,9 +111,9 @@ def _radii(banks: Banks) -> CoveringRadius:
 
 
 def curve(radius: NDArray[np.float64]) -> list[list[float]]:
-    """At most `CURVE_POINTS` pairs (picks, covering radius) at geometric intervals, with the first and last; empty for
-    an empty input."""
-    if len(radius) == 0:
-        return []
-    picks = np.unique(np.geomspace(1, len(radius), CURVE_POINTS).round().astype(int))
-    return [[int(count), float(radius[count - 1])] for count in picks]
+    """At most `CURVE_POINTS` pairs (picks, covering radius), with the first and last that are known: those at geometric
+    intervals where all are known, as in detectors of an earlier version."""
+    known = np.flatnonzero(np.isfinite(radius))
+    if len(known) > CURVE_POINTS:
+        known = known[np.unique(np.geomspace(1, len(known), CURVE_POINTS).round().astype(int)) - 1]
+    return [[int(position) + 1, float(radius[position])] for position in known]

@@ -3,14 +3,14 @@
 The points are centred, scaled and rounded to integers that are small enough for every squared distance to be an
 exact integer in float32. The picks therefore depend neither on the BLAS library nor on threads, block size or
 device. The algorithm works in blocks: each point has an upper bound of its distance to the picks so far. Only the
-points with the largest bounds are updated, and picks are made among them as long as the best exceeds every bound
-outside the block.
+points with the largest bounds are updated, roughly and then exactly where it matters, and picks are made among them as
+long as the best exceeds every bound outside the block.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,19 +20,22 @@ from torch import Tensor
 
 from ml_engine.core.arrays import Array, as_tensor
 from ml_engine.core.backbone.feature_file import Features
+from ml_engine.core.bank.covering_radius import Rows, counts_of, covering_radius
+from ml_engine.core.bank.rough_distances import GrowingProduct, multiplies_bfloat16
 from ml_engine.core.determinism import exact_products
 from ml_engine.core.errors import EmptyBank
 
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every integer
-CHUNK = 8192
+BLOCK = 8192
+PICKS = 1024  # picks compared at once
+CHUNK_VALUES = 2**19  # values of points at once: 2 MiB in float32, which stays in a cache
 EXACT_BYTES = 2**31  # largest grid in full dimension; larger ones are projected, whatever exact_limit is
-DISTANCES = 4e6  # of points to picks in memory at once
-DOUBLE_LIMIT = 2e10  # multiplications up to which the covering radius is computed in float64, above in float32
 
 
 class Coreset(NamedTuple):
-    """``indices`` int64 (count,), in the order picked; ``radius`` float32 (count,), the covering radius after each
-    pick: the largest L2 distance of any input feature to its nearest pick."""
+    """``indices`` int64 (count,), in the order picked; ``radius`` float32 (count,), the covering radius, which is the
+    largest L2 distance of any input feature to its nearest pick, after the first, second, fourth and so on and the last
+    pick, NaN after the others."""
 
     indices: Tensor
     radius: NDArray[np.float32]
@@ -46,7 +49,7 @@ def k_center(
     seed: int = 0,
     dimensions: int = 128,
     exact_limit: float = 2e8,
-    block: int = 2048,
+    block: int = BLOCK,
 ) -> Coreset:
     """The first ``count`` picks of the greedy k-centre algorithm over features float32 (N, D), tensor or array.
 
@@ -54,33 +57,14 @@ def k_center(
     coincides with a pick, the lowest indices not yet picked follow. Distances are computed in full dimension while
     N * count <= ``exact_limit`` and the grid fits into 2 GiB, otherwise after a sparse random projection to
     ``dimensions``, drawn by ``seed``. On the same side of this limit, the picks of a smaller count are a prefix.
+    Integers whose norms, perhaps once shifted by an integer, are at most 2047 are taken as they are.
     Raises EmptyBank without features, ValueError for a count or start out of range.
     """
     features = as_tensor(features, name="features")
     grid = selection_grid(features, count, seed=seed, dimensions=dimensions, exact_limit=exact_limit)
-    indices = greedy(grid, count, start=start, block=block)
-    return Coreset(indices, covering_radius(features, indices).astype(np.float32))
-
-
-class Rows:
-    """Some rows of features (N, D), or all of them, read in chunks, so that features on disk are never copied whole."""
-
-    def __init__(self, features: Features, rows: Tensor | None) -> None:
-        self.features, self.rows = features, rows
-
-    def __len__(self) -> int:
-        return len(self.features if self.rows is None else self.rows)
-
-    def chunks(self, size: int = CHUNK) -> Iterator[Tensor]:
-        """The rows in order, at most ``size`` at a time."""
-        if self.rows is None:
-            yield from self.features.split(size)
-        else:
-            yield from (self.features[part] for part in self.rows.split(size))
-
-    def take(self, indices: Tensor) -> Tensor:
-        """The features at ``indices``, which count within the rows."""
-        return self.features[indices if self.rows is None else self.rows[indices.to(self.rows.device)]]
+    chosen = selection(grid, count, start=start, block=block)
+    radius = covering_radius(features, chosen.indices, nearest=chosen.nearest)
+    return Coreset(chosen.indices, radius.astype(np.float32))
 
 
 def selection_grid(
@@ -118,69 +102,129 @@ def project(features: Rows, *, dimensions: int, seed: int) -> Tensor:
     signs = (draw < density / 2).float() - (draw >= 1 - density / 2).float()
     matrix = (signs * math.sqrt(1 / (density * dimensions))).to(features.features.device)
     projected = matrix.new_empty(len(features), dimensions)
-    for chunk, target in zip(features.chunks(), projected.split(CHUNK), strict=True):
+    for chunk, target in zip(features.chunks(), projected.split(features.rows_of()), strict=True):
         target.copy_(chunk @ matrix)
     return projected
 
 
 def integer_grid(features: Rows) -> Tensor:
-    """Features (N, D), centred, scaled by a common factor and rounded to int16 (N, D) with norms of at most 2047."""
-    wide, device = features.features.shape[1], features.features.device
+    """Features (N, D), centred, scaled by a common factor and rounded to int16 (N, D) with norms of at most 2047.
+
+    Integers are not scaled where their norms are at most 2047 as they are or once shifted by the rounded mean.
+    """
+    wide, device = features.wide, features.device
     total = torch.zeros(wide, dtype=torch.float64, device=device)
     for chunk in features.chunks():
-        total += chunk.double().sum(0)
+        total += chunk.sum(0, dtype=torch.float64)
     centre = (total / len(features)).float()
+    if all(bool((chunk == chunk.round()).all()) for chunk in features.chunks()):
+        for shift in (torch.zeros_like(centre), centre.round()):
+            if all(bool(_are_short(chunk - shift)) for chunk in features.chunks()):
+                return torch.cat([(chunk - shift).short() for chunk in features.chunks()])
     longest = max(float((chunk - centre).norm(dim=1).max()) for chunk in features.chunks())
     room = NORM_LIMIT - math.sqrt(wide) / 2  # rounding adds at most sqrt(D) / 2 to a norm
     scale = max(room, 1.0) / longest if longest > 0 else 0.0
     grid = torch.empty(len(features), wide, dtype=torch.int16, device=device)
-    for chunk, target in zip(features.chunks(), grid.split(CHUNK), strict=True):
-        target.copy_(((chunk - centre) * scale).round())
+    for chunk, target in zip(features.chunks(), grid.split(features.rows_of()), strict=True):
+        target.copy_((chunk - centre).mul_(scale).round_())
     return grid
 
 
-@exact_products()
-def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: int = 2048) -> Tensor:
+def _are_short(points: Tensor) -> Tensor:
+    return (points.double().square().sum(1) <= NORM_LIMIT**2).all()
+
+
+def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: int = BLOCK) -> Tensor:
     """The picks of the greedy k-centre algorithm on integer points int16 (N, D), int64 (count,).
 
     The first ``picked`` points are taken as picks in their order; if there are none, ``start`` is the first pick.
     ``block`` changes the speed only. Raises ValueError for a count, start or number of picks out of range.
     """
+    return selection(grid, count, start=start, picked=picked, block=block, counts=()).indices
+
+
+class OrderedPicks(NamedTuple):
+    """``indices`` int64 (count,), in the order picked; ``nearest[k]`` int32 (N,): for each point, the pick among the
+    first k that was nearest when the point was last compared. None is farther from it than the k-th pick was from all
+    picks before."""
+
+    indices: Tensor
+    nearest: dict[int, Tensor]
+
+
+@exact_products()
+def selection(
+    grid: Tensor,
+    count: int,
+    *,
+    start: int = 0,
+    picked: int = 0,
+    block: int = BLOCK,
+    counts: Iterable[int] | None = None,
+) -> OrderedPicks:
+    """`greedy`, with the nearest picks after each of ``counts`` picks, by default `counts_of` them."""
     total = len(grid)
     if not 1 <= count <= total or not 0 <= start < total or not 0 <= picked <= count:
         raise ValueError(f"count {count}, start {start} and picked {picked} must lie within {total} points")
-    return _Greedy(grid, count, range(picked) if picked else [start], block).run()
+    wanted = counts_of(count) if counts is None else counts
+    first = range(picked) if picked else [start]
+    return _Greedy(grid, count, first, block=block, counts=wanted).run()
 
 
 class _Greedy:
-    """``bound[i]``: squared distance of point i to the nearest of the first ``seen[i]`` picks, at least that to all."""
+    """``bound[i]`` is at least the squared distance of point i to ``nearest[i]``, one of its first ``seen[i]`` picks,
+    and so at least that to all picks; ``exact[i]`` is that to ``owner[i]``, the nearest of its first ``measured[i]``.
 
-    def __init__(self, grid: Tensor, count: int, first: Sequence[int], block: int) -> None:
+    A rough product lowers the bounds of a block where the processor multiplies bfloat16; what may then still be the
+    farthest is measured exactly.
+    """
+
+    def __init__(
+        self, grid: Tensor, count: int, first: Sequence[int], *, block: int, counts: Iterable[int] = ()
+    ) -> None:
+        total, device = len(grid), grid.device
         self.grid, self.count, self.block = grid, count, block
-        self.norms = torch.cat([chunk.float().square().sum(1) for chunk in grid.split(CHUNK)])
-        self.bound = torch.full((len(grid),), math.inf, device=grid.device)
-        self.seen = torch.zeros(len(grid), dtype=torch.int64, device=grid.device)
-        self.centres = torch.empty(count, grid.shape[1], device=grid.device)
-        self.centre_norms = torch.empty(count, device=grid.device)
+        self.rows = max(1, CHUNK_VALUES // grid.shape[1])
+        self.norms = torch.cat([chunk.float().square_().sum(1) for chunk in grid.split(self.rows)])
+        self.bound, self.exact = (torch.full((total,), math.inf, device=device) for _ in range(2))
+        self.seen, self.nearest, self.measured, self.owner = (
+            torch.zeros(total, dtype=torch.int32, device=device) for _ in range(4)
+        )
+        self.centres = torch.empty(count, grid.shape[1], device=device)
+        self.centre_norms = torch.empty(count, device=device)
+        self.rough = GrowingProduct(count, grid.shape[1]) if multiplies_bfloat16(device) else None
         self.picks: list[int] = []
+        self.counts = sorted({*counts, count}, reverse=True)
+        self.kept: dict[int, Tensor] = {}
         for index in first:
             self._add(index)
-        self._refresh(torch.arange(len(grid), device=grid.device))
+        self._measure(torch.arange(total, device=device))
+        self._keep()
 
-    def run(self) -> Tensor:
+    def run(self) -> OrderedPicks:
         while len(self.picks) < self.count:
             largest = torch.topk(self.bound, min(self.block + 1, len(self.bound)))
             outside = float(largest.values[-1]) if len(self.bound) > self.block else -1.0
-            members = largest.indices[: self.block].sort().values
-            self._refresh(members)
-            best = float(self.bound[members].max())
+            members = largest.indices[: self.block]
+            if self.rough is not None:
+                self._lower(members, self.rough)
+                members = members[self.bound[members] >= outside]
+            members = members.sort().values
+            self._measure(members)
+            best = float(self.bound[members].max()) if len(members) else -math.inf
             if best == 0 and outside <= 0:
                 self._fill_up()
             elif best > outside:
                 self._pick_within(members, outside)
             elif best == outside:
                 self._pick_among_equals(best)
-        return torch.tensor(self.picks, dtype=torch.int64)
+            self._keep()
+        return OrderedPicks(torch.tensor(self.picks, dtype=torch.int64), self.kept)
+
+    def _keep(self) -> None:
+        """Keep the nearest picks once there are as many picks as wanted."""
+        while self.counts and self.counts[-1] <= len(self.picks):
+            self.kept[self.counts.pop()] = self.nearest.clone()
 
     def _add(self, index: int) -> None:
         position = len(self.picks)
@@ -188,38 +232,63 @@ class _Greedy:
         self.centre_norms[position] = self.norms[index]
         self.picks.append(index)
 
-    def _refresh(self, members: Tensor) -> None:
-        """Update the bounds of the members with the picks they have not seen."""
+    def _lower(self, members: Tensor, rough: GrowingProduct) -> None:
+        """Lower the bounds of the members by the rough distances to the picks that they have not seen."""
         now = len(self.picks)
-        behind = members[self.seen[members] < now]
-        for part in behind.split(CHUNK) if len(behind) else ():
-            oldest = int(self.seen[part].min())
-            points, norms, bound = self.grid[part].float(), self.norms[part], self.bound[part]
-            for first in range(oldest, now, 1024):
-                last = min(first + 1024, now)
-                cross = points @ self.centres[first:last].T
-                squared = norms[:, None] + self.centre_norms[first:last] - 2 * cross
-                bound = torch.minimum(bound, squared.amin(1))
-            self.bound[part] = bound
-            self.seen[part] = now
+        rough.extend(self.centres[:now])
+        for part in self._parts(members, self.seen):
+            bound, nearest = self.bound[part], self.nearest[part]
+            for upper, pick in rough.nearest(self.grid[part].float(), int(self.seen[part[0]]), now):
+                nearest = torch.where(upper < bound, pick.int(), nearest)
+                bound = torch.minimum(bound, upper)
+            self.bound[part], self.nearest[part], self.seen[part] = bound, nearest, now
+
+    def _measure(self, members: Tensor) -> None:
+        """Compute the exact distances of the members to their nearest picks."""
+        now = len(self.picks)
+        for part in self._parts(members, self.measured):
+            points, norms = self.grid[part].float(), self.norms[part]
+            exact, owner = self.exact[part], self.owner[part]
+            for first in range(int(self.measured[part[0]]), now, PICKS):
+                last = min(first + PICKS, now)
+                squared = torch.addmm(self.centre_norms[first:last], points, self.centres[first:last].T, alpha=-2)
+                lowest, pick = _lowest(squared)
+                lowest += norms
+                owner = torch.where(lowest < exact, (pick + first).int(), owner)
+                exact = torch.minimum(exact, lowest)
+            self._write(part, exact, owner)
+
+    def _parts(self, members: Tensor, up_to: Tensor) -> Iterable[Tensor]:
+        """The members that are behind the picks, some at a time, those furthest behind first."""
+        behind = members[up_to[members] < len(self.picks)]
+        behind = behind[up_to[behind].argsort(stable=True)]
+        return behind.split(self.rows) if len(behind) else ()
+
+    def _write(self, members: Tensor, exact: Tensor, owner: Tensor) -> None:
+        self.bound[members] = self.exact[members] = exact
+        self.nearest[members] = self.owner[members] = owner
+        self.seen[members] = self.measured[members] = len(self.picks)
 
     def _pick_within(self, members: Tensor, outside: float) -> None:
-        """Pick the farthest member repeatedly, as long as it is farther than every bound outside."""
-        points, norms, bound = self.grid[members].float(), self.norms[members], self.bound[members]
-        while len(self.picks) < self.count:
-            position = int(bound.argmax())  # the lowest index among equals: members are in ascending order
-            if float(bound[position]) <= max(outside, 0.0):
+        """Pick the farthest member repeatedly, as long as it is farther than every bound outside. Only members beyond
+        that bound can be picked."""
+        members = members[self.bound[members] > max(outside, 0.0)]
+        points, norms = self.grid[members].float(), self.norms[members]
+        exact, owner = self.exact[members], self.owner[members]
+        while len(self.picks) < self.counts[-1]:
+            position = int(exact.argmax())  # the lowest index among equals: members are in ascending order
+            if float(exact[position]) <= max(outside, 0.0):
                 break
+            squared = torch.addmv(norms, points, points[position], alpha=-2) + norms[position]
+            owner[squared < exact] = len(self.picks)
+            exact = torch.minimum(exact, squared)
             self._add(int(members[position]))
-            squared = norms + norms[position] - 2 * (points @ points[position])
-            bound = torch.minimum(bound, squared)
-        self.bound[members] = bound
-        self.seen[members] = len(self.picks)
+        self._write(members, exact, owner)
 
     def _pick_among_equals(self, best: float) -> None:
-        """The farthest members tie with bounds outside: update these, then pick the lowest index."""
+        """The farthest members tie with bounds outside: measure these, then pick the lowest index."""
         tied = torch.nonzero(self.bound == best)[:, 0]
-        self._refresh(tied)
+        self._measure(tied)
         self._add(int(tied[self.bound[tied] == best].min()))
 
     def _fill_up(self) -> None:
@@ -230,25 +299,10 @@ class _Greedy:
         self.picks.extend(int(index) for index in rest)
 
 
-@exact_products()
-def covering_radius(features: Features, indices: Tensor, *, rows: Tensor | None = None) -> NDArray[np.float64]:
-    """The covering radius after each pick, float64 (count,), never increasing.
-
-    It is the largest L2 distance of a feature (N, D) to its nearest pick. ``indices`` count within ``rows``, if there
-    are any. Distances that rounding cannot distinguish from 0 count as 0.
-    """
-    chosen = Rows(features, rows)
-    taken = chosen.take(indices.to(features.device))
-    kind = torch.float64 if len(chosen) * taken.numel() <= DOUBLE_LIMIT else torch.float32
-    centre = taken.to(kind).mean(0)
-    picks = taken.to(kind) - centre
-    pick_norms = picks.square().sum(1)
-    noise = 8 * torch.finfo(kind).eps * math.sqrt(features.shape[1])
-    farthest = torch.zeros(len(picks), dtype=kind, device=features.device)
-    for chunk in chosen.chunks(min(CHUNK, max(64, int(DISTANCES) // len(picks)))):
-        points = chunk.to(kind) - centre
-        norms = points.square().sum(1)[:, None] + pick_norms
-        squared = norms - 2 * (points @ picks.T)
-        squared[squared < noise * norms] = 0
-        farthest = torch.maximum(farthest, squared.cummin(1).values.amax(0))
-    return np.asarray(farthest.double().sqrt().cpu().numpy(), dtype=np.float64)
+def _lowest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest value of each row, and its column."""
+    if values.device.type != "cpu":
+        lowest, column = values.min(1)
+        return lowest, column
+    column = torch.from_numpy(values.numpy().argmin(1))  # ten times as fast as torch's
+    return values.gather(1, column[:, None])[:, 0], column

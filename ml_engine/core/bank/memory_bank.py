@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.bank import coreset
+from ml_engine.core.bank.covering_radius import counts_of, covering_radius
 from ml_engine.core.bank.nearest_search import NearestSearch, scores_at
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
@@ -36,7 +37,8 @@ class Source:
 @dataclass(frozen=True)
 class Bank:
     """``vectors`` float32 (M, D) in the order picked; ``provenance`` int32 (M, 3), the film's row in the manifest and
-    the patch's row and column; ``radius`` float64 (M,), the covering radius after each pick, empty if unknown."""
+    the patch's row and column; ``radius`` float64 (M,), the covering radius after each number of picks, NaN where it
+    was not computed, empty if unknown."""
 
     vectors: Tensor
     provenance: Tensor
@@ -150,8 +152,11 @@ def _select(features: Features, rows: Tensor, source: Source, config: PipelineCo
         dimensions=config.coreset_dimensions,
         exact_limit=config.coreset_exact_limit,
     )
-    picks = coreset.greedy(grid, count, start=start)
-    radius = coreset.covering_radius(features, picks, rows=some) if with_radius else np.zeros(count)
+    sizes = {bank_size(len(rows), rate) for rate in (*config.tried("rate"), config.rate)} if with_radius else set()
+    counts = {k for size in sizes for k in counts_of(size) if k <= count}
+    picks, nearest = coreset.selection(grid, count, start=start, counts=counts)
+    del grid
+    radius = covering_radius(features, picks, rows=some, nearest=nearest) if with_radius else np.full(count, np.nan)
     taken = rows[picks]
     per_film = len(source.places)
     films, places = source.films[taken // per_film], source.places[taken % per_film]

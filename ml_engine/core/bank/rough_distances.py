@@ -8,8 +8,10 @@ sides, so that whoever compares the bounds knows which bank vectors can be among
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ PADDING = 16  # banks are padded to a multiple of this with rows that are infini
 FLOAT32_EPS = torch.finfo(torch.float32).eps
 BFLOAT16_ROUNDING = 2.0**-8  # at least twice the relative error of rounding to bfloat16
 FAR = -1e38  # close to the lowest number of bfloat16
+AT_ONCE = 1024  # vectors of a growing list compared at once
 ALMOST_ONE = 1e-5  # covers the rounding of the bounds themselves
 
 
@@ -135,6 +138,41 @@ class BFloat16Product:
         lower = ((squared - spread).clamp_min(0).sqrt() - apart).clamp_min(0).square()
         upper = ((squared + spread).clamp_min(0).sqrt() + apart).square()
         return lower * (1 - ALMOST_ONE), upper * (1 + ALMOST_ONE)
+
+
+class GrowingProduct:
+    """`BFloat16Product` of points with a list that grows to ``count`` vectors of ``wide`` numbers, on a processor.
+
+    It is for small numbers around 0, since nothing is centred.
+    """
+
+    def __init__(self, count: int, wide: int) -> None:
+        self.product = BFloat16Product(torch.zeros(1, wide))
+        self.product.vectors = torch.zeros(count, wide + 6, dtype=torch.bfloat16)
+        self.product.side = Side(torch.zeros(count), torch.zeros(count))
+        self.length = 0
+
+    def extend(self, vectors: Tensor) -> None:
+        """Append those of the vectors float32 (M, D) that come after the ones known."""
+        first, last = self.length, len(vectors)
+        if last > first:
+            more = BFloat16Product(vectors[first:])
+            self.product.vectors[first:last] = more.vectors[: last - first]
+            self.product.side.norms[first:last] = more.side.norms[: last - first]
+            self.product.side.residuals[first:last] = more.side.residuals[: last - first]
+            self.length = last
+
+    def nearest(self, points: Tensor, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """A near vector of those from ``first`` up to ``last`` for each of the points float32 (N, D): upper bounds of
+        the squared distances to it, float32 (N,), and its index, int64 (N,); once for every `AT_ONCE` vectors."""
+        prepared, queries = self.product.prepared(points)
+        for start in range(first, last, AT_ONCE):
+            closeness = self.product.closeness(prepared, start, min(start + AT_ONCE, last))
+            # without its sign, a negative number of bfloat16 orders like an integer: the lowest is the nearest
+            order = closeness.view(torch.int16).numpy().view(np.uint16)
+            column = torch.from_numpy(order.argmin(1))
+            near = closeness.gather(1, column[:, None])[:, 0]
+            yield self.product.bounds(near, queries, self.product.side.at(start + column))[1], start + column
 
 
 def _rounded(vectors: Tensor) -> tuple[Tensor, Side]:

@@ -279,7 +279,10 @@ def test_preset_paper_fits_on_all_of_train_with_its_own_score(world: World, tmp_
 
     facts = files.read_json(tmp_path / "m" / "detector.json")
     assert facts["parts"] == {"fit": 20, "tune": 0, "calibrate": 0}
-    assert facts["calibration"] == {"source": "fit, 10 folds of patients", "films": 20}
+    assert facts["calibration"] == {
+        "source": "none: there is no calibrate part, and cross_fit is off",
+        "films": 0,
+    }
     assert (facts["config"]["neighbours"], facts["config"]["distance"], facts["fusion_weight"]) == (9, "squared", 0.6)
     assert facts["bank"] == {"global": 256, "cells": [64] * 4}
 

@@ -121,3 +121,4 @@ def test_the_curve_keeps_its_ends_and_few_points() -> None:
     assert len(points) <= 100
     assert curve(np.array([3.0])) == [[1, 3.0]]
     assert curve(np.array([])) == []
+    assert curve(np.array([9.0, 7.0, np.nan, 5.0, np.nan])) == [[1, 9.0], [2, 7.0], [4, 5.0]]

@@ -124,7 +124,7 @@ def test_banks_can_be_restricted_to_some_films() -> None:
 @pytest.mark.parametrize("halo", [0, 1])
 def test_banks_at_a_smaller_rate_equal_those_selected_at_it(halo: int) -> None:
     features, source = draw_features()
-    high, low = CONFIG.replace(rate=0.5, halo=halo), CONFIG.replace(rate=0.07, halo=halo)
+    high, low = CONFIG.replace(rate=0.5, rate_tried="0.07", halo=halo), CONFIG.replace(rate=0.07, halo=halo)
 
     shortened = memory_bank.at_rate(memory_bank.build(features, source, high), source.places, high, rate=0.07, films=6)
 

@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ml_engine.core.bank import rough_distances
 from ml_engine.core.bank.rough_distances import (
     PADDING,
     BFloat16Product,
     Float32Product,
+    GrowingProduct,
     Product,
     multiplies_bfloat16,
     product_for,
@@ -112,3 +114,27 @@ def test_the_processor_decides() -> None:
 
     assert type(product_for(draw(4, 4, 1))) is kind
     assert not multiplies_bfloat16(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("at_once", [4, 1000])
+def test_a_growing_list_bounds_the_distance_to_a_near_vector(
+    name: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it grew; and on vectors as different as these, the near one is one of the nearest."""
+    monkeypatch.setattr(rough_distances, "AT_ONCE", at_once)
+    bank, queries = CASES[name]()
+    growing = GrowingProduct(len(bank), bank.shape[1])
+    for length in (1, 20, 20, 61):
+        growing.extend(bank[:length])
+
+    parts = list(growing.nearest(queries, 3, 61))
+
+    squared = exact(queries, bank)
+    for first, (upper, vector) in zip(range(3, 61, at_once), parts, strict=True):
+        last = min(first + at_once, 61)
+        assert bool(((vector >= first) & (vector < last)).all())
+        own = squared[np.arange(len(queries)), vector.numpy()]
+        assert (own <= upper.double().numpy()).all()
+        if name in ("wide", "narrow"):
+            assert (np.sqrt(own) <= 1.02 * np.sqrt(squared[:, first:last].min(1)) + 1e-3).all()
