@@ -206,7 +206,7 @@ PORTAL = {
         MEMBER, OMITS, "cohort", query=lambda world: {"earlier": world.things["earlier cohort"].uuid}
     ),
     "api-queues": page(SIGNED_IN, UNNAMED),
-    "api-queue-images": page(MEMBER, OMITS, "queue", query=lambda world: {"page_size": 1000}),
+    "api-queue-images": page(MEMBER, OMITS, "queue", query=lambda world: {"limit": 1000}),
     "api-criteria": page(SIGNED_IN, NOTHING),
     "api-relabel-preview": act("label films", OMITS, data=previewed_by_api),
     "api-relabel-apply": act(SIGNED_IN, NOTHING, data=lambda world: {"token": "x"}),  # which names its person
