@@ -12,7 +12,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from analysis.evaluation.analysis_plan import approval_of, current_plan, is_intact, plan_contents, why_sealed
-from analysis.models import Evaluation, TestLook
+from analysis.models import Evaluation, TestLook, Worklist
 from ml_engine.models import Run
 from portal.models import Part, Split, SplitImage, User
 from portal.people import audit
@@ -123,13 +123,16 @@ def scored_test(run: Run) -> bool:
 
 
 def runs_looked_at(runs: QuerySet[Run]) -> set[int]:
-    """The primary keys of those of the runs whose test results were looked at in any way."""
-    return set(TestLook.objects.filter(run__in=runs).values_list("run", flat=True))
+    """The primary keys of those of the runs whose test results were looked at in any way: also by a worklist of a
+    release that did not count it as a look, whose readers see its films of test with their scores."""
+    worklists = Worklist.objects.filter(run__in=runs).values_list("run", "parts")
+    by_worklist = {run for run, parts in worklists if not parts or Part.TEST in parts}
+    return by_worklist | set(TestLook.objects.filter(run__in=runs).values_list("run", flat=True))
 
 
 def require_look(run: Run) -> None:
     """Raises PermissionDenied, with what to do, while nobody has looked at the run's results on test."""
-    if TestLook.objects.filter(run=run).exists():
+    if runs_looked_at(Run.objects.filter(pk=run.pk)):
         return
     assert run.detector is not None  # only scored runs have films of test
     sealed = why_sealed(run.detector.split)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
-from django.apps import apps
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -20,12 +18,11 @@ from django.urls import reverse
 
 from analysis import figures, statistics
 from analysis.evaluation.evaluate import evaluate, look_at_weight
-from analysis.evaluation.looks import ARCHIVE, look, looks_at_test, note_of
+from analysis.evaluation.looks import ARCHIVE, look, looks_at_test, note_of, require_look
 from analysis.models import TestLook, Worklist
 from analysis.reading.worklists import WorklistRefused
-from ml_engine.models import Run
 from ml_engine.runs.paths import run_folder
-from portal.models import AuditEvent, Image, Role, Site, SplitImage, User
+from portal.models import AuditEvent, Image, Role, Site, User
 from tests.analysis.scored import Scored
 from tests.analysis.sections.test_comparison import scored_again
 from tests.analysis.worklists import worklist
@@ -93,36 +90,22 @@ def test_looks_from_before_get_their_split_and_stay_append_only(scored: Scored, 
 
 
 @pytest.mark.django_db
-def test_a_worklist_of_before_gets_its_look_once(scored: Scored, analyst: User) -> None:
-    """Otherwise its readers would be refused the heatmaps of its films of test."""
-    drawn = worklist(scored, analyst)
-    of_test = {row.image_id for row in SplitImage.objects.filter(member__split=scored.split, member__part="test")}
-    assert of_test & {item.image_id for item in drawn.items.all()}
-    add = import_module("analysis.migrations.0013_looks_of_worklists").add
-    before = looks_at_test(scored.split)
-    add(apps, None)
-    assert looks_at_test(scored.split) == before, "this one has its look"
-
-    run = scored_again(scored, seed=1, config={})
-    with_test, without = (without_look(drawn, run, name, of_test) for name in ("Old", "Old, of tune"))
-    add(apps, None)
-    (added,) = TestLook.objects.filter(run=run)
-    assert (added.split, added.actor, added.reason) == (scored.split, analyst, f"worklist {with_test.name}")
-    assert without.items.exists()
-
-
-def without_look(drawn: Worklist, run: Run, name: str, of_test: set[int]) -> Worklist:
-    """The worklist as a release made it that counted no look: its rows again, of another run."""
+def test_films_of_test_are_open_to_readers_of_a_worklist_of_before(scored: Scored, analyst: User) -> None:
+    """It was made when none was counted as a look."""
+    drawn, run = worklist(scored, analyst), scored_again(scored, seed=1, config={})
+    with pytest.raises(PermissionDenied, match="nobody has looked at the results"):
+        require_look(run)
     old = Worklist.objects.get(pk=drawn.pk)
-    old.pk, old.uuid, old.run, old.name = None, uuid4(), run, name
+    old.pk, old.uuid, old.run, old.parts = None, uuid4(), run, ["tune"]
     old._state.adding = True
     old.save()
-    for item in drawn.items.all():
-        if name == "Old" or item.image_id not in of_test:
-            item.pk, item.uuid, item.worklist = None, uuid4(), old
-            item._state.adding = True
-            item.save()
-    return old
+    with pytest.raises(PermissionDenied, match="nobody has looked at the results"):
+        require_look(run)
+    old.pk, old.uuid, old.name, old.parts = None, uuid4(), "Of all parts", []
+    old._state.adding = True
+    old.save()
+    require_look(run)
+    assert not TestLook.objects.filter(run=run).exists()
 
 
 def archive_of(client: Client, scored: Scored) -> Any:
