@@ -97,6 +97,12 @@ class PipelineConfig:
         "processor that multiplies it; it changes scores.",
         choices=("float32", "bfloat16"),
     )
+    kept_precision: str = setting(
+        "half",
+        "Numbers in which films and features are kept and compared: half = films in 65,536 levels of gray, features in "
+        "16 bits; single = 32 bits, in which detectors of 0.3 and before score as they did.",
+        choices=("half", "single"),
+    )
 
     mask: bool = setting(True, "Exclude patches that are black in the mean film.")
     mask_keep: float | None = setting(0.79, "Share of patches to keep; none = use mask_threshold.", low=0.01, high=1)
@@ -286,6 +292,11 @@ class PipelineConfig:
         return tuple(self.layers.split("+"))
 
     @property
+    def keeps_half(self) -> bool:
+        """Whether films and features are kept and compared in 16 bits."""
+        return self.kept_precision == "half"
+
+    @property
     def stride(self) -> int:
         """The side of a patch in pixels of the canonical image: the stride of the first layer used."""
         return architectures.find(self.backbone).stride(self.layer_names[0])
@@ -308,6 +319,8 @@ class PipelineConfig:
         if version < 2:
             values = BEFORE | (values | BEFORE_IN_PAPER if name != "default" else {})
             alignment = alignment if name != "default" else dataclasses.replace(alignment, method="network+search")
+        if version < 3:
+            values = values | BEFORE_3
         return {**values, "preset": name, "alignment": alignment}
 
     @classmethod
@@ -420,6 +433,8 @@ PAPER: dict[str, Any] = {
     "cross_fit": False,
 }
 
+# Configs of version 2, of 0.3.
+BEFORE_3: dict[str, Any] = {"kept_precision": "single"}
 # Configs without a version, of 0.2.0 and before: the settings of all presets that were others then, and of ``paper``.
 BEFORE: dict[str, Any] = {
     "backbone": "wide_resnet50_2",

@@ -60,8 +60,13 @@ def as_stored(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return stored
 
 
-def write_images(path: Path, shape: tuple[int, ...], images: Iterable[NDArray[np.float32]]) -> None:
-    """Write images in [0, 1] from consecutive parts along the first axis, as uint16. Raises ValueError as
-    `files.stream_npy` does."""
+def write_images(
+    path: Path, shape: tuple[int, ...], images: Iterable[NDArray[np.float32]], *, is_half: bool = True
+) -> None:
+    """Write images in [0, 1] from consecutive parts along the first axis, as uint16, or as float32 unless ``is_half``.
+    Raises ValueError as `files.stream_npy` does."""
+    if not is_half:
+        files.stream_npy(path, shape, images)
+        return
     coded = (np.rint(part * LEVELS) for part in images)
     files.stream_npy(path, shape, coded, kind="<u2")

@@ -24,6 +24,7 @@ from ml_engine.core.backbone import networks
 from ml_engine.core.backbone import weights as backbone_weights
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank import coreset
+from ml_engine.core.bank.covering_radius import covering_radius
 from ml_engine.core.bank.memory_bank import places_of
 from ml_engine.core.bank.nearest_search import NearestSearch, scores_at
 from ml_engine.core.config import PipelineConfig
@@ -180,7 +181,7 @@ def _selection(features: torch.Tensor, picks: int, *, is_projected: bool) -> flo
 
 
 def _radius(features: torch.Tensor, picks: int) -> float:
-    return _seconds(lambda: coreset.covering_radius(features, torch.arange(picks)))
+    return _seconds(lambda: covering_radius(features, torch.arange(picks)))
 
 
 def _two_unknowns(seconds: list[float], wide: int) -> tuple[float, float]:

@@ -57,7 +57,8 @@ class FilmPipeline:
         """The aligned film, float32 (1, 1, S, S), and original_from_canonical (2, 3) float64 in pixels. ``placed``
         (2, 3) is its input_from_canonical, where it is known. Raises UnreadableImage, UnsupportedImage."""
         prepared = prepare(decode_films.decode_film(path, sha256=sha256), self.config)
-        prepared = replace(prepared, image=torch.from_numpy(as_stored(prepared.image.numpy())))  # as a run reads it
+        if self.config.keeps_half:  # as a run reads it
+            prepared = replace(prepared, image=torch.from_numpy(as_stored(prepared.image.numpy())))
         affine = self._input_from_canonical(prepared) if placed is None else placed[None]
         image, _ = warp(prepared.image[None, None], affine, (self.config.size, self.config.size))
         return image, compose(prepared.original_from_input, affine[0])

@@ -25,7 +25,7 @@ AFTERWARDS = frozenset(
 
 # Settings added since, with the value at which the features are as before: left out of the key then, so that features
 # kept by an earlier release stay valid.
-ADDED = {"precision": "float32"}
+ADDED = {"precision": "float32", "kept_precision": "single"}
 
 
 def key_of(

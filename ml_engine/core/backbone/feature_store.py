@@ -49,12 +49,12 @@ class FeatureStore:
     """A folder for each key, with a safetensors file per film, named by the SHA-256 of the film's file.
 
     Files are written atomically. A film takes about 2.6 MB at 224 px and 1536 dimensions: 784 patches in half
-    precision, including masked ones, so that the mask can change. Earlier versions wrote single precision, which is
-    rounded when it is read.
+    precision, including masked ones, so that the mask can change.
     """
 
     def __init__(self, folder: Path, key: dict[str, Any]) -> None:
         self.folder = folder_of(folder, key)
+        self._is_half = key["settings"].get("kept_precision", "single") == "half"
         if not (self.folder / "key.json").is_file():
             files.write_json(self.folder / "key.json", key)
 
@@ -79,13 +79,15 @@ class FeatureStore:
 
     def features(self, sha256: str) -> Tensor:
         """The features of all patches, row by row, float32 (h * w, D). Raises IncompatibleModel as `placed` does."""
-        return as_kept(self._read(sha256, only="features")["features"].float()[None])[0]
+        features = self._read(sha256, only="features")["features"].float()
+        return as_kept(features[None])[0] if self._is_half else features
 
     def keep(self, sha256: str, placed: PlacedFilm, features: Tensor) -> None:
         """Add a film with the features of all its patches, row by row, float32 (h * w, D). They are kept in half
-        precision, unless a value is too large for it."""
-        with suppress(TooLargeForHalf):
-            features = in_half(features)
+        precision where the key says so, unless a value is too large for it."""
+        if self._is_half:
+            with suppress(TooLargeForHalf):
+                features = in_half(features)
         tensors = {
             "image": torch.from_numpy(np.array(placed.image)),
             "box": torch.from_numpy(np.array(placed.box)),

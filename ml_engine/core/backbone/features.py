@@ -68,7 +68,7 @@ class FeatureExtractor:
     def patches(self, films: Tensor, places: Tensor) -> Tensor:
         """Features of the patches at ``places`` int64 (P, 2), float32 (B, P, D) on the CPU, of films (B, 1, S, S).
 
-        They are rounded to half precision, in which they are kept, so that a film scores the same from kept features.
+        Where they are kept in half precision they are rounded to it, so that a film scores the same from kept features.
 
         The backbone always gets ``config.batch`` films, the last batch being filled up with black ones, or a single
         film, so that the features of a film do not depend on the number of other films or its place among them.
@@ -78,7 +78,8 @@ class FeatureExtractor:
             missing = 0 if self.is_one_by_one else self.config.batch - len(part)
             full = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
             grid = self.grids(full)[: len(part)]
-            features.append(as_kept(grid[:, :, places[:, 0], places[:, 1]].transpose(1, 2).contiguous().cpu()))
+            patches = grid[:, :, places[:, 0], places[:, 1]].transpose(1, 2).contiguous().cpu()
+            features.append(as_kept(patches) if self.config.keeps_half else patches)
         return torch.cat(features)
 
 

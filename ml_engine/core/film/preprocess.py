@@ -39,9 +39,9 @@ class FilmArray:
 
 @dataclass(frozen=True)
 class Prepared:
-    """``image`` float32 (S, S) in [0, 1], in the levels that `mapped_rows.write_images` stores; ``box`` the part
-    of it that shows the film: top, left, bottom, right in pixels, the rest is padding; ``original_from_input`` float64
-    (2, 3) in pixels."""
+    """``image`` float32 (S, S) in [0, 1], in the levels that are stored where films are kept in 16 bits; ``box`` the
+    part of it that shows the film: top, left, bottom, right in pixels, the rest is padding; ``original_from_input``
+    float64 (2, 3) in pixels."""
 
     image: Tensor
     box: tuple[int, int, int, int]
@@ -73,7 +73,8 @@ def resized(
         pixel_aspect=pixel_aspect,
     )
     if not keep_aspect:
-        return Prepared(_in_levels(_equalised(_resize(gray, side, side), config)), (0, 0, side, side), affine)
+        image = _in_levels(_equalised(_resize(gray, side, side), config), config)
+        return Prepared(image, (0, 0, side, side), affine)
     rows = round(height / float(affine[1, 1]))
     columns = round(width / float(affine[0, 0]))
     if rows < 1 or columns < 1:
@@ -82,11 +83,11 @@ def resized(
     image = torch.zeros(side, side)
     image[top : top + rows, left : left + columns] = _equalised(_resize(gray, rows, columns), config)
     affine = _affine_of_box(height, width, top=top, left=left, rows=rows, columns=columns)
-    return Prepared(_in_levels(image), (top, left, top + rows, left + columns), affine)
+    return Prepared(_in_levels(image, config), (top, left, top + rows, left + columns), affine)
 
 
-def _in_levels(image: Tensor) -> Tensor:
-    return (image * LEVELS).round() / LEVELS
+def _in_levels(image: Tensor, config: PipelineConfig) -> Tensor:
+    return (image * LEVELS).round() / LEVELS if config.keeps_half else image
 
 
 def _equalised(film: Tensor, config: PipelineConfig) -> Tensor:

@@ -55,7 +55,7 @@ def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
                 yield np.zeros((1, size, size), dtype=np.float32)
             progress(k + 1, len(rows))
 
-    write_images(context.path("inputs.npy"), (len(rows), size, size), inputs())
+    write_images(context.path("inputs.npy"), (len(rows), size, size), inputs(), is_half=context.config.keeps_half)
     files.write_npy(context.path("boxes.npy"), boxes)
     files.write_npy(context.path("original_from_input.npy"), affines)
     if len(errors) == len(rows):

@@ -163,10 +163,10 @@ class RunContext:
         return FeatureFile(self.path("features.npy"), self.device)
 
     def keep_features(self, rows: NDArray[np.int64], progress: StageProgress) -> tuple[int, int]:
-        """Write the unmasked patch features of the films at ``rows`` film by film, (F * P, D) in half precision:
-        features.npy. Returns P and D."""
+        """Write the unmasked patch features of the films at ``rows`` film by film, (F * P, D) in the precision of
+        the config: features.npy. Returns P and D."""
         try:
-            return self._write_features(rows, progress, is_half=True)
+            return self._write_features(rows, progress, is_half=self.config.keeps_half)
         except TooLargeForHalf:
             self.folder.log("A feature is too large for half precision: features.npy is written in single precision.")
             return self._write_features(rows, progress, is_half=False)

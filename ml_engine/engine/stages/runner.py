@@ -160,7 +160,7 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
     spec = folder.spec()
     determinism.fix(threads=spec.config.threads)
     determinism.keep_freed_memory()
-    context = RunContext(folder, spec, images, device or spec.config.device, features, models)
+    context = RunContext(folder, spec, images, device or spec.config.device, features, models=models)
     require_search(context.config.search)
     networks.require(context.config)  # also for an alignment, whose config the later detector shares
     stages = _stages_of(spec)

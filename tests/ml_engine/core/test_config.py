@@ -179,3 +179,12 @@ def test_an_alignment_from_before_clahe_did_without_it() -> None:
     assert preparation_difference(older, PipelineConfig(clahe=False)) is None
     assert preparation_difference(older, PipelineConfig(clahe=True)) == ("clahe", False, True)
     assert preparation_difference({}, PipelineConfig(clahe=False)) is None
+
+
+@pytest.mark.parametrize(("version", "kept"), [(1, "single"), (2, "single"), (3, "half")])
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_a_detector_of_before_keeps_single_precision(version: int, kept: str, preset: str) -> None:
+    """It scored so, and its banks hold features that were never rounded."""
+    stored = {"preset": preset, "version": version}
+    assert PipelineConfig.from_json(stored).kept_precision == kept
+    assert PipelineConfig.from_json(PipelineConfig.from_json(stored).to_json()).kept_precision == kept

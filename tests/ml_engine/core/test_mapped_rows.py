@@ -31,6 +31,12 @@ def test_images_are_read_again_to_a_hundredth_of_a_gray_level_of_eight_bits(tmp_
     np.testing.assert_array_equal(MappedRows(tmp_path / "b.npy")[:], again)  # written again, they do not change
 
 
+def test_images_may_keep_all_digits(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
+    mapped_rows.write_images(tmp_path / "a.npy", images.shape, [images], is_half=False)
+    np.testing.assert_array_equal(MappedRows(tmp_path / "a.npy")[:], images)
+
+
 def test_single_precision_of_an_earlier_version_is_read_as_it_is(tmp_path: Path) -> None:
     images = np.random.default_rng(0).random((5, 4, 4), dtype=np.float32)
     files.write_npy(tmp_path / "a.npy", images)

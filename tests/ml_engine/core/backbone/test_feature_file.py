@@ -68,4 +68,4 @@ def test_every_detector_is_fitted_from_a_file_as_from_memory(tmp_path: Path, det
         ours, theirs = detectors.to_tensors(from_file), detectors.to_tensors(from_memory)
         assert ours.keys() == theirs.keys()
         for name, tensor in theirs.items():
-            assert torch.equal(ours[name], tensor), name
+            torch.testing.assert_close(ours[name], tensor, rtol=0, atol=0, equal_nan=True, msg=name)

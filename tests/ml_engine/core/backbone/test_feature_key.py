@@ -37,7 +37,8 @@ def test_so_do_other_weights_another_alignment_and_another_device(change: dict[s
 
 def test_a_setting_added_since_changes_the_key_only_where_it_changes_the_features() -> None:
     """So features kept by an earlier release, whose key lacks the setting, stay valid."""
-    assert not set(key()["settings"]) & set(ADDED)
+    assert not set(key(DEFAULT.replace(**ADDED))["settings"]) & set(ADDED)
+    assert key()["settings"]["kept_precision"] == "half"
     assert key(DEFAULT.replace(precision="bfloat16"))["settings"]["precision"] == "bfloat16"
 
 

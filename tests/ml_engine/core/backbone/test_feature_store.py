@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from ml_engine.core import files
 from ml_engine.core.backbone import feature_store
 from ml_engine.core.backbone.feature_store import FeatureStore, PlacedFilm, key_of
 from ml_engine.core.config import PipelineConfig
@@ -87,11 +86,11 @@ def test_features_too_large_for_half_precision_are_kept_in_single(tmp_path: Path
     assert torch.equal(store.features("c" * 64), features)
 
 
-def test_a_film_of_an_earlier_version_is_rounded_as_a_new_one(tmp_path: Path) -> None:
-    store, features = FeatureStore(tmp_path, key(PipelineConfig())), torch.rand(16, 5)
-    files.write_tensors(store.path("c" * 64), {"features": features}, {})
+def test_a_detector_in_single_precision_keeps_all_digits(tmp_path: Path) -> None:
+    store, features = FeatureStore(tmp_path, key(PipelineConfig(kept_precision="single"))), torch.rand(16, 5)
+    store.keep("c" * 64, placed(1), features)
 
-    assert torch.equal(store.features("c" * 64), features.half().float())
+    assert torch.equal(store.features("c" * 64), features)
 
 
 def test_a_damaged_film_file_is_refused(tmp_path: Path) -> None:

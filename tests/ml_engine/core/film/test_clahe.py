@@ -81,7 +81,7 @@ def test_a_faint_texture_gains_contrast_and_the_order_of_grays_stays() -> None:
 def test_prepare_equalises_inside_the_film_only() -> None:
     values = np.random.default_rng(0).random((40, 20)).astype(np.float32)
     film = FilmArray(values, 12, (0.0, 1.0), values, np.zeros((40, 20), dtype=bool))
-    config = PipelineConfig(size=64, clahe=True, clahe_tiles=2)
+    config = PipelineConfig(size=64, clahe=True, clahe_tiles=2, kept_precision="single")
 
     plain_film, equalised = prepare(film, config.replace(clahe=False)), prepare(film, config)
 
