@@ -250,7 +250,7 @@ def test_results_have_their_shapes(world: Path) -> None:
     assert (np.isnan(maps) == ~mask).all()
     assert (affines.shape, affines.dtype) == ((10, 2, 3), np.float64)
     assert (sweep.shape, sweep.dtype) == ((10, 101), np.float32)
-    assert list(table[0]) == ["image", "filename", "global", "region", "fused", "mean_z", "top_z", "error"]
+    assert list(table[0]) == ["image", "filename", "global", "region", "fused", "mean_z", "top_z", "error", "notice"]
     assert [row["image"] for row in table] == [f"id-{k}" for k in range(10)]
     np.testing.assert_allclose([float(row["global"]) for row in table], sweep[:, 0], rtol=1e-6)
     np.testing.assert_allclose([float(row["region"]) for row in table], sweep[:, 100], rtol=1e-6)
