@@ -149,7 +149,7 @@ def fit_and_watch(page: Page) -> None:
     page.get_by_role("button", name="Queue the run").click()
     expect(page.get_by_role("heading", name="Small detector")).to_be_visible()
     page.get_by_role("link", name="Score films with it").wait_for(timeout=3 * MINUTE)
-    expect(page.get_by_text("Random weights, not for evaluation")).to_be_visible()
+    expect(page.get_by_role("note").get_by_text("Random weights, not for evaluation")).to_be_visible()
 
 
 def score_and_watch(page: Page) -> None:

@@ -94,14 +94,14 @@ export class LoginDialog {
   }
 
   async #logIn() {
-    const { username, password } = this.#form.elements;
+    const { login, password } = this.#form.elements;
     this.#showFault("");
     try {
-      const page = new DOMParser().parseFromString(await (await fetch(this.#url)).text(), "text/html");
+      const page = parse(await (await fetch(this.#url)).text());
       const token = page.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
-      const body = new URLSearchParams({ csrfmiddlewaretoken: token, username: username.value, password: password.value });
+      const body = new URLSearchParams({ csrfmiddlewaretoken: token, login: login.value, password: password.value });
       const answer = await fetch(this.#url, { method: "POST", body, redirect: "manual" });
-      if (answer.type !== "opaqueredirect") return this.#showFault("User name and password do not match an account.");
+      if (answer.type !== "opaqueredirect") return this.#showFault(alertOf(parse(await answer.text())));
       await this.#outbox.renew();
       password.value = "";
       this.#dialog.close();
@@ -113,4 +113,13 @@ export class LoginDialog {
   #showFault(sentence) {
     document.getElementById("login-fault").textContent = sentence;
   }
+}
+
+function parse(text) {
+  return new DOMParser().parseFromString(text, "text/html");
+}
+
+// What the log-in page says: that the password is wrong, or that there were too many wrong ones.
+function alertOf(page) {
+  return page.querySelector("[role=alert]")?.textContent.trim() || "The log-in did not succeed; try again.";
 }

@@ -88,7 +88,7 @@ def test_scores_come_in_csv_order_with_the_named_columns(world: World) -> None:
     table = films.read_csv(world.scores / "scores.csv")
     maps, affines = np.load(world.scores / "maps.npy"), np.load(world.scores / "affines.npy")
 
-    assert list(table[0]) == ["filename", "global", "region", "fused", "mean_z", "top_z", "error"]
+    assert list(table[0]) == ["filename", "global", "region", "fused", "mean_z", "top_z", "error", "notice"]
     wanted = [row["filename"] for row in films.read_csv(world.csv) if row["split"] == "test"]
     assert [row["filename"] for row in table] == wanted
     assert (maps.shape, maps.dtype) == ((6, 2, 8, 8), np.float32)
