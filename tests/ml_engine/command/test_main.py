@@ -482,7 +482,7 @@ def test_options_become_settings() -> None:
     words += ["--neighbours", "3", "--set", "alignment.rounds=2", "--set", "alignment.epochs=2"]
     words += ["--set", "mask.keep=0.6"]
 
-    config = config_from_options(main._parser().parse_args(words))
+    config = config_from_options(parsers.parser().parse_args(words))
 
     expected = PipelineConfig.from_preset("paper-448").replace(mask=False, neighbours=3, mask_keep=0.6)
     assert config.replace(alignment=expected.alignment) == expected
@@ -493,11 +493,11 @@ def test_options_on_a_model_start_from_its_config() -> None:
     fitted = PipelineConfig.from_preset("paper").replace(size=64)
     words = ["score", "--images", "i", "--csv", "c", "--model", "m", "--out", "o", "--threads", "1"]
 
-    config = config_for_model(main._parser().parse_args(words), fitted)
+    config = config_for_model(parsers.parser().parse_args(words), fitted)
 
     assert config == fitted.replace(threads=1)
     with pytest.raises(InvalidConfig, match=r"rate is 0\.5"):
-        config_for_model(main._parser().parse_args([*words, "--rate", "0.5"]), fitted)
+        config_for_model(parsers.parser().parse_args([*words, "--rate", "0.5"]), fitted)
 
 
 def test_the_engine_runs_without_django() -> None:
