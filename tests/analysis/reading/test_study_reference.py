@@ -153,7 +153,12 @@ def test_the_latest_statement_counts_and_all_are_kept(of: Any, analyst: User) ->
 def test_a_statement_is_a_look_at_test_if_the_study_shows_test(scored: Scored, analyst: User) -> None:
     on_tune, on_all = study(scored, analyst, name="Tune", parts=["tune"]), study(scored, analyst, name="All")
     assert (shows_test(on_tune), shows_test(on_all)) == (False, True)
+    assert reasons() == ["worklist All"]
     state(on_tune, analyst)
-    assert not TestLook.objects.exists()
+    assert reasons() == ["worklist All"]
     state(on_all, analyst)
-    assert TestLook.objects.get().reason == "reader study All"
+    assert reasons() == ["worklist All", "reader study All"]
+
+
+def reasons() -> list[str]:
+    return list(TestLook.objects.order_by("pk").values_list("reason", flat=True))

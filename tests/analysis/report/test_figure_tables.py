@@ -173,11 +173,12 @@ def test_another_weight_on_test_is_a_look_first(
     assert as_analyst.get(address, query | {"weight": "0.26"}).status_code == 400
 
 
-def test_a_colleague_s_look_is_not_the_person_s_own(client: Client, evaluation: Evaluation, analyst: User) -> None:
-    look_at_weight(evaluation=evaluation, author=analyst, weight=0.25)
+def test_a_colleague_s_look_opens_the_same_numbers(client: Client, evaluation: Evaluation, analyst: User) -> None:
     client.force_login(factories.user("other", Role.ANALYST))
-    query = {"part": "test", "weight": "0.25"}
-    assert client.get(reverse(DOORS[0], args=[evaluation.uuid, "roc"]), query).status_code == 400
+    address, query = reverse(DOORS[0], args=[evaluation.uuid, "roc"]), {"part": "test", "weight": "0.25"}
+    assert client.get(address, query).status_code == 400
+    look_at_weight(evaluation=evaluation, author=analyst, weight=0.25)
+    assert client.get(address, query).status_code == 200
 
 
 @pytest.mark.parametrize("door", DOORS)
