@@ -23,7 +23,7 @@ _OLDEST = 130  # beyond it a number is no age
 
 def facts_of_person(further: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
     """Sex, age in years, and the further columns without those that say them. Either is blank where no column says it,
-    or two say it differently; a value that is neither stays among the further columns."""
+    or two say it differently; then, and where a value is neither, they stay among the further columns."""
     left = dict(further)
     sex = _taken(left, _SEX, sex_of)
     age = _taken(left, _AGE, age_of)
@@ -45,8 +45,10 @@ def age_of(text: str) -> str:
 
 def _taken(further: dict[str, str], names: frozenset[str], read: Callable[[str], str]) -> str:
     stated = {name: read(value) for name, value in further.items() if re.sub(r"[\s_-]+", "", name.lower()) in names}
+    values = {value for value in stated.values() if value}
+    if len(values) != 1:
+        return ""
     for name, value in stated.items():
         if value:
             del further[name]
-    values = {value for value in stated.values() if value}
-    return values.pop() if len(values) == 1 else ""
+    return values.pop()

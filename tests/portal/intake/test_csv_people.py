@@ -41,7 +41,11 @@ def test_columns_are_known_by_their_names_and_what_cannot_be_read_stays() -> Non
     further = {"patient gender": "F", "patient_age": "097Y", "ward": "3"}
     assert facts_of_person(further) == ("F", "90", {"ward": "3"})
     assert facts_of_person({"sex": "unknown", "age": "old"}) == ("", "", {"sex": "unknown", "age": "old"})
-    assert facts_of_person({"sex": "F", "gender": "M", "age": "50", "alter": "50"}) == ("", "50", {})
+    assert facts_of_person({"sex": "F", "gender": "M", "age": "50", "alter": "50"}) == (
+        "",
+        "50",
+        {"sex": "F", "gender": "M"},
+    )
 
 
 def imported(folder: Path, of: Dataset, *rows: dict[str, str]) -> ImportReport:

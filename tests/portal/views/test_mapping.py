@@ -106,7 +106,8 @@ def test_the_answer_imports_and_is_remembered(web: Client, waiting: Upload, ann:
     assert response.headers["Location"] == f"/datasets/{waiting.dataset.uuid}/"
     worked_on(waiting)
     assert (waiting.state, waiting.patients, waiting.counts["imported"]) == ("done", "header", 3)
-    assert Image.objects.get(original_name="x/a.png").extra == {"alter": "50"}
+    film = Image.objects.get(original_name="x/a.png")
+    assert (film.patient.age_band, film.extra) == ("50-59", {})  # "Alter" is the age
     again = send_zip(waiting.dataset, ann, zip_of(tmp_path, {"t.csv": TABLE}), check_columns=True)
     page = text(web.get(address(again)))
     assert "Filled in as ann said on 20" in page
