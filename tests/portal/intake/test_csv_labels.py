@@ -135,7 +135,7 @@ IDENTIFYING = [
 @pytest.mark.parametrize("header", IDENTIFYING)
 def test_a_column_that_may_identify_a_person_is_left_out(path: Path, header: str) -> None:
     row = read(path, f"filename,{header},age,source\nx.png,Zzyzxson,47,ward 3\n")["x.png"]
-    assert (row.extra, row.left_out) == ({"age": "47", "source": "ward 3"}, (header,))
+    assert (row.extra, row.age_years, row.left_out) == ({"source": "ward 3"}, "47", (header,))
     assert "Zzyzxson" not in repr(row)
 
 

@@ -45,14 +45,15 @@ def test_rows_by_a_mapping(path: Path) -> None:
         ("p3/d.png", "", (), "14"),
     ]
     assert skipped == []
-    assert rows["p1/a.png"].extra == {"alter": "50"}
+    assert (rows["p1/a.png"].age_years, rows["p1/a.png"].extra) == ("50", {})
     assert rows["p1/a.png"].left_out == ("MRN",)
     assert rows["p1/a.png"].columns == {"filename", "label", "finding", "patient_id"}
 
 
 def test_kept_columns_are_those_that_are_chosen(path: Path) -> None:
-    assert read_labels(path, mapping=mapping(keep=[]))["p1/a.png"].extra == {}
-    assert read_labels(path, mapping=mapping(keep=["Alter"]))["p1/b.png"].extra == {"alter": "51"}
+    none, age = (read_labels(path, mapping=mapping(keep=keep))["p1/b.png"] for keep in ([], ["Alter"]))
+    assert (none.age_years, age.age_years) == ("", "51")
+    assert none.extra == age.extra == {}
 
 
 def test_a_column_of_patients_is_never_kept(path: Path) -> None:
