@@ -137,7 +137,7 @@ def test_the_list_filters_by_kind_and_state(web: Client, split: Any) -> None:
 
 
 def test_the_list_polls_while_a_run_is_active(web: Client, split: Any) -> None:
-    run = made.run(split, state=RunState.RUNNING, stage="banks", done=3, total=10, seconds_left=75)
+    run = made.run(split, state=RunState.RUNNING, stage="banks", done=3, total=10, run_seconds_left=75)
     address = reverse("ml_engine:runs")
     text = web.get(address).text
     assert 'hx-trigger="every 2s"' in text
