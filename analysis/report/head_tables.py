@@ -37,8 +37,8 @@ def table_of_curve(head: HeadModel) -> Table:
 
 
 def add_semi_supervised(paper: Paper, beside: BesideOneClass) -> None:
-    """The areas of the one-class and the semi-supervised scores on a part, with their curves. It says nothing of what
-    people read: a reader of the report may still have to read these films blinded."""
+    """The areas of the one-class and the semi-supervised scores on a part, with their curves. No reading is shown:
+    whoever gets the report may still have to read these films blinded."""
     result = beside.result
     paper.heading("Semi-supervised score, beside the one-class score")
     paper.paragraph(f"Fitted on films that people confirmed as abnormal, beside the detector, which saw none. {ABOUT}")

@@ -1,4 +1,4 @@
-"""How accounts behave: nobody signs up, wrong passwords are limited and audited, a closed account is told so."""
+"""How accounts behave: no sign-up, wrong passwords limited and audited, and a sentence for a closed account."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Log-in: limited, audited, and closed accounts told so."""
+"""Log-in: its limit, its audit, and its sentence for closed accounts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_log_ins_are_audited_without_what_may_be_a_password(client: Client) -> N
     assert "my-secret" not in str([*events.values()])
 
 
-def test_a_closed_account_is_told_so_after_the_right_password_only(client: Client) -> None:
+def test_that_an_account_is_closed_is_said_after_the_right_password_only(client: Client) -> None:
     factories.user("kim", is_active=False)
     assert "account is closed" not in log_in(client, "kim", "wrong")
     assert "This account is closed" in log_in(client, "kim", factories.PASSWORD)
