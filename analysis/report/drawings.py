@@ -19,16 +19,22 @@ _LINES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _CHANCE: dict[str, Any] = {"color": _MUTED, "linewidth": 0.8, "linestyle": (0, (2, 3)), "label": "Chance 0.500"}
 
 
-def roc(
-    axes: Any,
-    curves: Mapping[Kind, tuple[statistics.RocCurve, statistics.Auroc]],
-    band: statistics.RocBand,
-) -> None:
+def _has_curves(axes: Any, curves: Mapping[Any, tuple[statistics.RocCurve, statistics.Auroc]]) -> bool:
+    """Set the axes of ROC curves. Where a curve could not be made, the reason is drawn instead, and False returned."""
     axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_anchor("NW")
     reason = next((curve.reason for curve, _ in curves.values() if curve.reason), "")
     if reason:
         _empty(axes, reason)
+    return not reason
+
+
+def roc(
+    axes: Any,
+    curves: Mapping[Kind, tuple[statistics.RocCurve, statistics.Auroc]],
+    band: statistics.RocBand,
+) -> None:
+    if not _has_curves(axes, curves):
         return
     if len(band.low):
         label = f"{percent(band.confidence)} band of fused, pointwise"
@@ -47,11 +53,7 @@ def compared_roc(
     axes: Any, curves: Mapping[str, tuple[statistics.RocCurve, statistics.Auroc]], *, note: str = ""
 ) -> None:
     """The curves of at most four scores of the same films, by name; `note` is a line above the legend."""
-    axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set_anchor("NW")
-    reason = next((curve.reason for curve, _ in curves.values() if curve.reason), "")
-    if reason:
-        _empty(axes, reason)
+    if not _has_curves(axes, curves):
         return
     for (name, (curve, area)), (colour, dash) in zip(curves.items(), RUNS["light"], strict=False):
         style: dict[str, Any] = {"color": colour, "linestyle": _LINES[dash], "linewidth": 1.5}
