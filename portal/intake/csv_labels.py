@@ -35,6 +35,9 @@ from portal.intake.mapping.meaning import TableMapping
 from portal.intake.tables import InvalidCsv as InvalidCsv
 from portal.intake.tables import SourceTable, UnclearTable, read_table, value_of
 
+SPLIT_WORDS = ("train", "align", "fit", "tune", "calibrate", "test")  # train is drawn into fit, tune and calibrate
+# shown as they are where they stand for a split; another word could be a name, in a table whose columns are shifted
+_OTHER_SPLITS = frozenset({"training", "valid", "val", "validation", "dev", "testing", "eval", "holdout", "all"})
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
 ATTRIBUTES = ("device", "post-operative", "variant", "old fracture", "poor inspiration")  # of normal films
 _NO_FINDING = frozenset({"no finding", "no findings", "normal"})
@@ -58,7 +61,8 @@ class CsvRow:
     patient_id: str = ""
     projection: str = ""  # a known view
     unknown_projection: str = ""  # the word of the CSV where it is no known view, or its shape
-    split: str = ""
+    split: str = ""  # one of SPLIT_WORDS
+    unknown_split: str = ""  # the word of the CSV where it is none of them, or its shape
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     sex: str = ""  # M, F or O
@@ -202,6 +206,7 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) 
     if findings and not label:  # findings belong to a label
         further["finding without a label"] = "|".join(findings)
     sex, age_years, further = facts_of_person(further)
+    split = values.get("split", "").strip().lower()
     return CsvRow(
         filename=_filename(values.get("filename", image)),
         sex=sex,
@@ -210,7 +215,8 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) 
         patient_id=values.get("patient_id", ""),
         projection=view_of_word(projection) or "",
         unknown_projection=quoted(projection) if view_of_word(projection) is None else "",
-        split=values.get("split", "").lower()[:20],
+        split=split if split in SPLIT_WORDS else "",
+        unknown_split="" if split in (*SPLIT_WORDS, "") else split if split in _OTHER_SPLITS else quoted(split),
         findings=findings,
         extra=further,
         attributes=_attributes(label, values.get("attributes", "")),

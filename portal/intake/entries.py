@@ -51,9 +51,12 @@ def entries_of(
 ) -> list[Entry]:
     """Return the files to import: with a CSV, the files that it lists."""
     if rows is not None:
-        unknown = Counter(row.unknown_projection for row in rows.values() if row.unknown_projection)
-        report.unknown_views = tuple(word for word, _ in unknown.most_common())
-        report.counts["unknown views"] += unknown.total()
+        views = Counter(row.unknown_projection for row in rows.values() if row.unknown_projection)
+        report.unknown_views = tuple(word for word, _ in views.most_common())
+        report.counts["unknown views"] += views.total()
+        parts = Counter(row.unknown_split for row in rows.values() if row.unknown_split)
+        report.unknown_splits = tuple(word for word, _ in parts.most_common())
+        report.counts["unknown splits"] += parts.total()
         report.counts["findings without a label"] += sum(bool(row.findings) and not row.label for row in rows.values())
         report.left_out = next((row.left_out for row in rows.values()), ())  # the same for every row
         entries = _match_rows(files, rows, boxes, report)

@@ -255,7 +255,7 @@ def _is_withheld(upload: Upload, image: Image) -> bool:
 def _fixed_facts_differ(image: Image, row: CsvRow, patients_of: PatientSource) -> bool:
     if row.projection and row.projection != image.view_position:
         return True
-    if "split" in row.columns and row.split != image.csv_split:
+    if "split" in row.columns and not row.unknown_split and row.split != image.csv_split:
         return True
     if not row.patient_id or patients_of == PatientSource.HEADER:  # the header is not there any more
         return False

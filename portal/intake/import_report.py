@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from portal.imaging.film_warnings import WARNINGS
-from portal.intake.csv_labels import CsvRow
+from portal.intake.csv_labels import SPLIT_WORDS, CsvRow
 from portal.intake.film_labels import RowOutcome
 from portal.intake.first_names import MOST, FirstNames
 from portal.intake.header_facts import Fact, KeptDifferences
@@ -13,6 +13,7 @@ from portal.intake.name_matching import Rule, name_shape
 from portal.intake.patient_identifiers import PatientDifference, PatientSource
 
 _MOST_NAMED = 10
+_SPLIT_WORDS = f"{', '.join(SPLIT_WORDS[:-1])} or {SPLIT_WORDS[-1]}"
 # Sentences for each count, in the singular and the plural.
 _SENTENCES: dict[str, tuple[str, str]] = {
     "imported": ("film imported", "films imported"),
@@ -109,6 +110,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "row of the CSV with a projection that is not known, which is kept as unknown",
         "rows of the CSV with a projection that is not known, which is kept as unknown",
     ),
+    "unknown splits": (
+        f"row of the CSV with another word for its split than {_SPLIT_WORDS}, which puts it into no part",
+        f"rows of the CSV with another word for their split than {_SPLIT_WORDS}, which puts them into no part",
+    ),
     PatientDifference.PATIENT: (
         "film whose table names another patient than its header",
         "films whose table names another patient than their headers",
@@ -176,6 +181,7 @@ class ImportReport:
     unused: list[str] = field(default_factory=list)  # the first names of files that no row names
     left_out: tuple[str, ...] = ()  # names of CSV columns
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
+    unknown_splits: tuple[str, ...] = ()
     skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
     mapped: list[str] = field(default_factory=list)  # whose mapping said what the columns of a table mean
     # what counts where table and header name two patients, and the patients of such films; never stored
@@ -223,6 +229,7 @@ class ImportReport:
             "another header": self._corrected_facts(),
             "columns left out": f" ({', '.join(self.left_out)})",
             "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
+            "unknown splits": f" ({', '.join(self.unknown_splits[:_MOST_NAMED])})",
             PatientDifference.PATIENT: self._differing_patients(),
             "rows skipped": f" ({' / '.join(self.skipped[:_MOST_NAMED])})",
         }

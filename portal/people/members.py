@@ -26,6 +26,18 @@ def make_site(*, name: str, author: User) -> Site:
     """A new site with the author as its manager. Only an administrator makes sites. Raises InvalidPerson."""
     if not author.is_superuser:
         raise PermissionDenied("Only an administrator makes a site.")
+    site = _make_site(name, author)
+    set_roles(site=site, person=author, roles=[Role.MANAGER], author=author)
+    return site
+
+
+@transaction.atomic
+def make_site_without_manager(name: str) -> Site:
+    """A new site, made on the command line, to which an administrator adds people. Raises InvalidPerson."""
+    return _make_site(name, None)
+
+
+def _make_site(name: str, author: User | None) -> Site:
     name = " ".join(name.split())
     if not 1 <= len(name) <= 100:
         raise InvalidPerson("The name of a site has 1 to 100 characters.")
@@ -33,7 +45,6 @@ def make_site(*, name: str, author: User) -> Site:
         raise InvalidPerson(f"There is a site {name} already.")
     site = Site.objects.create(name=name)
     audit.record(verb="make site", site=site, actor=author, target=site, after={"name": name})
-    set_roles(site=site, person=author, roles=[Role.MANAGER], author=author)
     return site
 
 

@@ -125,7 +125,7 @@ def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Spli
 
 
 def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
-    """Patient id -> train or a part; other values of the column are ignored."""
+    """Patient id -> train or a part; other values, which imports kept before they counted them, are ignored."""
     named: dict[int, set[str]] = defaultdict(set)
     for film in films:
         if film.csv_split == "train" or film.csv_split in Part.values:

@@ -21,7 +21,7 @@ from portal.intake.remembered_mappings import SiteMappings, remember
 from portal.intake.tables import UnclearTable
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
-from portal.people import audit
+from portal.people import audit, members
 
 
 class Command(BaseCommand):
@@ -29,6 +29,8 @@ class Command(BaseCommand):
         "Import a folder of DICOM, PNG, JPEG or TIFF films, with the labels of a CSV if there is one. "
         "Without a folder, the CSV labels films that are in the dataset."
     )
+
+    _tenths = 0  # of the files, when progress was last written
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -51,6 +53,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--dataset", required=True, help="name of the dataset; created if it does not exist")
         parser.add_argument("--site", required=True, help="name of the site")
+        parser.add_argument(
+            "--make-site", action="store_true", help="make the site if there is none of this name, without asking"
+        )
         parser.add_argument(
             "--patients",
             choices=list(PatientSource),
@@ -83,7 +88,7 @@ class Command(BaseCommand):
         if folder is not None and not folder.is_dir():
             raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
         report = ImportReport(patients_of=PatientSource(options["patients"]), takes_new_facts=options["take_new_facts"])
-        actor, site = self._user(options["user"]), self._site(options["site"])
+        actor, site = self._user(options["user"]), self._site(options["site"], is_made=options["make_site"])
         mappings = self._mappings(options, site, actor)
         try:
             rows = boxes = None
@@ -109,6 +114,11 @@ class Command(BaseCommand):
                 processes=options["processes"],
                 on_progress=self._progress,
             )
+        except KeyboardInterrupt as stop:
+            fail(upload, INTERRUPTED)
+            done = report.counts["imported"]
+            films = "1 film is imported" if done == 1 else f"{done} films are imported"
+            raise CommandError(f"Stopped. {films}; the same command goes on from there.", returncode=130) from stop
         except BaseException:
             fail(upload, INTERRUPTED)
             raise
@@ -128,8 +138,12 @@ class Command(BaseCommand):
             )
 
     def _progress(self, done: int, total: int) -> None:
-        if sys.stderr.isatty() or done == total:
+        """One line that changes in a terminal, elsewhere a line for each tenth."""
+        if sys.stderr.isatty():
             self.stderr.write(f"\r{done} of {total} files", ending="\n" if done == total else "")
+        elif (tenths := done * 10 // total) > self._tenths:
+            self._tenths = tenths
+            self.stderr.write(f"{done} of {total} files")
 
     def _user(self, name: str | None) -> User | None:
         if not name:
@@ -192,13 +206,20 @@ class Command(BaseCommand):
             draft["labels"] = {value: draft["labels"].get(value, "?") for value in values}
         self.stdout.write(json.dumps({"tables": {table.name: draft}}, indent=2, ensure_ascii=False))
 
-    def _site(self, name: str) -> Site:
-        site = Site.objects.filter(name=name).first()
-        if site is None:
-            names = ", ".join(Site.objects.values_list("name", flat=True))
-            existing = names or "none yet; make one with `manage.py setup`"
-            raise CommandError(f"There is no site {name!r}; existing sites: {existing}.")
-        return site
+    def _site(self, name: str, *, is_made: bool) -> Site:
+        """The site of this name, made if the caller wants it, or says so when asked at a terminal."""
+        if site := Site.objects.filter(name=name).first():
+            return site
+        names = ", ".join(Site.objects.values_list("name", flat=True)) or "none yet"
+        missing = f"There is no site {name!r}; existing sites: {names}."
+        if not is_made and sys.stdin.isatty():
+            is_made = input(f"{missing} Make it? Type yes: ").strip().lower() == "yes"
+        if not is_made:
+            raise CommandError(f"{missing} Pass --make-site to make it.")
+        try:
+            return members.make_site_without_manager(name)
+        except members.InvalidPerson as error:
+            raise CommandError(str(error)) from error
 
     def _dataset(self, site: Site, name: str, actor: User | None, *, must_exist: bool) -> Dataset:
         if must_exist and not Dataset.objects.filter(site=site, name=name).exists():

@@ -11,8 +11,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from portal.intake import films
+from portal.intake.csv_labels import SPLIT_WORDS
 from portal.intake.patient_identifiers import PatientSource
-from portal.models import AuditEvent, ColumnMapping, Dataset, Image, Patient, Upload
+from portal.models import AuditEvent, ColumnMapping, Dataset, Image, Part, Patient, Upload
 from tests.portal import factories
 from tests.portal.corrected import export
 
@@ -104,6 +105,60 @@ def test_with_labels_boxes_and_a_name_for_the_audit(folder: Path, tmp_path: Path
     assert {str(event.actor) for event in AuditEvent.objects.all()} == {"kim"}
 
 
+def test_words_of_the_column_split_that_name_no_part_are_counted_and_named(folder: Path, tmp_path: Path) -> None:
+    rows = [{"filename": "a.png", "split": "Train"}, {"filename": "b.png", "split": "valid"}]
+    lines = run(folder, labels=factories.table(tmp_path / "l.csv", *rows)).splitlines()
+    assert ("train", *Part.values) == SPLIT_WORDS
+    words = "train, align, fit, tune, calibrate or test"
+    assert lines[1:] == [
+        f"1 row of the CSV with another word for its split than {words}, which puts it into no part (valid)"
+    ]
+    assert dict(Image.objects.values_list("original_name", "csv_split")) == {"a.png": "train", "b.png": ""}
+    assert "2 films were already imported" in run(folder, labels=tmp_path / "l.csv")
+
+
+def test_a_word_of_the_column_split_that_may_be_a_name_is_shown_by_its_shape(folder: Path, tmp_path: Path) -> None:
+    rows = [{"filename": "a.png", "split": "Doe^Jane"}]
+    assert "(AAA^AAAA)" in run(folder, labels=factories.table(tmp_path / "l.csv", *rows))
+
+
+def test_a_site_is_made_only_when_that_was_said(folder: Path) -> None:
+    with pytest.raises(CommandError, match=r"existing sites: Seoul\. Pass --make-site to make it"):
+        run(folder, site="Busan")
+    with pytest.raises(CommandError, match="1 to 100 characters"):
+        run(folder, site="B" * 101, make_site=True)
+    run(folder, site="Busan", make_site=True)
+    assert Dataset.objects.get().site.name == "Busan"
+    event = AuditEvent.objects.get(verb="make site")
+    assert (event.after, event.actor) == ({"name": "Busan"}, None)
+
+
+class Interrupted(StringIO):
+    """Where progress is written when somebody presses Ctrl-C."""
+
+    def write(self, text: str) -> int:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_an_import_with_a_sentence_and_the_next_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(films, "SECONDS_BETWEEN_HEARTBEATS", 0)
+    with pytest.raises(CommandError, match=r"^Stopped\. 1 film is imported; the same command goes on") as stopped:
+        call_command("import_images", folder, dataset="D", site="Seoul", stderr=Interrupted())
+    assert (stopped.value.returncode, Upload.objects.get().state) == (130, "failed")
+    assert run(folder).splitlines() == ["1 film imported", "1 film was already imported"]
+
+
+def test_progress_without_a_terminal_is_a_line_for_each_tenth(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(films, "SECONDS_BETWEEN_HEARTBEATS", 0)
+    for seed in range(3, 21):
+        factories.png(folder / f"{seed}.png", seed=seed)
+    progress = StringIO()
+    call_command("import_images", folder, dataset="D", site="Seoul", stdout=StringIO(), stderr=progress)
+    assert progress.getvalue().splitlines() == [f"{done} of 20 files" for done in range(2, 21, 2)]
+
+
 def test_quarantined_files_are_listed_with_their_sentence(folder: Path) -> None:
     factories.colour_png(folder / "c.png")
     output = run(folder)
@@ -161,7 +216,7 @@ def test_an_interrupted_import_says_so_and_goes_on_when_it_is_run_again(
 
     really = films._close
     monkeypatch.setattr(films, "_close", ctrl_c)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(CommandError, match=r"Stopped\. 2 films are imported"):
         run(folder)
     upload = Upload.objects.get()
     assert (upload.state, Image.objects.count()) == ("failed", 2)
