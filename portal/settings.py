@@ -5,7 +5,7 @@ from pathlib import Path
 
 from csp.constants import NONE, SELF
 
-from portal.project import environment
+from portal.project import environment, production
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PRODUCTION = environment.choice("HILUM_ENV", ("local", "production"), "local") == "production"
@@ -103,8 +103,10 @@ if PRODUCTION:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
     SECURE_HSTS_SECONDS = 31_536_000
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-    SECURE_HSTS_PRELOAD = True
+    # Both bind other hosts of the domain too, and preloading cannot be taken back for months.
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.choice("HILUM_HSTS_SUBDOMAINS", ("0", "1"), "0") == "1"
+    SECURE_HSTS_PRELOAD = environment.choice("HILUM_HSTS_PRELOAD", ("0", "1"), "0") == "1"
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # which ask for both
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
 CONTENT_SECURITY_POLICY = {
@@ -226,6 +228,14 @@ CELERY_BROKER_URL = (
     if PRODUCTION
     else environment.text("HILUM_BROKER_URL", f"redis+socket://{environment.broker_socket(DATA_DIR)}")
 )
+if PRODUCTION:
+    production.check(
+        secret_key=SECRET_KEY,
+        hosts=ALLOWED_HOSTS,
+        database=DATABASES["default"],
+        broker=CELERY_BROKER_URL,
+        accepted=environment.words("HILUM_ACCEPT"),
+    )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The counts of wrong passwords. The embedded portal has a single web process; in production all share the broker.
 if CELERY_BROKER_URL.startswith(("redis://", "rediss://")):

@@ -25,8 +25,8 @@ TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 ROOMS = ("portal", "ml_engine", "analysis")
 PRODUCTION = {
     "HILUM_ENV": "production",
-    "HILUM_SECRET_KEY": "a-secret-only-of-this-test-" + "0123456789abcdefghijklmnopqrstuvwxyz",
-    "HILUM_PSEUDONYM_SECRET": "another-secret-only-of-this-test-" + "0123456789abcdefghijklmnopqrstuvwxyz",
+    "HILUM_SECRET_KEY": "of-this-test-only-" + "kZ3vQ9xTq1mWc7Yb5Hd8RfJs2LgNp4Ua6EoXiVyD",
+    "HILUM_PSEUDONYM_SECRET": "of-this-test-too-" + "Xw2bT8nPzQ5kR1vMf7Jc3Gd9HsLa4Ye6UoNiBqKt",
     "HILUM_ALLOWED_HOSTS": "hilum.example.org",
     "HILUM_BROKER_URL": "redis://broker:6379/0",
     "DATABASE_URL": "postgres://hilum:secret@db:5432/hilum",
@@ -355,6 +355,19 @@ def test_compose_builds_stages_that_exist_and_names_settings_that_are_read() -> 
     named = set(re.findall(r"\bHILUM_[A-Z_]+\b", example + json.dumps(compose)))
     unknown = {name for name in named - {"HILUM_PORT"} if name not in code}
     assert not unknown, f"nothing reads {', '.join(sorted(unknown))}"
+
+
+def test_compose_passes_on_every_setting_of_the_docs() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    fixed = {"HILUM_ENV", "HILUM_DATA_DIR"}  # by the image
+    not_for_production = {"HILUM_DEBUG", "HILUM_TEST_DATABASE_URL"}
+    assert named - fixed - not_for_production == set(compose["x-hilum"]["environment"])
+    read = (ROOT / "portal" / "settings.py").read_text(encoding="utf-8")
+    assert set(re.findall(r'"(HILUM_[A-Z_]+)"', read)) - {"HILUM_DATA_DIR"} == named - {
+        "HILUM_TEST_DATABASE_URL", "HILUM_DATA_DIR", "DATABASE_URL",
+    }  # fmt: skip
 
 
 def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> None:

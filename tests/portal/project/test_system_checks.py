@@ -1,0 +1,21 @@
+"""A warning, and no refusal, of a pseudonym secret that can be guessed."""
+
+from __future__ import annotations
+
+from django.test import override_settings
+
+from portal.project.system_checks import pseudonym_secret
+
+
+@override_settings(PSEUDONYM_SECRET="b" * 48)
+def test_a_weak_pseudonym_secret_is_a_warning_that_says_what_a_change_costs() -> None:
+    (warning,) = pseudonym_secret(None)
+    assert warning.id == "hilum.W001"
+    assert warning.msg.startswith("HILUM_PSEUDONYM_SECRET has 1 different characters")
+    assert "cuts the link to films that are there" in str(warning.hint)
+    assert not warning.is_serious()
+
+
+@override_settings(PSEUDONYM_SECRET="kZ3vQ9xTq1mWc7Yb5Hd8RfJs2LgNp4Ua6EoXiVyD")
+def test_a_random_one_is_none() -> None:
+    assert pseudonym_secret(None) == []
