@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.run_kinds import KINDS, RunKindFacts
@@ -72,6 +73,7 @@ class Run(Addressed):
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
+    queued_at = models.DateTimeField(default=timezone.now)  # since when a worker may take it: the order of the queue
     published_at = models.DateTimeField(null=True)
     cancel_requested = models.BooleanField(default=False)
     started_at = models.DateTimeField(null=True)
@@ -121,6 +123,11 @@ class Run(Addressed):
     def facts(self) -> RunKindFacts:
         """The facts shared by all runs of this kind."""
         return KINDS[RunKind(self.kind)]
+
+    @property
+    def stage_number(self) -> int:
+        """The stage that runs, from 1."""
+        return self.stage_index + 1
 
     @property
     def has_ended(self) -> bool:

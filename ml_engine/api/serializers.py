@@ -7,9 +7,10 @@ from rest_framework import serializers
 from ml_engine.core.config import PRESETS
 from ml_engine.engine.stages.ablation import FIGURES
 from ml_engine.engine.stages.sweep import AXES
-from ml_engine.models import Run
+from ml_engine.models import Run, RunState
 from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.study_requests import FIGURES as PAPER_FIGURES
+from ml_engine.runs.waiting import places
 from portal.models import Part
 
 
@@ -25,6 +26,17 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     scored = serializers.UUIDField(source="scored.uuid", default=None, read_only=True, allow_null=True)
     head = serializers.UUIDField(source="head.uuid", default=None, read_only=True, allow_null=True)
     head_made = serializers.UUIDField(source="head_made.uuid", default=None, read_only=True, allow_null=True)
+
+    runs_before = serializers.SerializerMethodField(
+        help_text="Of a queued run: how many runs of the installation are executed before it."
+    )
+
+    def get_runs_before(self, run: Run) -> int | None:
+        if run.state != RunState.QUEUED:
+            return None
+        if "places" not in self.context:  # once for a list
+            self.context["places"] = places()
+        return self.context["places"].get(run.pk)
 
     class Meta:
         model = Run
@@ -52,6 +64,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "total",
             "seconds_left",
             "run_seconds_left",
+            "runs_before",
             "memory_mib",
             "attempt",
             "losses",

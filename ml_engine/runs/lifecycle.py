@@ -182,7 +182,9 @@ def finishing(*, lease: Lease, unreadable: int = 0) -> Iterator[Run]:
         _held(lease).update(
             state=RunState.DONE, finished_at=Now(), unreadable=unreadable, cancel_requested=False, **_NO_LEASE
         )
-        for follower in Run.objects.filter(after=run, state=RunState.QUEUED):
+        followers = Run.objects.filter(after=run, state=RunState.QUEUED)
+        followers.update(queued_at=Now())
+        for follower in followers:
             publish_on_commit(follower)
 
 
@@ -222,7 +224,7 @@ def _hand_back(held: QuerySet[Run], run: Run) -> bool:
     if _end(running.filter(cancel_requested=True), run.pk, state=RunState.CANCELLED):
         return False
     waiting = running.filter(cancel_requested=False)
-    return bool(waiting.update(state=RunState.QUEUED, published_at=None, **_NO_LEASE))
+    return bool(waiting.update(state=RunState.QUEUED, queued_at=Now(), published_at=None, **_NO_LEASE))
 
 
 def _end(held: QuerySet[Run], run_id: int, *, state: RunState, message: str = "", detail: str = "") -> bool:
@@ -251,7 +253,9 @@ def _lose(held: QuerySet[Run], run: Run, *, reason: str) -> bool:
     if losses >= settings.RUN_ATTEMPTS:
         return _end(held, run.pk, state=RunState.FAILED, message=_lost_for_good(run, losses), detail=reason)
     with transaction.atomic():
-        changed = held.update(state=RunState.QUEUED, losses=losses, published_at=None, detail=reason, **_NO_LEASE)
+        changed = held.update(
+            state=RunState.QUEUED, queued_at=Now(), losses=losses, published_at=None, detail=reason, **_NO_LEASE
+        )
         if changed:
             publish_on_commit(run)
     return bool(changed)
@@ -309,6 +313,7 @@ def retry(*, run: Run, actor: User | None) -> Run:
             losses=0,
             started_at=None,
             finished_at=None,
+            queued_at=Now(),
             published_at=None,
             message="",
             detail="",

@@ -60,6 +60,12 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
+def left(seconds: float) -> str:
+    """ "a few seconds", "about 12 min": what is left is an estimate, and 0 s left is not the end."""
+    return "a few seconds" if seconds < 5 else f"about {in_words(seconds)}"
+
+
+@register.filter
 def took(run: Run) -> str:
     if run.started_at is None or run.finished_at is None:
         return ""

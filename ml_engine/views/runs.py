@@ -23,6 +23,7 @@ from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import fitted_on, left_out_in_words
 from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
+from ml_engine.runs.waiting import ACTIVE, has_lost_worker, places, wait_of
 from ml_engine.views.heads import head_report
 from ml_engine.views.pictures import OF_ALL_FILMS, withheld_pairs
 from portal.models import Exposure, Image, Part, Site, Split, User
@@ -36,7 +37,6 @@ FORMS: dict[str, type[RunForm]] = {
     form.kind: form for module in (run_forms, studies, banks, heads) for form in module.FORMS
 }
 RUNS_A_PAGE = 50
-ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
 
 @require_GET
@@ -49,6 +49,10 @@ def runs(request: SignedInRequest) -> HttpResponse:
     if state in RunState.values:
         site_runs = site_runs.filter(state=state)
     page = Paginator(site_runs, RUNS_A_PAGE).get_page(request.GET.get("page"))
+    any_active = any(run.state in ACTIVE for run in page.object_list)
+    before = places() if any_active else {}
+    for run in page.object_list:
+        run.before = before.get(run.pk)  # type: ignore[attr-defined]
     context = {
         "room": "runs",
         "page": page,
@@ -57,7 +61,7 @@ def runs(request: SignedInRequest) -> HttpResponse:
         "kinds": KIND_CHOICES,
         "states": RunState.choices,
         "buttons": [(kind, form.button) for kind, form in FORMS.items()],
-        "any_active": any(run.state in ACTIVE for run in page.object_list),
+        "any_active": any_active,
     }
     return render(
         request,
@@ -165,15 +169,17 @@ def _progress(request: SignedInRequest, run: Run) -> dict[str, Any]:
         "log": paths.log_tail(run.uuid),
         "is_active": run.state in ACTIVE,
         "show_detail": request.user.is_staff and run.detail,
-        "stage_number": run.stage_index + 1,
+        "wait": wait_of(run),
+        "lost_worker": has_lost_worker(run),
     }
 
 
 @require_GET
 def progress(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The progress section of the run's page. When the run has ended, the whole page is reloaded once."""
+    """The progress section of the run's page, and its badge. When the run has ended, the whole page is loaded again."""
     run = get_visible(Run.objects.select_related("after", "site"), request.user, uuid)
-    response = render(request, "ml_engine/_progress.html", {"run": run, **_progress(request, run)})
+    context = {"run": run, "with_state": True, **_progress(request, run)}
+    response = render(request, "ml_engine/_progress.html", context)
     if run.has_ended:
         response["HX-Refresh"] = "true"
     return response

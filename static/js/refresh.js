@@ -16,9 +16,16 @@ document.body.addEventListener("htmx:beforeSwap", (event) => {
   localTimes(fresh);
   const following = logsAtEnd(old);
   update(old, fresh);
+  for (const further of [...holder.content.children].slice(1)) updateElsewhere(further);
   following.forEach(scrollToEnd);
   window.htmx.process(old); // polling stops once the new part has no trigger
 });
+
+// What follows the polled part in an answer stands elsewhere on the page, under its id.
+function updateElsewhere(fresh) {
+  const old = document.getElementById(fresh.id);
+  if (old) update(old, fresh);
+}
 
 // Logs that are scrolled to their end stay at the end; those that the reader scrolled up stay where they are.
 function logsAtEnd(root) {

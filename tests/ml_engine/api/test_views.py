@@ -110,8 +110,16 @@ def test_the_list_takes_the_same_queries_for_any_number(
     alignment = made.alignment_model(split)
     for _ in range(3):
         made.run(split, kind=RunKind.FIT_DETECTOR, alignment=alignment, after=alignment.run)
-    with django_assert_num_queries(5):  # session, user, site, count, runs
+    with django_assert_num_queries(6):  # session, user, site, count, runs, those before them
         assert api.get(address("api-runs")).json()["count"] == 4
+
+
+def test_a_queued_run_says_how_many_are_before_it(api: APIClient, split: Any) -> None:
+    running = made.run(split, state=RunState.RUNNING)
+    queued = made.run(split)
+    assert api.get(address("api-run", running)).json()["runs_before"] is None
+    assert api.get(address("api-run", queued)).json()["runs_before"] == 1
+    assert [run["runs_before"] for run in api.get(address("api-runs")).json()["results"]] == [1, None]
 
 
 def test_a_run_in_full(api: APIClient, split: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
@@ -141,7 +143,7 @@ def test_the_list_polls_while_a_run_is_active(web: Client, split: Any) -> None:
     address = reverse("ml_engine:runs")
     text = web.get(address).text
     assert 'hx-trigger="every 2s"' in text
-    assert "selecting the memory banks, 75 s left" in text
+    assert "selecting the memory banks, about 75 s left" in text
     fragment = web.get(address, headers={"HX-Request": "true"}).text
     assert fragment.lstrip().startswith('<div id="runs"')
     Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
@@ -186,7 +188,7 @@ def test_a_running_run_shows_its_progress(web: Client, split: Any) -> None:
     text = one_line(web.get(at("run", run)))
     for words in (
         "Stage 4 of 8: <strong>extracting patch features</strong>",
-        "30 of 90 · about 7 min left in this stage, later stages not known",
+        "30 of 90 · about 7 min left in this stage, the whole run's time is not known",
         "1234 MiB",
         "Stage &lt;features&gt; begins.",
         'hx-trigger="every 1s"',
@@ -195,6 +197,46 @@ def test_a_running_run_shows_its_progress(web: Client, split: Any) -> None:
         assert words in text
     assert "Retry</button>" not in text
     assert "random weights" not in text
+
+
+def test_the_last_seconds_are_not_said_to_be_none(web: Client, split: Any) -> None:
+    run = made.run(split, state=RunState.RUNNING, stage="results", run_seconds_left=0.2)
+    assert "a few seconds left of the whole run" in one_line(web.get(at("run", run)))
+
+
+def test_the_badge_names_the_stage_and_is_refreshed_with_the_progress(web: Client, split: Any) -> None:
+    run = made.run(split, state=RunState.RUNNING, stage="mask", stage_index=2, stage_count=10)
+    badge = '<span class="state state-running" id="run-state"> Running, stage 3 of 10 </span>'
+    assert badge in one_line(web.get(at("run", run)))
+    assert badge in one_line(web.get(at("run-progress", run)))
+    assert "Running, stage 3 of 10" in one_line(web.get(reverse("ml_engine:runs")))
+
+
+def test_a_queued_run_says_how_many_are_before_it(web: Client, split: Any) -> None:
+    made.run(split, state=RunState.RUNNING, run_seconds_left=75)
+    run = made.run(split, name="Next")
+    made.run(split, name="Last")
+    assert "1 run is before it, with about 75 s left." in one_line(web.get(at("run", run)))
+    listed = one_line(web.get(reverse("ml_engine:runs")))
+    assert "1 run is before it" in listed
+    assert "2 runs are before it" in listed
+
+
+def test_a_queued_run_is_said_to_wait_for_a_worker_only_if_none_takes_runs(web: Client, split: Any) -> None:
+    run = made.run(split)
+    text = one_line(web.get(at("run", run)))
+    assert "It is the next one: a worker takes it within seconds." in text
+    assert "No worker" not in text
+    Run.objects.filter(pk=run.pk).update(queued_at=timezone.now() - timedelta(minutes=5))
+    text = one_line(web.get(at("run", run)))
+    assert "No worker has taken a run since" in text
+    assert "manage.py status" in text
+
+
+def test_a_run_whose_worker_is_gone_says_so(web: Client, split: Any) -> None:
+    run = made.run(split, state=RunState.RUNNING, lease_until=timezone.now() - timedelta(seconds=9))
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now())
+    assert "Its worker has not reported since" in one_line(web.get(at("run", run)))
 
 
 def test_polling_stops_when_the_run_has_ended(web: Client, split: Any) -> None:
