@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from ml_engine.models import Run
-from portal.models import Addressed, Cohort, Image, Split
+from portal.models import Addressed, Cohort, Dataset, Image, Split
 
 
 class Evaluation(Addressed):
@@ -26,6 +26,30 @@ class Evaluation(Addressed):
 
     def __str__(self) -> str:
         return f"evaluation of {self.run} at {self.label_cutoff:%Y-%m-%d %H:%M}"
+
+
+class SetEvaluation(Addressed):
+    """The way from a dataset to its evaluation, requested at once: its imports end, a split is frozen, an alignment, a
+    detector and a scoring run are executed one after the other, and the scores are evaluated. Each step is what its
+    author could do by hand; analysis.evaluation.set_evaluation goes on with it, whichever worker is alive."""
+
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="set_evaluations")
+    name = models.CharField(max_length=80)  # of the split; the runs are named after it
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    config = models.JSONField()
+    aligned = models.BooleanField(default=True)
+    opens_test = models.BooleanField(default=True)  # also scores and evaluates test, which is a counted look
+    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")
+    score = models.ForeignKey(Run, models.PROTECT, null=True, related_name="set_evaluations")
+    evaluation = models.ForeignKey(Evaluation, models.PROTECT, null=True, related_name="+")
+    message = models.TextField(blank=True)  # why the split or the evaluation was refused, for the user
+    claimed_until = models.DateTimeField(null=True)  # a process works on its next step
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class AnalysisPlan(Addressed):

@@ -263,6 +263,7 @@ CELERY_TASK_ROUTES = {
     # What finds lost runs and imports never waits behind an import.
     "ml_engine.tasks.reap_runs": {"queue": "upkeep"},
     "portal.tasks.resume_uploads": {"queue": "upkeep"},
+    "analysis.tasks.advance_set_evaluations": {"queue": "upkeep"},
     "portal.tasks.look_everywhere": {"queue": "upkeep"},  # asks for the search of a site, which is among the imports
 }
 CELERY_TIMEZONE = "UTC"
@@ -270,6 +271,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0},
     "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
+    "advance-set-evaluations": {"task": "analysis.tasks.advance_set_evaluations", "schedule": 3.0},
     "look-for-near-copies": {"task": "portal.tasks.look_everywhere", "schedule": 900.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")

@@ -9,6 +9,7 @@ from analysis.api import (
     one_run,
     planning,
     reader_studies,
+    set_evaluations,
     studies,
     views,
     worklists,
@@ -17,6 +18,13 @@ from analysis.api import (
 urlpatterns = [
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
     path("evaluations/<uuid:uuid>/", views.OneEvaluation.as_view(), name="api-evaluation"),
+    path("datasets/<uuid:uuid>/evaluate/", set_evaluations.EvaluateSet.as_view(), name="api-evaluate-set"),
+    path("set-evaluations/<uuid:uuid>/", set_evaluations.OneSetEvaluation.as_view(), name="api-set-evaluation"),
+    path(
+        "set-evaluations/<uuid:uuid>/again/",
+        set_evaluations.TrySetEvaluationAgain.as_view(),
+        name="api-set-evaluation-again",
+    ),
     path("evaluations/<uuid:uuid>/scores/", views.ScoreTable.as_view(), name="api-scores"),
     path("splits/<uuid:uuid>/data/", views.SplitData.as_view(), name="api-split-data"),
     path("splits/<uuid:uuid>/plan/", planning.PlanOfSplit.as_view(), name="api-plan"),

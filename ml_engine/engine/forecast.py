@@ -37,12 +37,13 @@ class CannotFit(EngineError):
 @dataclass(frozen=True)
 class RunSize:
     """The films of a run by part, their average number of pixels, seconds to decode and prepare one, if known, and the
-    vectors in the global bank of a detector that scores."""
+    vectors in the global bank of a detector that scores, or the films that it will be fitted on."""
 
     parts: dict[str, int]
     megapixels: float = 1.0
     read_seconds: float | None = None
     bank_vectors: int = 0
+    fitted_films: int = 0
 
     @property
     def films(self) -> int:
@@ -200,6 +201,8 @@ class _Run:
     @property
     def _fitted_films(self) -> int:
         """The films of the fit of a detector that scores, by its bank; as many as it scores where that is not known."""
+        if self.size.fitted_films:
+            return self.size.fitted_films
         return round(self.size.bank_vectors / (self.rate * self.per_film)) or self.size.films
 
     @property

@@ -266,6 +266,24 @@ def request_chain(
     return Chain(alignment, detector, score)
 
 
+def check_can_run(config: PipelineConfig, *, aligned: bool) -> None:
+    """Raises RunRefused where an alignment (if `aligned`) or a detector with these settings would be refused on any
+    split, for lack of a file on this machine."""
+    if aligned:
+        check_needs_no_file(config)
+    check_weights(config)
+    kinds = [RunKind.FIT_ALIGNMENT] * aligned + [RunKind.FIT_DETECTOR]
+    for kind in kinds:
+        _require_weights(kind, config)
+
+
+def _require_weights(kind: RunKind, config: PipelineConfig, *, planned: ExperimentPlan | None = None) -> None:
+    try:
+        needed_weights.require(kind, config, planned=planned, folder=paths.weights_folder())
+    except EngineError as refusal:
+        raise RunRefused(str(refusal)) from refusal
+
+
 def alignment_part(split: Split) -> str:
     """The part of the split that an alignment is fitted on: `manifest.alignment_part`."""
     return manifest.alignment_part(split.members.filter(part=Part.ALIGN).values_list("part", flat=True)[:1])
@@ -398,9 +416,9 @@ def queue(
     weights that are not on this machine, whose weights folder the workers share."""
     try:
         config = PipelineConfig.from_json(fields["config"])
-        needed_weights.require(kind, config, planned=planned, folder=paths.weights_folder())
     except EngineError as refusal:
         raise RunRefused(str(refusal)) from refusal
+    _require_weights(kind, config, planned=planned)
     run = Run.objects.create(
         site=request.site,
         name=request.name.strip(),

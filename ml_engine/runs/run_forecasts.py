@@ -1,6 +1,7 @@
 """What a requested run will take on this machine, from its films in the database and the costs measured here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from django.conf import settings
 from django.db.models import Avg, Count, F, FloatField, QuerySet
@@ -9,7 +10,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.engine import forecast, unit_costs
 from ml_engine.engine.forecast import CannotFit, Forecast, RunSize
 from ml_engine.engine.unit_costs import UnitCosts
-from ml_engine.models import DetectorModel, RunKind
+from ml_engine.models import DetectorModel, Run, RunKind
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Image, Part, Split
@@ -49,6 +50,52 @@ def of_score(
     return forecast.forecast(RunKind.SCORE, config, size, costs)
 
 
+def of_chain(
+    parts: Mapping[str, int], config: PipelineConfig, *, aligned: bool, scored: Sequence[str], megapixels: float
+) -> Forecast | None:
+    """The forecast of an alignment, if ``aligned``, a detector and a scoring run of these parts, one after the other,
+    on a split that has these numbers of films; None where the costs were not measured."""
+    costs = costs_of(config)
+    if costs is None:
+        return None
+    fitting = {part: parts.get(part, 0) for part in FITTING}
+    to_score = {part: parts.get(part, 0) for part in scored}
+    made = [
+        forecast.forecast(RunKind.FIT_DETECTOR, config, RunSize(fitting, megapixels), costs),
+        forecast.forecast(
+            RunKind.SCORE, config, RunSize(to_score, megapixels, fitted_films=parts.get(Part.FIT, 0)), costs
+        ),
+    ]
+    if aligned:
+        part = Part.ALIGN if parts.get(Part.ALIGN) else Part.FIT
+        size = RunSize({part: parts.get(part, 0)}, megapixels)
+        made.insert(0, forecast.forecast(RunKind.FIT_ALIGNMENT, config, size, costs))
+    return forecast.one_after_the_other(made)
+
+
+def of_queued(run: Run) -> Forecast | None:
+    """The forecast of a run as it was requested; None for a kind that is not forecast, and where the costs were not
+    measured."""
+    config, split = PipelineConfig.from_json(run.config), run.split
+    costs = costs_of(config)
+    if costs is None or split is None or run.kind not in forecast.KINDS:
+        return None
+    if run.kind == RunKind.FIT_ALIGNMENT:
+        return _of_alignment(split, config, costs)
+    if run.kind == RunKind.FIT_DETECTOR:
+        return forecast.forecast(RunKind.FIT_DETECTOR, config, _size(split, FITTING), costs)
+    if run.detector is not None:
+        return of_score(run.detector, config, parts=run.parts, datasets=run.datasets.all())
+    size, fitted = _size(split, run.parts), split.members.filter(part=Part.FIT).aggregate(films=Count("images"))
+    return forecast.forecast(RunKind.SCORE, config, replace(size, fitted_films=fitted["films"]), costs)
+
+
+def megapixels_of(images: QuerySet[Image]) -> float:
+    """The films' average number of pixels, in millions; 0 without a film."""
+    area = images.aggregate(area=Avg(F("rows") * F("columns"), output_field=FloatField()))["area"]
+    return (area or 0) / 1e6
+
+
 def _of_alignment(split: Split, config: PipelineConfig, costs: UnitCosts) -> Forecast:
     part = Part.ALIGN if split.members.filter(part=Part.ALIGN).exists() else Part.FIT
     return forecast.forecast(RunKind.FIT_ALIGNMENT, config, _size(split, [part]), costs)
@@ -77,13 +124,8 @@ def _size(split: Split, parts: Sequence[str]) -> RunSize:
     members = split.members.filter(part__in=parts)
     counts = members.values_list("part").annotate(films=Count("images")).order_by("part")
     images = Image.objects.filter(split_images__member__split=split, split_images__member__part__in=parts)
-    return RunSize({part: films for part, films in counts if films}, megapixels=_megapixels(images))
+    return RunSize({part: films for part, films in counts if films}, megapixels=megapixels_of(images))
 
 
 def _size_of_images(images: QuerySet[Image]) -> RunSize:
-    return RunSize({"": images.count()}, megapixels=_megapixels(images))
-
-
-def _megapixels(images: QuerySet[Image]) -> float:
-    area = images.aggregate(area=Avg(F("rows") * F("columns"), output_field=FloatField()))["area"]
-    return (area or 0) / 1e6
+    return RunSize({"": images.count()}, megapixels=megapixels_of(images))

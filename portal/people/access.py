@@ -62,6 +62,7 @@ _SITE_PATHS = {
     "AlignmentModel": "site",
     "DetectorModel": "site",
     "Evaluation": "run__site",
+    "SetEvaluation": "dataset__site",
     "AnalysisPlan": "split__site",
     "Worklist": "run__site",
     "WorklistItem": "worklist__run__site",

@@ -111,6 +111,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "quarantined": dataset.quarantined.count(),
         "corrected": waiting_in(dataset).order_by().values("image").distinct().count(),
         "upload_form": UploadForm(),
+        "may_evaluate_set": bool(page.films) or dataset.uploads.exists(),
         **_counts(dataset, filters, without=withheld),
     }
     return render(request, "portal/dataset.html", context)

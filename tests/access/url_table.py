@@ -71,6 +71,10 @@ def new_run(world: World) -> dict[str, Any]:
     }
 
 
+def whole_set(world: World) -> dict[str, Any]:
+    return {"name": "New set", "opens_test": True, "settings": {"weights": "random"}}
+
+
 def reference(world: World) -> dict[str, Any]:
     return {"source": "follow-up", "statement": "three years"}
 
@@ -244,6 +248,12 @@ SEE = "see scores"
 RESULTS = {
     "analysis:results": page(SEE, NOTHING, look=SHOWS),
     "analysis:make-evaluation": act("evaluate runs", NOTHING, "run", look=COUNTS),
+    "analysis:evaluate-set": page("request runs", OMITS, "dataset"),
+    "analysis:set-evaluation": page(MEMBER, NOTHING, "set evaluation"),
+    "analysis:set-evaluation-again": act("request runs", NOTHING, "set evaluation"),
+    "api-evaluate-set": act("request runs", REFUSED, "dataset", data=whole_set),
+    "api-set-evaluation": page(MEMBER, NOTHING, "set evaluation"),
+    "api-set-evaluation-again": act("request runs", NOTHING, "set evaluation"),
     "analysis:evaluation": page(SEE, OMITS, "evaluation", look=SHOWS, query=of_test),
     "analysis:figures": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=weight_on_test),
     "analysis:figure-csv": page(SEE, REFUSED, "evaluation", "figure", look=SHOWS, query=of_test),

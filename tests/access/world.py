@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
-from analysis.models import Reading
+from analysis.models import Reading, SetEvaluation
 from analysis.reading import head_proposals, verdicts
 from analysis.reading.assignments import assign
 from analysis.reading.normal_proposals import propose
@@ -156,6 +156,14 @@ def _results(site: Site, boss: User) -> dict[str, Any]:
         "ablation film": Image.objects.filter(dataset__name="Films", current_label__value="abnormal").last(),
         "bank film": arrays["films"][0],
         "plan": lock_plan(split=scored.split, author=boss, intent=Intent()),
+        "set evaluation": SetEvaluation.objects.create(
+            dataset=scored.films[0].dataset,
+            name=scored.split.name,
+            author=boss,
+            config={},
+            split=scored.split,
+            score=run,
+        ),
         "kind of run": "fit_detector",
         "picture": "canonical.png",
         "figure": "roc",
