@@ -28,6 +28,7 @@ ELSEWHERE = {
     "ml_engine/models.py": "rows and constraints: tests/ml_engine/runs/test_lifecycle.py",
     "analysis/models.py": "rows: tests/analysis/reading/test_verdicts.py, tests/analysis/evaluation/test_looks.py",
     "ml_engine/admin.py": "tests/ml_engine/views/test_runs.py",
+    "analysis/report/table_one_table.py": "tests/analysis/sections/test_table_one.py exports it",
     "analysis/report/head_tables.py": "tests/analysis/views/test_heads.py exports it",
     "analysis/studies/head_curve.py": "tests/analysis/views/test_heads.py draws and exports it",
     "analysis/views/head_proposals.py": "tests/analysis/reading/test_head_proposals.py requests its pages",
@@ -209,6 +210,7 @@ ELSEWHERE = {
     "analysis/views/precision.py": "tests/analysis/sections/test_precision.py",
     "analysis/views/proposals.py": "tests/analysis/reading/test_normal_proposals.py",
     "analysis/views/split_data.py": "tests/analysis/sections/test_table_one.py",
+    "analysis/views/stard_flow.py": "tests/analysis/sections/test_stard_flow.py requests it",
     "analysis/views/study_film.py": "tests/analysis/views/test_studies.py",
     "analysis/views/worklists.py": "tests/analysis/views/test_reading.py",
 }  # fmt: skip

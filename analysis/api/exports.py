@@ -14,8 +14,11 @@ from rest_framework.views import APIView
 
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import RULES
+from analysis.models import ScoreKind
 from analysis.report.figure_tables import COMPARED, FIGURES
 from analysis.views.exports import CannotExportTable, Download, compared_figure_of, figure_of, report_of
+from analysis.views.query_parameters import OF_OPERATING_POINT
+from analysis.views.split_data import requested_split, table_one_file
 from portal.api.renderers import Csv
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import person
@@ -26,7 +29,7 @@ class Pdf(Csv):
     format = "pdf"
 
 
-@accepts_query("part", "weight", "rule", "target", "prevalence")
+@accepts_query(*OF_OPERATING_POINT)
 class FigureCsv(APIView):
     """The data of a figure of an evaluation: columns with units, n and intervals; the last column holds the notices."""
 
@@ -37,6 +40,7 @@ class FigureCsv(APIView):
             OpenApiParameter("name", str, OpenApiParameter.PATH, enum=list(FIGURES)),
             OpenApiParameter("part", str, description="tune or test"),
             OpenApiParameter("weight", float, description="0, 0.01 … 1; on test the run's, or one looked at before"),
+            OpenApiParameter("score", str, enum=ScoreKind.values, description="of the operating point and the flow"),
             OpenApiParameter("rule", str, enum=list(RULES), description="of the operating point"),
             OpenApiParameter("target", float, description="of the operating point"),
             OpenApiParameter("prevalence", float, description="of the operating point"),
@@ -76,6 +80,17 @@ class ComparisonCsv(APIView):
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
         return download.response()
+
+
+class TableOneCsv(APIView):
+    """Table 1 of a split: patients and films of each part by label, with standardised differences, as it is printed on
+    the page. The numbers behind it are those of the split's data."""
+
+    renderer_classes = [JSONRenderer, Csv]
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    def get(self, request: Request, uuid: UUID) -> HttpResponse:
+        return table_one_file(requested_split(person(request), uuid))
 
 
 @accepts_query("rule", "target", "prevalence")

@@ -27,6 +27,7 @@ urlpatterns = [
     ),
     path("evaluations/<uuid:uuid>/scores/", views.ScoreTable.as_view(), name="api-scores"),
     path("splits/<uuid:uuid>/data/", views.SplitData.as_view(), name="api-split-data"),
+    path("splits/<uuid:uuid>/table-1.csv", exports.TableOneCsv.as_view(), name="api-table-one-csv"),
     path("splits/<uuid:uuid>/plan/", planning.PlanOfSplit.as_view(), name="api-plan"),
     path("plans/<uuid:uuid>/approve/", planning.ApprovePlan.as_view(), name="api-approve-plan"),
     path("evaluations/compare/", views.Compare.as_view(), name="api-comparison"),

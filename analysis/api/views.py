@@ -184,7 +184,8 @@ def _run_json(row: ComparedRun, left_out: int) -> dict[str, Any]:
 
 
 class SplitData(APIView):
-    """The data of a split: the flow from files to parts, and Table 1 with standardised differences from fit."""
+    """The data of a split: the flow from files to parts, and Table 1: each part with its differences from fit, and
+    `by_label` its normal films (compared with those of fit) and abnormal films (with the part's normal ones)."""
 
     @extend_schema(responses=dict[str, Any])
     def get(self, request: Request, uuid: UUID) -> Response:

@@ -8,6 +8,7 @@ pixels, so that a figure looks the same at widths of 400 and of 1,400 pixels.
 
 from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
 from analysis.figures.experiment_figures import AxisLine, ExperimentMark, axis_figure, experiments_figure
+from analysis.figures.flow_diagram import FlowBox, FlowDrawing, FlowEnd, FlowStep, flow_figure, place_flow
 from analysis.figures.forest import ForestRow, forest_figure
 from analysis.figures.free_response import FrocCurve, froc_figure
 from analysis.figures.histogram import histogram_figure
@@ -24,6 +25,10 @@ __all__ = [
     "AreaPoint",
     "AxisLine",
     "ExperimentMark",
+    "FlowBox",
+    "FlowDrawing",
+    "FlowEnd",
+    "FlowStep",
     "ForestRow",
     "FrocCurve",
     "KindOfScore",
@@ -34,11 +39,13 @@ __all__ = [
     "axis_figure",
     "comparison_figure",
     "experiments_figure",
+    "flow_figure",
     "forest_figure",
     "format_auroc",
     "froc_figure",
     "histogram_figure",
     "learning_curve_figure",
+    "place_flow",
     "precision_figure",
     "reader_study_figure",
     "roc_figure",

@@ -99,11 +99,13 @@ def new_figure(*, theme: Theme, random_weights: bool, title: str) -> go.Figure:
     return figure
 
 
-def finish(figure: go.Figure, legend_title: str, *, theme: Theme, plot_px: int = PLOT_PX) -> go.Figure:
+def finish(
+    figure: go.Figure, legend_title: str, *, theme: Theme, plot_px: int = PLOT_PX, axis_px: int = AXIS_PX
+) -> go.Figure:
     """Set height, bottom margin, legend and notice; call it last, since they depend on the length of the legend."""
     entries = sum(trace.showlegend is not False for trace in figure.data)
     title_lines = 1 + legend_title.count("<br>") if legend_title else 0
-    bottom = AXIS_PX + LINE_PX * entries + TITLE_LINE_PX * title_lines + FOOT_PX
+    bottom = axis_px + LINE_PX * entries + TITLE_LINE_PX * title_lines + FOOT_PX
     height = figure.layout.margin.t + plot_px + bottom
     figure.update_layout(height=height, margin_b=bottom, legend_y=FOOT_PX / height)
     figure.update_layout(legend_title_text=legend_title)

@@ -6,16 +6,16 @@ from typing import Any
 
 from analysis import statistics
 from analysis.evaluation.operating_point import RequestedPoint
-from analysis.figures import NOTICE, format_auroc
+from analysis.figures import NOTICE, format_auroc, place_flow
 from analysis.models import Evaluation
 from analysis.report import drawings, standards, words
 from analysis.report.gathering import EvaluationReport, PartReport, gather
 from analysis.report.head_tables import add_semi_supervised
-from analysis.report.paper import MUTED, Paper
+from analysis.report.paper import MUTED, SMALL, Paper
 from analysis.report.trivial_tables import add_trivial_tables
 from analysis.sections.attributes import GROUPS
 from analysis.sections.semi_supervised import NAMES
-from analysis.sections.table_one import COMPARED_WITH, in_words
+from analysis.sections.table_one import TableOne, compared, differences_in_words, in_words
 from ml_engine.core.version import code_version
 
 MOST_LOOKS = 40
@@ -204,29 +204,38 @@ def _forest_of(rows: Any, overall: statistics.Auroc) -> Any:
 def _data(paper: Paper, report: EvaluationReport) -> None:
     paper.new_page()
     paper.heading("Data", size=15)
-    flow = report.flow
-    steps = [["films in the datasets of the split", f"{flow.imported:,}"]]
-    if flow.quarantined:
-        steps.append(["in addition: files in quarantine", f"{flow.quarantined:,}"])
-    if flow.since:
-        steps.append(["of these, imported after the split was frozen", f"{flow.since:,}"])
-    steps += [[f"left out: {reason}", f"{count:,}"] for reason, count in flow.left_out.items()]
-    steps += [[f"in {part}", f"{count:,}"] for part, count in flow.parts.items()]
-    paper.table(["Flow", "Films"], steps)
-    columns = report.table_one.columns
-    others = [k for k, column in enumerate(columns) if column.part != COMPARED_WITH]
-    head = ["", *(column.part.capitalize() for column in columns)]
-    head += [f"{columns[k].part.capitalize()} from {COMPARED_WITH}" for k in others]
-    rows = [
-        [name, *texts, *(differences[k] for k in others)] for name, texts, differences in in_words(report.table_one)
-    ]
-    caption = (
-        f"Table 1 and the reference standard. The last columns are standardised differences from {COMPARED_WITH}: of "
-        "means (Austin 2009), of shares over all categories of an attribute (Yang and Dalton 2012). Above 0.1 in size "
-        "is commonly called an imbalance"
+    first = report.first
+    diagram = place_flow(first.flow.steps, first.flow.ends)
+    scale = drawings.flow_scale(SMALL)
+    paper.heading(f"Flow of films to the results on {first.part}, after STARD 2015", size=10.5)
+    paper.plots(
+        [lambda axes: drawings.flow(axes, diagram, size=SMALL)], height=diagram.height * scale, below=4, left=60
     )
+    paper.paragraph(
+        "A film without a score and without a usable label is left out for its label. The threshold is that of the "
+        "operating point.",
+        size=8,
+        colour=MUTED,
+    )
+    _table_one(paper, report.table_one)
+
+
+def _table_one(paper: Paper, table: TableOne) -> None:
     paper.heading("Table 1")
-    paper.table(head, rows, caption=caption)
+    paper.table(
+        ["", *(group.name.capitalize() for group in table.groups)],
+        [[name, *texts] for name, texts in in_words(table)],
+        caption="Films by part and label at the cut-off; shares are of the films of a column. A patient with normal "
+        "and abnormal films counts in both columns",
+    )
+    others = compared(table)
+    if others:
+        paper.table(
+            ["Standardised difference", *(f"{group.name.capitalize()} from {group.compared_with}" for group in others)],
+            [[name, *texts] for name, texts in differences_in_words(table)],
+            caption="Of means (Austin 2009), of shares over all categories of an attribute (Yang and Dalton 2012). "
+            "Above 0.1 in size is commonly called an imbalance; – where too little is known",
+        )
 
 
 def _plan(paper: Paper, report: EvaluationReport) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from analysis import statistics
-from analysis.figures import ForestRow, format_auroc
+from analysis.figures import FlowDrawing, ForestRow, format_auroc
+from analysis.figures.flow_diagram import LINE
 from analysis.figures.palette import LABELS, PAPER, RUNS, SCORES, Kind
 from analysis.figures.paper import films_of, percent
-from analysis.report.paper import glyphs
+from analysis.report.paper import font, glyphs
 
 _SCORES, _LABELS, _INK, _MUTED = SCORES["light"], LABELS["light"], PAPER["light"]["ink"], PAPER["light"]["muted"]
 _DASHES = {"global": ":", "region": "--", "fused": "-"}
@@ -133,6 +135,34 @@ def forest(axes: Any, rows: Sequence[ForestRow], overall: statistics.Auroc) -> N
         label = f"All films {format_auroc(overall)}"
         axes.axvline(overall.auroc, color=_SCORES["fused"], linestyle="--", linewidth=1.2, label=label)
     _legend(axes, f"AUROC with {percent(overall.confidence)} interval")
+
+
+def flow(axes: Any, drawing: FlowDrawing, *, size: float) -> None:
+    """The diagram, with text of `size` points; its axes are `drawing.height` times as tall as `flow_scale(size)`."""
+    axes.set(xlim=(0, 1), ylim=(drawing.height, 0))
+    axes.set_axis_off()
+    for box in drawing.boxes:
+        edge: dict[str, Any] = {"edgecolor": _LABELS.get(box.label, _MUTED), "linewidth": 1.4 if box.label else 0.7}
+        axes.add_patch(Rectangle((box.left, box.top), box.width, box.height, facecolor="none", clip_on=False, **edge))
+        for number, line in enumerate(box.lines):
+            y = box.top + box.height / 2 + (number - (len(box.lines) - 1) / 2) * LINE
+            axes.text(
+                box.middle, y, glyphs(line), ha="center", va="center", fontproperties=font(number < box.titles), fontsize=size
+            )
+    for line in drawing.connectors:
+        style = {
+            "arrowstyle": "-|>" if line.has_head else "-",
+            "color": _MUTED,
+            "linewidth": 0.7,
+            "shrinkA": 0,
+            "shrinkB": 0,
+        }
+        axes.annotate("", xy=(line.x1, line.y1), xytext=(line.x0, line.y0), arrowprops=style, annotation_clip=False)
+
+
+def flow_scale(size: float) -> float:
+    """Points for each pixel of the page's diagram, at a text of `size` points."""
+    return size * 1.35 / LINE
 
 
 def _who(counts: statistics.Auroc | statistics.FusionSweep) -> str:

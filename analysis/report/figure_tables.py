@@ -17,33 +17,36 @@ from analysis.evaluation.blinding import sentence
 from analysis.evaluation.evaluate import ScoredPart, aurocs, band_of, chosen_on_tune, sweep_of
 from analysis.evaluation.operating_point import RequestedPoint
 from analysis.evaluation.operating_points import apply_operating_point
+from analysis.evaluation.score_kinds import of_kind
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.figures.palette import Kind
-from analysis.models import Evaluation
+from analysis.models import Evaluation, ScoreKind
 from analysis.report.csv_tables import Table
 from analysis.sections.attributes import GROUPS
 from analysis.sections.breakdown import break_down
 from analysis.sections.comparison import Comparison
 from analysis.sections.evaluation_figures import BINS
 from analysis.sections.semi_supervised import NAMES, compare_head, scores_of
+from analysis.sections.stard_flow import stard_flow
 
 AREA = ("auroc", "auroc_low", "auroc_high", "confidence", "abnormal [films]", "normal [films]")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of an evaluation. `hidden` are the films that the person may not see; `point` is used by the figure of
-    the operating point only."""
+    """A figure of an evaluation. `hidden` are the films that the person may not see; `point` and `kind`, a value of
+    ScoreKind, are used by the figures at the operating point only."""
 
     evaluation: Evaluation
     part: str
     weight: float
     hidden: Collection[str] = ()
     point: RequestedPoint = field(default_factory=RequestedPoint)
+    kind: str = ScoreKind.ONE_CLASS
 
     def scored(self) -> ScoredPart:
         """Raises CannotEvaluate when the run's folder is gone."""
-        return evaluated_part(self.evaluation, self.part)
+        return of_kind(self.evaluation.run, evaluated_part(self.evaluation, self.part), self.kind)
 
 
 def area_values(auroc: statistics.Auroc | None) -> list[Any]:
@@ -148,6 +151,20 @@ def _operating(figure: Figure) -> Table:
     return Table(columns, [[*row, *settings] for row in rows], result.reason)
 
 
+def _flow(figure: Figure) -> Table:
+    scored = figure.scored()
+    result = apply_operating_point(figure.evaluation, scored, weight=figure.weight, point=figure.point)
+    films = stard_flow(figure.evaluation, scored, result)
+    rows: list[list[Any]] = []
+    for step in films.steps:
+        rows.append([step.box.title, step.box.films, step.box.patients])
+        rows += [[f"left out, {step.why.lower()}: {reason}", count, None] for reason, count in step.left_out.items()]
+    for end in films.ends:
+        rows.append([end.box.title, end.box.films, end.box.patients])
+        rows += [[f"{end.box.title}: {label}", getattr(end, label), None] for label in ("abnormal", "normal")]
+    return Table(("box", "count [films]", "count [patients]"), rows, result.reason)
+
+
 PREDICTED = {
     "positive_predictive_value": "[share]",
     "negative_predictive_value": "[share]",
@@ -180,9 +197,11 @@ FIGURES: dict[str, Callable[[Figure], Table]] = {
     "histogram": _histogram,
     "forest": _forest,
     "operating": _operating,
+    "flow": _flow,
     "semi-supervised": _semi_supervised,
 }
 
+AT_OPERATING_POINT = ("operating", "flow")  # of either kind of score; the others are of the one-class score
 AT_RUN_WEIGHT = ("forest", "semi-supervised")  # whatever the weight of the page
 
 

@@ -32,6 +32,7 @@ from analysis.sections.breakdown import Breakdown, break_down, forest_rows
 from analysis.sections.evaluation_figures import BINS
 from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
 from analysis.sections.semi_supervised import SemiSupervisedResult, compare_head, scores_of
+from analysis.sections.stard_flow import StardFlow, stard_flow
 from analysis.sections.table_one import Flow, TableOne, flow, table_one
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
@@ -68,6 +69,7 @@ class PartReport:
     histogram: statistics.Histogram
     operating: OperatingResult
     alarms: tuple[RealisedAlarms, ...]
+    flow: StardFlow
     breakdown: Breakdown
     note: str
     digest: str
@@ -175,6 +177,7 @@ def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartRepor
         histogram=statistics.histogram(fused, words, bins=BINS),
         operating=operating,
         alarms=realised_alarms(evaluation, scored, operating),
+        flow=stard_flow(evaluation, scored, operating),
         breakdown=break_down(evaluation, part=part),
         note=note_of(evaluation.split, part),
         digest=scored.digest.hex(),

@@ -1,11 +1,11 @@
-"""Table 1 of a split: patients and films of each part, how the parts differ, and the sources of the labels."""
+"""Table 1 of a split: patients and films of each part by label, how these groups differ, and who gave the labels."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,20 @@ from analysis import statistics
 from analysis.sections.attributes import GROUPS, SEXES, UNKNOWN, scanner
 from portal.labels.events import labels_at
 from portal.labels.resolving import Label
-from portal.models import Image, LabelSource, Part, QuarantinedFile, Split, SplitImage
+from portal.models import Image, LabelSource, LabelValue, Part, QuarantinedFile, Split, SplitImage
 
 COMPARED_WITH = Part.FIT
+AGE = "Age in years, median (quartiles)"
+NEITHER = "neither"  # the group of films labelled neither normal nor abnormal
 SOURCES = {"import": "the import", "reader": "readers", "consensus": "double reading", "adjudication": "adjudication"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One part: numbers of patients and films; known ages in years; films by attribute and category; films by label and
-    its source; films by finding. `differences` are standardised differences from fit, by row."""
+    """The films of one part, all or those with one label: numbers of patients and films; known ages in years; films by
+    attribute and category; films by label and its source; films by finding. `differences` are standardised
+    differences, by row, of all films of a part from those of fit; of its normal films from the normal ones of fit; of
+    its abnormal films from its normal ones. `groups` are the films of a part by label."""
 
     part: str
     patients: int
@@ -34,6 +38,13 @@ class Column:
     references: dict[str, Counter[str]]
     findings: Counter[str]
     differences: dict[str, float | None] = field(default_factory=dict)
+    label: str = ""  # of a group: normal, abnormal or neither
+    compared_with: str = ""  # the group that `differences` are from, such as "fit, normal"
+    groups: tuple[Column, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}, {self.label}" if self.label else self.part
 
     @property
     def age_words(self) -> str:
@@ -47,6 +58,7 @@ class Column:
         """Plain values; an infinite difference (complete imbalance) is the text "complete"."""
         return {
             "part": self.part,
+            "label": self.label,
             "patients": self.patients,
             "unidentified": self.unidentified,
             "films": self.films,
@@ -58,6 +70,8 @@ class Column:
                 name: "complete" if value is not None and math.isinf(value) else value
                 for name, value in self.differences.items()
             },
+            "compared_with": self.compared_with,
+            "by_label": {group.label: group.to_json() for group in self.groups},
         }
 
 
@@ -69,6 +83,11 @@ class TableOne:
     rows: dict[str, list[str]]
     references: list[tuple[str, str]]  # (label, source) that occur
     findings: list[str]
+
+    @property
+    def groups(self) -> list[Column]:
+        """The groups of all parts, in the order of parts."""
+        return [group for column in self.columns for group in column.groups]
 
 
 @dataclass(frozen=True)
@@ -98,15 +117,9 @@ def table_one(split: Split) -> TableOne:
     ):  # fmt: skip
         by_part[row.member.part].append(row.image)
     labels = labels_at([film.pk for films in by_part.values() for film in films], split.label_cutoff)
-    columns = [_column(part, by_part[part], labels) for part in Part.values if part in by_part]
-    base = next((column for column in columns if column.part == COMPARED_WITH), None)
-    for column in columns:
-        if base is not None and column is not base:
-            column.differences["age"] = statistics.difference_of_means(column.ages, base.ages)
-            for name in column.categories:
-                column.differences[name] = statistics.difference_of_shares(
-                    column.categories[name], base.categories[name]
-                )
+    parts = [_part(part, by_part[part], labels) for part in Part.values if part in by_part]
+    base = next((column for column in parts if column.part == COMPARED_WITH), None)
+    columns = [replace(_compared(column, base), groups=_compared_groups(column, base)) for column in parts]
     return TableOne(
         columns=columns,
         rows={name: _in_order(column.categories[name] for column in columns) for name in GROUPS if name != "age"},
@@ -118,6 +131,37 @@ def table_one(split: Split) -> TableOne:
         ],
         findings=_in_order(column.findings for column in columns),
     )
+
+
+def _part(part: str, films: Sequence[Image], labels: dict[int, Label]) -> Column:
+    """The column of a part with those of its groups; a label that no film has makes no group."""
+    by_label: dict[str, list[Image]] = {LabelValue.NORMAL: [], LabelValue.ABNORMAL: [], NEITHER: []}
+    for film in films:
+        label = labels.get(film.pk)
+        by_label[label.value if label and label.value in by_label else NEITHER].append(film)
+    groups = [replace(_column(part, own, labels), label=str(label)) for label, own in by_label.items() if own]
+    return replace(_column(part, films, labels), groups=tuple(groups))
+
+
+def _compared_groups(column: Column, base: Column | None) -> tuple[Column, ...]:
+    """Normal films are compared with the normal ones of `base`, abnormal films with the normal ones of their part."""
+    own, of_base = ({group.label: group for group in part.groups} if part else {} for part in (column, base))
+    against = {
+        str(LabelValue.NORMAL): of_base.get(LabelValue.NORMAL),
+        str(LabelValue.ABNORMAL): own.get(LabelValue.NORMAL),
+    }
+    return tuple(_compared(group, against.get(group.label)) for group in column.groups)
+
+
+def _compared(column: Column, base: Column | None) -> Column:
+    """The column with its differences from another one."""
+    if base is None or column.name == base.name:
+        return column
+    differences = {"age": statistics.difference_of_means(column.ages, base.ages)} | {
+        name: statistics.difference_of_shares(counts, base.categories[name])
+        for name, counts in column.categories.items()
+    }
+    return replace(column, differences=differences, compared_with=base.name)
 
 
 def _column(part: str, films: Sequence[Image], labels: dict[int, Label]) -> Column:
@@ -172,36 +216,43 @@ def flow(split: Split) -> Flow:
     )
 
 
-def in_words(table: TableOne) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Rows of the table: name, one text per part, and the standardised difference (or "") of each part."""
-    columns = table.columns
-    blank = [""] * len(columns)
-    yield "Patients", [f"{column.patients:,}" for column in columns], blank
-    yield "Patients without an identifier", [f"{column.unidentified:,}" for column in columns], blank
-    yield "Films", [f"{column.films:,}" for column in columns], blank
-    ages = [f"{column.age_words}{_of_known(column)}" for column in columns]
-    yield "Age in years, median (quartiles)", ages, [_difference(column, "age") for column in columns]
+def in_words(table: TableOne) -> Iterator[tuple[str, list[str]]]:
+    """Rows of the table: name, one text for each of its groups."""
+    columns = table.groups
+    yield "Patients", [f"{column.patients:,}" for column in columns]
+    yield "Patients without an identifier", [f"{column.unidentified:,}" for column in columns]
+    yield "Films", [f"{column.films:,}" for column in columns]
+    yield AGE, [f"{column.age_words}{_of_known(column)}" for column in columns]
     for attribute, categories in table.rows.items():
-        for place, category in enumerate(categories):
-            texts = [_share(column.categories[attribute][category], column.films) for column in columns]
-            differences = [_difference(column, attribute) for column in columns] if place == 0 else blank
-            yield f"{GROUPS[attribute]}: {category}", texts, differences
+        for category in categories:
+            counts = [column.categories[attribute][category] for column in columns]
+            yield f"{GROUPS[attribute]}: {category}", _shares(counts, columns)
     for label, source in table.references:
-        counts = [column.references.get(label, Counter()) for column in columns]
-        texts = [_share(count[source], column.films) for count, column in zip(counts, columns, strict=True)]
-        yield f"Labelled {label} by {SOURCES[source]}", texts, blank
+        counts = [column.references.get(label, Counter())[source] for column in columns]
+        yield f"Labelled {label} by {SOURCES[source]}", _shares(counts, columns)
     for finding in table.findings:
-        yield f"Finding: {finding}", [_share(column.findings[finding], column.films) for column in columns], blank
+        yield f"Finding: {finding}", _shares([column.findings[finding] for column in columns], columns)
+
+
+def compared(table: TableOne) -> list[Column]:
+    """The groups that are compared with another one."""
+    return [group for group in table.groups if group.compared_with]
+
+
+def differences_in_words(table: TableOne) -> Iterator[tuple[str, list[str]]]:
+    """Rows of the standardised differences: name, one text for each of `compared`."""
+    for name, words in {"age": AGE.partition(",")[0], **{name: GROUPS[name] for name in table.rows}}.items():
+        yield words, [_difference(column, name) for column in compared(table)]
 
 
 def _of_known(column: Column) -> str:
     return f", of {len(column.ages):,} films" if 0 < len(column.ages) < column.films else ""
 
 
-def _share(count: int, total: int) -> str:
-    return f"{count:,} ({100 * count / total:.1f} %)" if total else "0"
+def _shares(counts: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    return [f"{count:,} ({100 * count / column.films:.1f} %)" for count, column in zip(counts, columns, strict=True)]
 
 
 def _difference(column: Column, name: str) -> str:
     value = column.differences.get(name)
-    return "" if value is None else f"{value:.2f}" if math.isfinite(value) else "complete"
+    return "–" if value is None else f"{value:.2f}" if math.isfinite(value) else "complete"

@@ -16,14 +16,14 @@ from analysis.evaluation.exposures import LABEL, SCORE, record_shown
 from analysis.evaluation.looks import CannotEvaluate, is_disclosed, note_of
 from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.evaluation.scored_parts import evaluated_part
-from analysis.models import Evaluation
+from analysis.models import Evaluation, ScoreKind
 from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
-from analysis.report.figure_tables import AT_RUN_WEIGHT, COMPARED, FIGURES, Figure, table_of
+from analysis.report.figure_tables import AT_OPERATING_POINT, AT_RUN_WEIGHT, COMPARED, FIGURES, Figure, table_of
 from analysis.sections.comparison import CannotCompare, compare
 from analysis.views.comparison import requested_evaluations
 from analysis.views.operating import requested_point
-from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look
+from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part, get_weight, is_a_look
 from portal.models import Part, User
 from portal.people import audit
 from portal.people.accepted_query import accepts_query
@@ -51,7 +51,7 @@ class Download:
 
 
 @require_GET
-@accepts_query("part", "weight", "rule", "target", "prevalence")
+@accepts_query(*OF_OPERATING_POINT)
 def figure_csv(request: SignedInRequest, uuid: UUID, name: str) -> HttpResponse:
     try:
         return figure_of(request.user, uuid, name, request.GET).response()
@@ -99,9 +99,9 @@ def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
 
 
 def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Download:
-    """The data of a figure of an evaluation, by `part`, `weight` and, for the operating point, `rule`, `target` and
-    `prevalence`. Raises Http404, PermissionDenied, CannotExportTable, and CannotEvaluate where the run's folder is
-    gone. A table that names films is refused whole while one of them is withheld from the person."""
+    """The data of a figure of an evaluation, by `part`, `weight` and, for those at the operating point, `score`,
+    `rule`, `target` and `prevalence`. Raises Http404, PermissionDenied, CannotExportTable, and CannotEvaluate where the
+    run's folder is gone. A table that names films is refused whole while one of them is withheld from the person."""
     evaluation = get_evaluation(user, uuid)
     part = get_part(evaluation, str(query.get("part", "")))
     weight = _weight(evaluation, part, str(query.get("weight", "")))
@@ -110,9 +110,12 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
             f"The figure {name} is drawn at the run's weight, {float(evaluation.metrics['weight']):g}: leave out the "
             "weight."
         )
+    kind = str(query.get("score") or ScoreKind.ONE_CLASS)
+    if kind != ScoreKind.ONE_CLASS and name not in AT_OPERATING_POINT:
+        raise CannotExportTable(f"The figure {name} is of the one-class score: leave out the score {kind[:20]!r}.")
     hidden = hidden_films(user, evaluation.run, part=part)
     try:
-        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query)))
+        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query), kind))
     except KeyError as error:
         raise Http404(error.args[0]) from None
     except InvalidOperatingPoint as error:

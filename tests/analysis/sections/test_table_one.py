@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from analysis.figures import NOTICE
 from analysis.sections.table_one import flow, table_one
-from portal.models import Role, Split
+from portal.models import Role, Split, SplitImage
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories
 
@@ -54,6 +59,56 @@ def test_parts_are_compared_with_fit(split: Split) -> None:
     assert test.differences["sex"] == pytest.approx((p - q) / np.sqrt((p * (1 - p) + q * (1 - q)) / 2))
 
 
+def test_each_part_has_a_column_of_normal_and_one_of_abnormal_films(split: Split) -> None:
+    table = table_one(split)
+    assert [(group.name, group.patients, group.films) for group in table.groups] == [
+        ("fit, normal", 3, 6),
+        ("test, normal", 2, 2),
+        ("test, abnormal", 2, 2),
+    ]
+    normal, abnormal = table.columns[1].groups
+    assert (normal.findings, abnormal.findings) == ({}, {"nodule": 2})
+    assert (normal.categories["sex"], abnormal.categories["sex"]) == ({"female": 2}, {"male": 1, "female": 1})
+
+
+def test_normals_are_compared_with_those_of_fit_and_abnormal_films_with_the_normals_of_their_part(split: Split) -> None:
+    fit, normal, abnormal = table_one(split).groups
+    assert (fit.compared_with, normal.compared_with, abnormal.compared_with) == ("", "fit, normal", "test, normal")
+    assert normal.differences["sex"] == np.inf  # all female, all male
+    p, q = 0.5, 1.0
+    wanted = (q - p) / np.sqrt((p * (1 - p) + q * (1 - q)) / 2)
+    assert abnormal.differences["sex"] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("door", ["analysis:table-one-csv", "api-table-one-csv"])
+def test_it_is_exported_as_it_is_printed(client: Client, split: Split, door: str) -> None:
+    dataset = split.datasets.get()
+    dataset.name = "=1+1"
+    dataset.save()
+    client.force_login(factories.user("reader", Role.READER))
+    answer = client.get(reverse(door, args=[split.uuid]))
+    assert (answer.status_code, answer["Content-Type"].partition(";")[0]) == (200, "text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
+    by_name = {row["characteristic"]: row for row in rows}
+    assert by_name["Films"]["test, abnormal"] == "2"
+    assert by_name["Sex: female"]["test, normal"] == "2 (100.0 %)"
+    of_sex = [row["standardised difference of test, abnormal from test, normal"] for row in rows if "Sex" in str(row)]
+    assert of_sex == ["1.41", ""]
+    assert by_name["Dataset: =1+1"]["fit, normal"] == "6 (100.0 %)"
+    assert all(row["notice"] == NOTICE for row in rows)
+    client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
+    assert client.get(reverse(door, args=[split.uuid])).status_code == 404
+
+
+def test_a_film_whose_label_is_neither_has_a_column_of_its_own(split: Split) -> None:
+    film = SplitImage.objects.filter(member__split=split, member__part="test").latest("pk").image
+    factories.label_films(images=[film], value="unsure", author=factories.user("second", Role.CURATOR), site=split.site)
+    split.label_cutoff = timezone.now()
+    assert [group.name for group in table_one(split).columns[1].groups] == [
+        "test, normal", "test, abnormal", "test, neither",
+    ]  # fmt: skip
+
+
 def test_the_flow_adds_up(split: Split) -> None:
     films = flow(split)
     assert (films.imported, films.left_out, films.parts, films.since) == (11, {"unsure": 1}, {"fit": 6, "test": 4}, 0)
@@ -64,7 +119,10 @@ def test_the_flow_adds_up(split: Split) -> None:
 def test_the_page_shows_it(client: Client, split: Split) -> None:
     client.force_login(factories.user("reader", Role.READER))
     page = client.get(reverse("analysis:split-data", args=[split.uuid])).content.decode()
-    assert "3 (75.0 %)" in page
+    assert "2 (100.0 %)" in page
+    assert page.count('<th scope="colgroup"') == 2
+    assert "from test, normal" in page
+    assert reverse("analysis:table-one-csv", args=[split.uuid]) in page
     assert "Labelled abnormal by readers" in page
     assert "Finding: nodule" in page
     client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
@@ -79,5 +137,8 @@ def test_the_api_returns_the_same(client: Client, split: Split) -> None:
     assert [part["part"] for part in answer["parts"]] == ["fit", "test"]
     assert answer["parts"][1]["categories"]["sex"] == dict(test.categories["sex"])
     assert answer["parts"][1]["differences"]["sex"] == test.differences["sex"]
+    by_label = answer["parts"][1]["by_label"]
+    assert (by_label["normal"]["films"], by_label["abnormal"]["compared_with"]) == (2, "test, normal")
+    assert by_label["normal"]["differences"]["sex"] == "complete"
     client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
     assert client.get(reverse("api-split-data", args=[split.uuid])).status_code == 404
