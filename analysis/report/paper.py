@@ -1,5 +1,9 @@
 """A4 pages of headings, paragraphs, tables and plots, drawn by matplotlib. Text stays text, fonts are embedded, and the
-same content gives the same bytes."""
+same content gives the same bytes.
+
+Text is set in DejaVu Sans, which matplotlib brings, and where DejaVu lacks a character, as in Korean, Japanese and
+Chinese, in Droid Sans Fallback (in `fonts`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.font_manager import FontEntry, FontProperties, fontManager, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
@@ -31,10 +35,28 @@ LEADING = 1.35
 BODY, SMALL = 9.0, 7.5
 PAD = 4.0  # beside the text of a table's field
 NO_GLYPH = "\u25a1"
-_FONTS = {bold: Path("fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf") for bold in (False, True)}
+_LATIN, _FALLBACK = "Hilum report", "Hilum report fallback"  # names of our own: a system font never takes their place
+_FALLBACK_FILE = Path(__file__).parent / "fonts" / "DroidSansFallback.ttf"
+
+
+def _latin_file(*, bold: bool) -> Path:
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", f"DejaVuSans{'-Bold' if bold else ''}.ttf")
+
+
+def _register_fonts() -> None:
+    for name, weight, path in (
+        (_LATIN, "normal", _latin_file(bold=False)),
+        (_LATIN, "bold", _latin_file(bold=True)),
+        (_FALLBACK, "normal", _FALLBACK_FILE),
+        (_FALLBACK, "bold", _FALLBACK_FILE),  # it has no bold face
+    ):
+        fontManager.ttflist.append(FontEntry(fname=str(path), name=name, weight=weight))
+
+
+_register_fonts()
 _SETTINGS: Any = {
     "pdf.fonttype": 42,  # TrueType: text can be searched and copied
-    "font.family": "DejaVu Sans",
+    "font.family": [_LATIN, _FALLBACK],
     "font.size": 7.5,
     "axes.edgecolor": LINE,
     "axes.labelcolor": INK,
@@ -205,7 +227,7 @@ def _line(page: Figure, x0: float, x1: float, y: float, colour: str) -> None:
 
 @lru_cache
 def font(bold: bool) -> FontProperties:
-    return FontProperties(fname=str(Path(matplotlib.get_data_path(), _FONTS[bold])))
+    return FontProperties(family=[_LATIN, _FALLBACK], weight="bold" if bold else "normal")
 
 
 @lru_cache(20_000)
@@ -218,9 +240,13 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 @lru_cache(20_000)
 def glyphs(text: str) -> str:
-    """The text with a box for each character that the font lacks, and a space for each unprintable one."""
-    known = get_font(Path(matplotlib.get_data_path(), _FONTS[False])).get_char_index
-    return "".join(sign if sign == " " or (sign.isprintable() and known(ord(sign))) else _other(sign) for sign in text)
+    """The text with a box for each character that both fonts lack, and a space for each unprintable one."""
+    fonts = [get_font(_latin_file(bold=False)), get_font(_FALLBACK_FILE)]
+
+    def is_known(sign: str) -> bool:
+        return sign.isprintable() and any(font.get_char_index(ord(sign)) for font in fonts)
+
+    return "".join(sign if sign == " " or is_known(sign) else _other(sign) for sign in text)
 
 
 def _other(sign: str) -> str:

@@ -35,6 +35,7 @@ from tests.analysis.headed import with_head
 from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine.scored_folders import change_array
 from tests.pages import without_gaps
+from tests.paths import ROOT
 from tests.portal import factories
 
 A4 = (595.28, 841.89)
@@ -178,6 +179,10 @@ def test_it_prints_the_provenance_of_the_run(evaluation: Evaluation, scored: Sco
         "Data",
     ):
         assert heading in text
+    for box in ("Index test: fused score", "Films of test", "Evaluated"):
+        assert box in text
+    assert "Test, abnormal" in text
+    assert "Test, abnormal from test, normal" in text
     assert "Changed setting Value rate 0.05" in text
     assert "Kim H, Chun J." in text
 
@@ -352,9 +357,29 @@ def test_lines_stay_inside() -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
+def test_korean_japanese_and_chinese_are_printed() -> None:
+    paper = Paper(title="서울 흉부", foot="병원", random_weights=False)
+    paper.heading("폐 결절, 肺結節, はい")
+    paper.table(["소견", "Films"], [["기흉", "3"]])
+    paper.plots([lambda axes: axes.set(xlabel="점수 score")], height=80, below=30)
+    pdf = paper.to_pdf(creator="test")
+    text = text_of(pdf)
+    for words in ("서울 흉부", "병원", "폐 결절, 肺結節, はい", "소견", "기흉", "점수 score"):
+        assert words in text
+    assert NO_GLYPH not in text
+    assert text_width("기흉", 9) == pytest.approx(2 * text_width("기", 9), rel=0.02)
+    assert len(pdf) < 200_000  # the font is 3.5 MB: only the characters used are embedded
+
+
+def test_the_font_is_the_one_whose_licence_was_read() -> None:
+    digest = hashlib.sha256((ROOT / "analysis/report/fonts/DroidSansFallback.ttf").read_bytes()).hexdigest()
+    assert digest == "56d3edfb377a8bc3c4b77f4476405c770173c0e31221ad7c77d0a8e1f3039a3e"
+    assert "Apache License" in (ROOT / "analysis/report/fonts/NOTICE").read_text()
+
+
 def test_a_character_without_a_glyph_is_a_box_without_a_warning() -> None:
-    paper = Paper(title="서울", foot="", random_weights=False)
-    paper.paragraph("film 흉부 $x^2$ \x07 end")
+    paper = Paper(title="t", foot="", random_weights=False)
+    paper.paragraph("film ไท $x^2$ \x07 end")
     text = text_of(paper.to_pdf(creator="test"))
     assert f"film {NO_GLYPH * 2} $x^2$ end" in text
 
