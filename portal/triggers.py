@@ -204,3 +204,54 @@ def _guard(table: str, acts: tuple[str, ...], rule: str) -> migrations.RunPython
             schema_editor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_{act}")
 
     return migrations.RunPython(create, drop)
+
+
+_POSTGRESQL_SHRINKING = """
+CREATE OR REPLACE FUNCTION hilum_refuse_portal_image() RETURNS trigger AS $$
+BEGIN
+  IF to_jsonb(NEW) - 'extra' = to_jsonb(OLD) - 'extra' AND NEW.extra <@ OLD.extra THEN RETURN NEW; END IF;
+  IF to_jsonb(NEW) - ARRAY[{columns}] = to_jsonb(OLD) - ARRAY[{columns}]
+    AND EXISTS (SELECT 1 FROM portal_headerdifference WHERE image_id = OLD.id AND state = 'taking')
+  THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'portal_image is write-once: % refused', TG_OP;
+END; $$ LANGUAGE plpgsql;
+"""
+_SQLITE_SHRINKING = """
+CREATE TRIGGER portal_image_guard_UPDATE_extra BEFORE UPDATE OF extra ON portal_image
+WHEN EXISTS (
+  SELECT 1 FROM json_each(NEW.extra) AS kept WHERE NOT EXISTS (
+    SELECT 1 FROM json_each(OLD.extra) AS old WHERE old.key = kept.key AND old.value IS kept.value
+  )
+)
+BEGIN SELECT RAISE(ABORT, 'portal_image is write-once: UPDATE refused'); END;
+"""
+
+
+def further_columns_may_be_dropped() -> migrations.RunPython:
+    """`write_once_or_corrected` for films whose further columns of the CSV may be dropped, and never added to or
+    changed."""
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        connection = schema_editor.connection
+        if connection.vendor == "postgresql":
+            columns = ", ".join(f"'{column}'" for column in CORRECTABLE)
+            schema_editor.execute(_POSTGRESQL_SHRINKING.format(columns=columns).replace("%", "%%"), ())
+            return
+        for name in ("portal_image_guard_UPDATE", "portal_image_guard_UPDATE_never"):
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS {name}")
+        with connection.cursor() as cursor:
+            fields = connection.introspection.get_table_description(cursor, "portal_image")
+        never = ", ".join(f'"{field.name}"' for field in fields if field.name not in (*CORRECTABLE, "extra"))
+        corrected = ", ".join(f'"{column}"' for column in CORRECTABLE)
+        schema_editor.execute(_SQLITE_CORRECTABLE.replace("BEFORE UPDATE ON", f"BEFORE UPDATE OF {corrected} ON"))
+        schema_editor.execute(_SQLITE_NEVER.format(columns=never))
+        schema_editor.execute(_SQLITE_SHRINKING)
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "sqlite":
+            schema_editor.execute("DROP TRIGGER IF EXISTS portal_image_guard_UPDATE_extra")
+        before = write_once_or_corrected()
+        before.reverse_code(apps, schema_editor)
+        before.code(apps, schema_editor)
+
+    return migrations.RunPython(create, drop)

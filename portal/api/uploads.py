@@ -31,7 +31,8 @@ class UploadSerializer(serializers.ModelSerializer[Upload]):
 
 class MappingRequest(serializers.Serializer[None]):
     """`tables`: by the name of each table its `kind` (labels, boxes, aside), `columns` (field -> column), `keep` (other
-    columns), `labels` (value -> normal, abnormal, unsure, exclude, or an empty text) and `other_values`."""
+    columns -> number or category, which only a manager may add), `labels` (value -> normal, abnormal, unsure, exclude,
+    or an empty text) and `other_values`."""
 
     tables = serializers.DictField(child=serializers.JSONField())
     patients = serializers.CharField(

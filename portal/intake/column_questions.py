@@ -42,6 +42,10 @@ class QuestionTable:
     draft: TableMapping
     remembered: ColumnMapping | None
 
+    def may_declare(self, mapping: TableMapping) -> bool:
+        """Whether the mapping keeps only what a manager declared before for tables with these columns."""
+        return mapping.keep.items() <= self.draft.keep.items()
+
 
 @dataclass(frozen=True)
 class Question:
@@ -125,6 +129,10 @@ def answer(*, upload: Upload, mappings: Mapping[str, TableMapping], patients: st
                 "names, or compare its values with the names of the files."
             )
         site = upload.dataset.site
+        for table in question.tables:
+            if table.may_declare(mappings[table.key]):
+                continue
+            require(author, "keep further columns", site)
         with transaction.atomic():
             stored = [remember(site, mappings[each.key], each.facts.columns, author) for each in question.tables]
             _leave_waiting(upload, state=Upload.State.RECEIVED, message="", patients=patients)
@@ -163,7 +171,7 @@ def _for_audit(mapping: TableMapping) -> dict[str, Any]:
     return {
         "kind": str(mapping.kind),
         "fields": sorted(mapping.columns),
-        "kept": None if mapping.keep is None else len(mapping.keep),
+        "kept": dict(Counter(map(str, mapping.keep.values()))),
         "values": dict(Counter(mapping.labels.values())),
         "other_values": mapping.other_values,
     }

@@ -54,7 +54,15 @@ _IDENTIFYING_WORDS = frozenset({"dob", "fax", "initials", "mrn", "nhs", "ssn", "
 _IDENTIFYING = (
     *("accession", "address", "birth", "email", "hospitalid", "hospitalnumber", "instanceuid", "insurance"),
     *("medicalrecord", "name", "nationalid", "passport", "patientid", "phone", "physician", "postalcode", "postcode"),
-    *("socialsecurity",),
+    *("socialsecurity", "uhid", "mrno", "mobile", "aadhaar"),
+)
+# Beside these, words of columns that hold persons, dates, numbers of records or free text, and can be declared neither
+# a number nor a category.
+_NEVER_KEPT = frozenset(
+    {"cpr", "cnp", "doctor", "dr", "consultant", "radiologist", "referrer", "surgeon", "technician", "operator"}
+    | {"id", "identifier", "no", "nr", "number", "record", "phone", "tel", "time", "hour", "datum", "fecha"}
+    | {"comment", "comments", "history", "impression", "indication", "note", "notes", "remark", "remarks", "report"}
+    | {"text", "bemerkung", "arzt", "geburtsdatum", "vorname", "nachname"}
 )
 
 
@@ -78,8 +86,7 @@ def may_identify(header: str) -> bool:
     """Whether a further column may identify a person, judged by its name, not by its values."""
     if column_name(header) in KNOWN:
         return False
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", header).lower()
-    words = spaced.replace("patient", " patient ").split()
+    words = _words(header)
     return (
         bool(_IDENTIFYING_WORDS.intersection(words))
         or any(word.endswith("date") for word in words)
@@ -88,8 +95,15 @@ def may_identify(header: str) -> bool:
 
 
 def may_be_kept(header: str) -> bool:
-    """Whether a column may be kept as it is, beside the fields of a mapping: one of patients may not."""
-    return not may_identify(header) and column_name(header) != "patient_id" and not is_index(header)
+    """Whether a manager may declare a column a number or a category, judged by its name: one of patients may not."""
+    if may_identify(header) or column_name(header) == "patient_id" or is_index(header):
+        return False
+    return _NEVER_KEPT.isdisjoint(_words(header))
+
+
+def _words(header: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", header).lower()
+    return spaced.replace("patient", " patient ").split()
 
 
 def is_index(name: str) -> bool:

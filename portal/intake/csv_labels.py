@@ -1,6 +1,6 @@
 """The table of labels: filename, label, patient_id, projection, split, finding, attributes. A column image, with the
-UUID of a film that is in the dataset, may take the place of filename. Further columns are kept, except those that may
-identify a person.
+UUID of a film that is in the dataset, may take the place of filename. Of further columns only sex and age are read, and
+those kept that a mapping declares a number or a category.
 
 A value that cannot be used costs its row; a table is refused where nothing in it can be used, or where it is not clear
 what a column means. A message names line and column but never quotes a value: it is stored and shown to every member,
@@ -9,8 +9,8 @@ and where columns are shifted, the value may be a patient's name.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -28,10 +28,12 @@ from portal.intake.csv_columns import (
     may_be_kept,
     may_identify,
 )
-from portal.intake.csv_people import facts_of_person
+from portal.intake.csv_people import facts_of_person, is_age_column, is_sex_column
+from portal.intake.further_columns import Kept, is_age, number_of, with_rare_together
 from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import distinct_names
 from portal.intake.mapping.meaning import TableMapping
+from portal.intake.stored_words import column_words
 from portal.intake.tables import InvalidCsv as InvalidCsv
 from portal.intake.tables import SourceTable, UnclearTable, read_table, value_of
 
@@ -70,7 +72,7 @@ class CsvRow:
     extra: Mapping[str, str] = field(default_factory=dict)
     columns: frozenset[str] = frozenset(KNOWN)  # the known columns that the CSV has
     image: str = ""  # the UUID of a film that is in the dataset
-    left_out: tuple[str, ...] = ()  # names of columns that are not kept, since they may identify a person
+    left_out: tuple[str, ...] = ()  # names of columns that are not kept (portal.intake.stored_words)
     line: int = field(default=0, compare=False)
 
 
@@ -108,9 +110,10 @@ def read_labels(
     contradicted: set[str] = set()
     unknown: Counter[str] = Counter()  # words for labels
     table = _Columns(read_table(path, is_known), ("filename",), SECOND_NAMES, mapping)
+    further_values: dict[str, set[str]] = defaultdict(set)  # column -> some of its values
     for line, values in table.rows(skipped, beat):
         try:
-            row = _label_row(values if mapping is None else _translated(values, mapping, path), table.left_out, line)
+            row = _label_row(values if mapping is None else _translated(values, mapping, path), table, line)
         except _BadRow as bad:
             unknown[values.get("label", "").lower()] += isinstance(bad, _UnknownLabel)
             skipped.append(f"{path.name}, line {line}: {bad}")
@@ -123,14 +126,34 @@ def read_labels(
                 "neither is used, keep one row for each file"
             )
         lines_of.setdefault(row.filename, line)
+        if mapping is None:
+            _collect(further_values, values)
     for name in contradicted:
         del rows[name]
+    rows = _with_categories(rows, table.kept)
     _ask_for_unknown_labels(path, +unknown, bool(rows), skipped[before:])
     _refuse_if_useless(path, bool(rows), skipped[before:])
     if not rows:
         raise InvalidCsv(f"{path.name} has no rows below its header; add at least one file.")
     if mapping is None:
-        _ask_for_the_label(path, table, rows.values())
+        _ask_for_the_label(path, table, further_values)
+    return rows
+
+
+def _collect(values_of: dict[str, set[str]], values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        if value and name not in KNOWN and len(values_of[name]) <= MOST_LABELS:
+            values_of[name].add(value.lower())
+
+
+def _with_categories(rows: dict[str, CsvRow], kept: Mapping[str, Kept]) -> dict[str, CsvRow]:
+    """The rows with the rare values of each category put together."""
+    categories = [name for name, kind in kept.items() if kind == Kept.CATEGORY]
+    for name in categories:
+        values = with_rare_together(row.extra.get(name, "") for row in rows.values())
+        for filename, row in rows.items():
+            if written := row.extra.get(name):
+                rows[filename] = replace(row, extra={**row.extra, name: values[written]})
     return rows
 
 
@@ -187,7 +210,7 @@ def read_columns(path: Path) -> list[str]:
     return [column_name(name) for name in read_table(path, is_known).header]
 
 
-def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) -> CsvRow:
+def _label_row(values: Mapping[str, str], table: "_Columns", line: int) -> CsvRow:
     label = values.get("label", "").lower()
     if label not in LABELS:
         raise _UnknownLabel(
@@ -198,14 +221,12 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) 
     image = _image_uuid(values.get("image", ""))
     if "filename" not in values and not image:
         raise _BadRow("the image is not the UUID of a film; enter that, or add a column filename")
-    further = {key: value for key, value in values.items() if key not in KNOWN and value}
-    if image:
-        further.pop("image")
+    sex, age_years, _ = facts_of_person({key: value for key, value in values.items() if key not in KNOWN})
+    further = {name: _kept(values[name], name, kind) for name, kind in table.kept.items()}
     if placement := placement_of_word(projection):
         further["projection as written"] = placement
     if findings and not label:  # findings belong to a label
         further["finding without a label"] = "|".join(findings)
-    sex, age_years, further = facts_of_person(further)
     split = values.get("split", "").strip().lower()
     return CsvRow(
         filename=_filename(values.get("filename", image)),
@@ -218,13 +239,17 @@ def _label_row(values: Mapping[str, str], left_out: tuple[str, ...], line: int) 
         split=split if split in SPLIT_WORDS else "",
         unknown_split="" if split in (*SPLIT_WORDS, "") else split if split in _OTHER_SPLITS else quoted(split),
         findings=findings,
-        extra=further,
+        extra={name: value for name, value in further.items() if value},
         attributes=_attributes(label, values.get("attributes", "")),
         columns=frozenset(values).intersection(KNOWN),
-        left_out=left_out,
+        left_out=table.left_out,
         image=image,
         line=line,
     )
+
+
+def _kept(value: str, column: str, kind: Kept) -> str:
+    return number_of(value, of_age=is_age(column)) if kind == Kept.NUMBER else value
 
 
 def _translated(values: Mapping[str, str], mapping: TableMapping, path: Path) -> Mapping[str, str]:
@@ -315,7 +340,8 @@ def _shape(value: str) -> str:
 
 
 class _Columns:
-    """A table by its known and further columns, without those that may identify a person."""
+    """A table by its known and further columns, without those that may identify a person. `kept`: further columns that
+    are kept, by their normalised names."""
 
     def __init__(
         self,
@@ -325,6 +351,7 @@ class _Columns:
         mapping: TableMapping | None = None,
     ) -> None:
         self._table = table
+        self.kept: dict[str, Kept] = {}
         self.written = table.header
         self.names = self._named(needed, second_names) if mapping is None else []  # by column
         self._places = (
@@ -332,13 +359,17 @@ class _Columns:
             if mapping is None
             else self._mapped(mapping)
         )
-        used = {place for _, place in self._places} if mapping is not None else set()
-        left_out = [
-            name
-            for place, name in enumerate(table.header)
-            if place not in used and may_identify(name) and not is_index(name)
-        ]
-        self.left_out = tuple(" ".join(name.split())[:40] for name in left_out)
+        used = {place for name, place in self._places if self._is_read(name, mapping)}
+        self.left_out = tuple(
+            column_words(name, place)
+            for place, name in enumerate(table.header, start=1)
+            if place - 1 not in used and not is_index(name)
+        )
+
+    def _is_read(self, name: str, mapping: TableMapping | None) -> bool:
+        if mapping is not None:
+            return True
+        return name in (*KNOWN, "image", *SIZES, *CORNERS) or is_sex_column(name) or is_age_column(name)
 
     def _mapped(self, mapping: TableMapping) -> list[tuple[str, int]]:
         """Fields, and columns to keep, with the place of their column."""
@@ -349,10 +380,11 @@ class _Columns:
         places = [(name, columns.index(column)) for name, column in mapping.columns.items()]
         used = set(mapping.columns.values())
         for place, column in enumerate(columns):
-            wanted = mapping.keep is None or column in mapping.keep
-            if wanted and column not in used and may_be_kept(column):
-                name = column_name(column)
-                places.append((f"column {name}" if name in (*KNOWN, "image") else name, place))
+            if column in mapping.keep and column not in used and may_be_kept(column):
+                written = column_name(column)
+                name = f"column {written}" if written in (*KNOWN, "image") else written
+                self.kept[name] = mapping.keep[column]
+                places.append((name, place))
         return places
 
     def _named(self, needed: tuple[str, ...], second_names: Mapping[str, str]) -> list[str]:
@@ -417,24 +449,25 @@ def _ask_for_unknown_labels(path: Path, unknown: Counter[str], is_useful: bool, 
         )
 
 
-def _ask_for_the_label(path: Path, table: _Columns, rows: Iterable[CsvRow]) -> None:
+def _ask_for_the_label(path: Path, table: _Columns, values: Mapping[str, set[str]]) -> None:
     """Raise UnclearTable where a column may hold the labels under another name, which is for a person to say."""
     if "label" in table.names:
         return
-    values: dict[str, set[str]] = defaultdict(set)  # column -> some of its values
-    for row in rows:
-        for name, value in row.extra.items():
-            if len(values[name]) <= MOST_LABELS:
-                values[name].add(value.lower())
-    for name, written in zip(table.names, table.written, strict=True):
+    for place, (name, written) in enumerate(zip(table.names, table.written, strict=True), start=1):
         normal = column_name(written)
         named_so = normal in LIKE_LABEL or not {"label", "labels"}.isdisjoint(normal.split("_"))
         if name not in KNOWN and (named_so or _may_be_labels(values.get(name, set()))):
             raise UnclearTable(
-                f"{path.name} has no column 'label', but its column {written[:40]!r} may hold the labels. Name it "
-                "label if it says normal, abnormal, unsure or exclude, or finding if it lists findings; if it is "
+                f"{path.name} has no column 'label', but its column {_named(written, place)} may hold the labels. Name "
+                "it label if it says normal, abnormal, unsure or exclude, or finding if it lists findings; if it is "
                 "neither, add an empty column label."
             )
+
+
+def _named(written: str, place: int) -> str:
+    """The name of a column as a stored message may quote it."""
+    is_usual = column_name(written) in LIKE_LABEL or column_words(written, place) == " ".join(written.split())[:40]
+    return repr(written[:40]) if is_usual else f"number {place}"
 
 
 def _may_be_labels(values: set[str]) -> bool:

@@ -16,14 +16,16 @@ _SEX_WORDS = {
     **dict.fromkeys(("f", "female", "woman", "w", "weiblich", "femmina", "mujer", "femme"), "F"),
     **dict.fromkeys(("o", "other", "d", "diverse", "divers"), "O"),
 }
-_AGE_WORDS = re.compile(r"(\d{1,3})(?:[.,]\d+)?\s*([dwmy]?)", re.IGNORECASE)
+_AGE_WORDS = re.compile(
+    r"(\d{1,3})(?:[.,]\d+)?\s*(?:([dwmy])|(d)ays?|(w)eeks?|(m)onths?|(y)ears?|(y)rs?|(j)ahre?|(a)ños)?", re.IGNORECASE
+)
 _IN_A_YEAR = {"m": 12, "w": 52, "d": 365}
 _OLDEST = 130  # beyond it a number is no age
 
 
 def facts_of_person(further: Mapping[str, str]) -> tuple[str, str, dict[str, str]]:
     """Sex, age in years, and the further columns without those that say them. Either is blank where no column says it,
-    or two say it differently; then, and where a value is neither, they stay among the further columns."""
+    or two say it differently."""
     left = dict(further)
     sex = _taken(left, _SEX, sex_of)
     age = _taken(left, _AGE, age_of)
@@ -39,12 +41,25 @@ def age_of(text: str) -> str:
     stated = _AGE_WORDS.fullmatch(text.strip())
     if not stated:
         return ""
-    years = int(stated[1]) // _IN_A_YEAR.get(stated[2].lower(), 1)
+    unit = next(filter(None, stated.groups()[1:]), "").lower()
+    years = int(stated[1]) // _IN_A_YEAR.get(unit, 1)
     return str(min(years, OLDEST_AGE_YEARS)) if years <= _OLDEST else ""
 
 
+def is_sex_column(name: str) -> bool:
+    return _joined(name) in _SEX
+
+
+def is_age_column(name: str) -> bool:
+    return _joined(name) in _AGE
+
+
+def _joined(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.lower())
+
+
 def _taken(further: dict[str, str], names: frozenset[str], read: Callable[[str], str]) -> str:
-    stated = {name: read(value) for name, value in further.items() if re.sub(r"[\s_-]+", "", name.lower()) in names}
+    stated = {name: read(value) for name, value in further.items() if _joined(name) in names}
     values = {value for value in stated.values() if value}
     if len(values) != 1:
         return ""

@@ -155,8 +155,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "zips inside zips of the zip left closed; send them by themselves",
     ),
     "columns left out": (
-        "column of the CSV left out, because it may identify a person",
-        "columns of the CSV left out, because they may identify a person",
+        "column of the CSV left out: a further column stays only where a manager declares it a number or a category",
+        "columns of the CSV left out: further columns stay only where a manager declares them numbers or categories",
     ),
 }
 NOTHING_MATCHED = (
@@ -227,7 +227,7 @@ class ImportReport:
             "ambiguous files": _first(self.ambiguous),
             "ambiguous names": _first(self.ambiguous_films),
             "another header": self._corrected_facts(),
-            "columns left out": f" ({', '.join(self.left_out)})",
+            "columns left out": f" ({', '.join(self.left_out[:_MOST_NAMED])})",
             "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
             "unknown splits": f" ({', '.join(self.unknown_splits[:_MOST_NAMED])})",
             PatientDifference.PATIENT: self._differing_patients(),

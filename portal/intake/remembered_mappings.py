@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from portal.intake.csv_columns import is_known
+from portal.intake.csv_people import is_age_column, is_sex_column
 from portal.intake.film_storage import site_key
+from portal.intake.further_columns import Kept
 from portal.intake.mapping.facts import TableFacts, distinct_names, read_facts
 from portal.intake.mapping.meaning import TableKind, TableMapping
 from portal.intake.tables import UnclearTable, read_table
@@ -86,6 +88,9 @@ def restored(stored: ColumnMapping, facts: TableFacts) -> TableMapping:
     meaning: dict[str, Any] = stored.meaning
     keep = meaning["keep"]
     columns = {field: names[column] for field, column in meaning["columns"].items()}
+    if not isinstance(keep, dict):
+        keep = keep if meaning["kind"] == TableKind.LABELS else []
+        columns, keep = columns | _people_of_earlier(facts, columns, names, keep), {}
     labels = _KeyedLabels(meaning["labels"], keys)
     if "label" in columns:
         for value in facts.values_of(columns["label"]).counts:
@@ -93,10 +98,24 @@ def restored(stored: ColumnMapping, facts: TableFacts) -> TableMapping:
     return TableMapping(
         TableKind(meaning["kind"]),
         columns,
-        None if keep is None else tuple(names[column] for column in keep),
+        {names[column]: Kept(kept) for column, kept in keep.items()},
         labels,
         meaning["other_values"],
     )
+
+
+def _people_of_earlier(
+    facts: TableFacts, columns: Mapping[str, str], names: Mapping[str, str], keep: list[str] | None
+) -> dict[str, str]:
+    """Mappings of earlier releases keep columns without saying as what (None: all). Of these, sex and age are fields
+    now; the others are left out until a manager declares them."""
+    kept = facts.columns if keep is None else [names[column] for column in keep]
+    free = [column for column in kept if column not in columns.values()]
+    people = {}
+    for field, is_of_field in (("sex", is_sex_column), ("age", is_age_column)):
+        if of_field := [column for column in free if is_of_field(column)]:
+            people[field] = of_field[0]
+    return people
 
 
 def _newest(site: Site, shape: str) -> ColumnMapping | None:
@@ -107,7 +126,7 @@ def _hashed(mapping: TableMapping, keys: Keys) -> dict[str, Any]:
     return {
         "kind": str(mapping.kind),
         "columns": {field: keys.column(column) for field, column in mapping.columns.items()},
-        "keep": None if mapping.keep is None else sorted(keys.column(column) for column in mapping.keep),
+        "keep": {keys.column(column): str(kept) for column, kept in sorted(mapping.keep.items())},
         "labels": {keys.value(value): meaning for value, meaning in mapping.labels.items()},
         "other_values": mapping.other_values,
     }

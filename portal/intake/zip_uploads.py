@@ -7,7 +7,6 @@ import bz2
 import copy
 import errno
 import lzma
-import re
 import shutil
 import struct
 import tempfile
@@ -36,6 +35,7 @@ from portal.intake.import_report import ImportReport
 from portal.intake.name_matching import ENDINGS
 from portal.intake.patient_identifiers import PatientSource
 from portal.intake.remembered_mappings import SiteMappings
+from portal.intake.stored_words import table_words
 from portal.intake.tables import TABLE_ENDINGS, UnclearTable, is_table
 from portal.intake.zip_names import decoded_names, readable_name, stored_name
 from portal.intake.zip_tables import MappingOf, by_names, read_tables
@@ -109,7 +109,7 @@ class UnpackedZip:
         self._members, self._inner, self._beat = members, inner, beat
         everything = [*members, *(member for _, group in inner for member in group)]
         tables = [member for member in everything if _is_table(member)]
-        self.tables = [_named_for_messages(member.path, member.name) for member in tables]
+        self.tables = [_named_for_messages(table.path, table.name, number) for number, table in enumerate(tables, 1)]
 
     def contents(self, mapping_of: MappingOf = by_names) -> Contents:
         """The tables, and the other files under the names that fit the tables. Raises InvalidCsv."""
@@ -464,8 +464,8 @@ def _named_files(folder: str, members: Sequence[_Member], listed: Sequence[str])
     return [NamedFile(folder + name, member.path, folder.count("/")) for name, member in zip(names, films, strict=True)]
 
 
-def _named_for_messages(path: Path, name: str) -> Path:
-    """Move the file to its own folder under a sanitised form of its original name, which error messages use."""
+def _named_for_messages(path: Path, name: str, number: int) -> Path:
+    """Move the file to its own folder under the name that messages, which are stored, use for it."""
     folder = path.parent / f"table-{path.stem}"
     folder.mkdir()
-    return path.rename(folder / re.sub(r"[^\w.-]+", "_", PurePosixPath(name).name)[-80:])
+    return path.rename(folder / table_words(name, number))

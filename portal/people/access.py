@@ -20,6 +20,7 @@ _EVERYBODY = frozenset(Role)
 ALLOWED: dict[str, frozenset[Role]] = {
     "see the site": _EVERYBODY,
     "import films": frozenset({Role.CURATOR, Role.MANAGER}),
+    "keep further columns": frozenset({Role.MANAGER}),
     "judge duplicates": frozenset({Role.CURATOR, Role.MANAGER}),
     "label films": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.MANAGER}),
     "adjudicate labels": frozenset({Role.ADJUDICATOR, Role.MANAGER}),

@@ -12,13 +12,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.intake.column_questions import Question, QuestionTable, answer, discard, open_question, require_answer
 from portal.intake.csv_columns import may_be_kept
 from portal.intake.csv_labels import InvalidCsv
+from portal.intake.further_columns import LONGEST_LEVEL, MOST_LEVELS, RARE_ROWS, SIGNIFICANT_DIGITS, Kept
 from portal.intake.import_preview import MappingPreview
 from portal.intake.mapping.guesses import guess_meanings
 from portal.intake.mapping.meaning import FIELDS, InvalidMapping, TableKind, TableMapping
 from portal.intake.remembered_mappings import made_words
 from portal.intake.zip_uploads import InvalidUpload
 from portal.models import Upload
-from portal.people.access import get_visible, require
+from portal.people.access import get_visible, may, require
 from portal.people.signed_in import SignedInRequest
 
 VALUES_SHOWN = 30
@@ -33,6 +34,8 @@ FIELD_WORDS = {
     "projection": "View",
     "split": "Split",
     "attributes": "Attributes of normals",
+    "sex": "Sex",
+    "age": "Age",
     "x": "x, left",
     "y": "y, top",
     "width": "Width",
@@ -95,17 +98,17 @@ class TableForm:
         uses: dict[str, list[str]] = {column: [] for column in self.table.facts.columns}
         for field, column in self.mapping.columns.items():
             uses[column].append(FIELD_WORDS[field])
-        kept = (self.mapping.keep or ()) if self.mapping.kind == TableKind.LABELS else ()
+        kept = self.mapping.keep if self.mapping.kind == TableKind.LABELS else {}
         return [
-            (place, column, ", ".join(uses[column]) or ("kept" if column in kept else "left out"))
+            (place, column, ", ".join(uses[column]) or (f"kept as a {kept[column]}" if column in kept else "left out"))
             for place, column in enumerate(self.table.facts.columns)
         ]
 
     @property
-    def further(self) -> list[tuple[int, str, bool, bool]]:
-        """Place and name of each column without a field, whether it may be kept, and whether it is."""
+    def further(self) -> list[tuple[int, str, bool, str]]:
+        """Place and name of each column without a field, whether it may be kept, and as what it is."""
         return [
-            (place, column, may_be_kept(column), column in (self.mapping.keep or ()))
+            (place, column, may_be_kept(column), str(self.mapping.keep.get(column, "")))
             for place, column in enumerate(self.table.facts.columns)
             if column not in self.mapping.columns.values()
         ]
@@ -200,6 +203,14 @@ def _page(request: SignedInRequest, question: Question) -> HttpResponse:
         "labels": _labels(preview),
         "findings": sorted(preview.findings.items(), key=lambda pair: (-pair[1], pair[0])) if preview else [],
         "fault": fault,
+        "may_keep": may(request.user, "keep further columns", upload.dataset.site),
+        "kept_kinds": list(Kept),
+        "rules_of_kept": {
+            "digits": SIGNIFICANT_DIGITS,
+            "rare": RARE_ROWS,
+            "levels": MOST_LEVELS,
+            "longest": LONGEST_LEVEL,
+        },
         "counts_at_once": sum(form.table.facts.rows for form in forms) <= ROWS_COUNTED_AT_ONCE,
     }
     return render(request, "portal/mapping.html", context, status=400 if fault and "import" in request.POST else 200)
@@ -246,7 +257,7 @@ def _table_form(number: int, table: QuestionTable, data: QueryDict) -> TableForm
 def _of_other_kind(table: QuestionTable, kind: TableKind) -> TableMapping:
     columns = {field: column for field, column in table.draft.columns.items() if field in FIELDS[kind]}
     labels = table.draft.labels if "label" in columns else {}
-    return TableMapping(kind, columns, table.draft.keep or (), labels, table.draft.other_values if labels else None)
+    return TableMapping(kind, columns, table.draft.keep, labels, table.draft.other_values if labels else None)
 
 
 def _sent_mapping(form: TableForm, kind: TableKind, data: QueryDict) -> TableMapping:
@@ -256,9 +267,12 @@ def _sent_mapping(form: TableForm, kind: TableKind, data: QueryDict) -> TableMap
         for field in FIELDS[kind]
         if (place := _place(data.get(f"{prefix}field-{field}", ""), facts.columns)) is not None
     }
-    kept = {_place(text, facts.columns) for text in data.getlist(f"{prefix}keep")}
-    unused = [name for place, name in enumerate(facts.columns) if place in kept and name not in columns.values()]
-    mapping = TableMapping(kind, columns, tuple(unused), form.mapping.labels)
+    kept = {
+        name: Kept(data[f"{prefix}keep-{place}"])
+        for place, name in enumerate(facts.columns)
+        if data.get(f"{prefix}keep-{place}") in list(Kept) and name not in columns.values()
+    }
+    mapping = TableMapping(kind, columns, kept, form.mapping.labels)
     if "label" not in columns:
         return replace(mapping, labels={})
     values = list(facts.values_of(columns["label"]).counts)

@@ -11,8 +11,8 @@ from portal.intake.csv_columns import (
     SECOND_NAMES_OF_BOXES,
     SIZES,
     column_name,
-    may_be_kept,
 )
+from portal.intake.csv_people import is_age_column, is_sex_column
 from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import ColumnValues, TableFacts
 from portal.intake.mapping.meaning import FIELDS, MEANINGS, TableKind, TableMapping
@@ -53,8 +53,7 @@ def guess_mapping(facts: TableFacts, files: Sequence[str] = ()) -> TableMapping:
     elif kind == TableKind.BOXES:
         columns = {field: column for field, column in columns.items() if field not in SIZES}
     labels = guess_meanings(facts.values_of(columns["label"])) if "label" in columns else {}
-    kept = tuple(name for name in facts.columns if name not in columns.values() and may_be_kept(name))
-    return TableMapping(kind, columns, kept, labels)
+    return TableMapping(kind, columns, labels=labels)
 
 
 def guess_meanings(values: ColumnValues) -> dict[str, str]:
@@ -97,6 +96,8 @@ def _tests(kind: TableKind, facts: TableFacts, files: Sequence[str]) -> list[tup
         return len(facts.values_of(column).counts) <= MOST_LABELS and second("label")(column)
 
     tests = [(field, named(field)) for field in fields]
+    if kind == TableKind.LABELS:
+        tests += [("sex", is_sex_column), ("age", is_age_column)]
     tests += [("filename", names_files), ("filename", has_endings), ("filename", second("filename"))]
     if kind == TableKind.LABELS:
         tests += [("label", says_labels), ("label", few_and_second), ("label", like_label)]

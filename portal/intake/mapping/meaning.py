@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from portal.intake.csv_columns import may_be_kept
+from portal.intake.further_columns import Kept, why_no_category, why_no_number
 from portal.intake.mapping.facts import TableFacts
 
 
@@ -23,7 +24,10 @@ class TableKind(StrEnum):
 
 
 FIELDS = {
-    TableKind.LABELS: ("filename", "image", "label", "finding", "patient_id", "projection", "split", "attributes"),
+    TableKind.LABELS: (
+        *("filename", "image", "label", "finding", "patient_id", "projection", "split", "attributes"),
+        *("sex", "age"),
+    ),
     TableKind.BOXES: (
         *("filename", "image", "finding", "x", "y", "width", "height"),
         *("x_min", "y_min", "x_max", "y_max"),
@@ -43,13 +47,13 @@ class InvalidMapping(Exception):
 
 @dataclass(frozen=True)
 class TableMapping:
-    """`columns`: field -> name of the column (`TableFacts.columns`). `keep`: further columns to keep; None: all that
-    cannot identify a person. `labels`: value of the label column, case folded -> its meaning; `other_values`: the
-    meaning of every value beside these, None where there is none."""
+    """`columns`: field -> name of the column (`TableFacts.columns`). `keep`: further columns to
+    keep, each as a number or a category. `labels`: value of the label column, case folded -> its meaning;
+    `other_values`: the meaning of every value beside these, None where there is none."""
 
     kind: TableKind
     columns: Mapping[str, str] = field(default_factory=dict)
-    keep: tuple[str, ...] | None = None
+    keep: Mapping[str, Kept] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     other_values: str | None = None
 
@@ -69,7 +73,7 @@ class TableMapping:
 
     def to_json(self) -> dict[str, Any]:
         """The mapping as a mapping file and the API write it."""
-        keep = {} if self.keep is None else {"keep": list(self.keep)}
+        keep = {"keep": {column: str(kept) for column, kept in self.keep.items()}}
         labels = {"labels": dict(self.labels)} if "label" in self.columns else {}
         others = {} if self.other_values is None else {"other_values": self.other_values}
         return {"kind": str(self.kind), "columns": dict(self.columns), **keep, **labels, **others}
@@ -92,14 +96,17 @@ def mapping_of_json(data: Any, table: str) -> TableMapping:
         if not _are_texts(texts):
             raise InvalidMapping(f"In the mapping of {table}, {name!r} is not an object of texts; write {{}} for none.")
     keep, others = data.get("keep"), data.get("other_values")
-    if keep is not None and not (isinstance(keep, list) and all(isinstance(name, str) for name in keep)):
-        raise InvalidMapping(f"In the mapping of {table}, 'keep' is not a list of columns; write [] for none.")
+    if keep and not (isinstance(keep, dict) and all(kept in list(Kept) for kept in keep.values())):
+        raise InvalidMapping(
+            f"In the mapping of {table}, 'keep' does not say of each column whether it is a number or a category; "
+            'write for example {"BMI": "number", "smoking": "category"}, and {} for none. Sex and age are fields.'
+        )
     if others is not None and not isinstance(others, str):
         raise InvalidMapping(f"In the mapping of {table}, 'other_values' is not a text; write {_CHOICES}.")
     return TableMapping(
         TableKind(kind),
         columns,
-        None if keep is None else tuple(keep),
+        {column: Kept(kept) for column, kept in (keep or {}).items()},
         {value.casefold(): meaning for value, meaning in labels.items()},
         others,
     )
@@ -156,7 +163,7 @@ def _check_sharing(mapping: TableMapping, facts: TableFacts) -> None:
 
 
 def _check_kept(mapping: TableMapping, facts: TableFacts) -> None:
-    for column in mapping.keep or ():
+    for column, kept in mapping.keep.items():
         if column not in facts.columns:
             raise InvalidMapping(
                 f"{facts.name} has no column {column!r}, which is to be kept; its columns are {_listed(facts.columns)}."
@@ -169,6 +176,16 @@ def _check_kept(mapping: TableMapping, facts: TableFacts) -> None:
             raise InvalidMapping(
                 f"The column {column!r} of {facts.name} may identify a person, by its name, and cannot be kept; leave "
                 "it out."
+            )
+        values = facts.values_of(column)
+        why_not = (
+            why_no_number(values.counts)
+            if kept == Kept.NUMBER
+            else why_no_category(values.counts, is_complete=values.is_complete)
+        )
+        if why_not:
+            raise InvalidMapping(
+                f"The column {column!r} of {facts.name} {why_not}; it cannot be kept as a {kept}: leave it out."
             )
 
 

@@ -18,6 +18,7 @@ from portal.intake.mapping.guesses import guess_mapping
 from portal.intake.mapping.meaning import InvalidMapping, TableKind, TableMapping, check_mapping, mapping_of_json
 from portal.intake.patient_identifiers import PatientSource
 from portal.intake.remembered_mappings import SiteMappings, remember
+from portal.intake.stored_words import table_words
 from portal.intake.tables import UnclearTable
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
@@ -101,7 +102,10 @@ class Command(BaseCommand):
             raise CommandError(f"{error} To say so, pass --mapping FILE; a draft of it is above.") from error
         except (InvalidCsv, InvalidMapping) as error:
             raise CommandError(str(error)) from error
-        report.mapped = mappings.sentences()
+        # the report is stored, and a table may be named after a patient
+        names = {table.name: table_words(table.name) for table in (options["labels"], options["boxes"]) if table}
+        report.skipped = [_renamed(sentence, names) for sentence in report.skipped]
+        report.mapped = [_renamed(sentence, names) for sentence in mappings.sentences()]
         dataset = self._dataset(site, options["dataset"], actor, must_exist=folder is None)
         entries = entries_of_folder(folder, rows, boxes, report) if folder else entries_of([], rows, boxes, report)
         upload = Upload.objects.create(dataset=dataset, uploaded_by=actor, heartbeat_at=timezone.now())
@@ -228,3 +232,9 @@ class Command(BaseCommand):
         if created:
             audit.record(verb="make dataset", site=site, actor=actor, target=dataset, after={"name": name})
         return dataset
+
+
+def _renamed(sentence: str, names: Mapping[str, str]) -> str:
+    for name, stored in names.items():
+        sentence = sentence.replace(name, stored)
+    return sentence

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.django_db]
 
 COLUMNS = {"filename": "Pfad", "label": "Diagnose", "finding": "Diagnose", "patient_id": "Fallnummer"}
 LABELS = {"o.B.": "normal", "Erguss|Knoten": "abnormal", "unklar": ""}
-ANSWER: dict[str, Any] = {"tables": {"t.csv": {"columns": COLUMNS, "labels": LABELS, "keep": []}}}
+ANSWER: dict[str, Any] = {"tables": {"t.csv": {"columns": COLUMNS, "labels": LABELS, "keep": {}}}}
 
 
 @pytest.fixture
@@ -64,7 +64,12 @@ def test_the_question(api: Client, waiting: Upload) -> None:
     assert table["columns"] == ["Pfad", "Diagnose", "Fallnummer", "Alter"]
     assert table["first_rows"][0] == ["x/a.png", "o.B.", "Zzyzxson", "50"]
     assert table["label_values"] == {"o.B.": 2, "Erguss|Knoten": 1, "unklar": 1}
-    assert table["draft"]["columns"] == {"filename": "Pfad", "label": "Diagnose", "patient_id": "Fallnummer"}
+    assert table["draft"]["columns"] == {
+        "filename": "Pfad",
+        "label": "Diagnose",
+        "patient_id": "Fallnummer",
+        "age": "Alter",
+    }
     assert (table["draft"]["labels"], table["draft_is"]) == ({"o.b.": "normal", "unklar": "unsure"}, "guessed")
 
 

@@ -44,6 +44,12 @@ def waiting(send: Send) -> Upload:
 @pytest.fixture
 def mapping() -> TableMapping:
     """What the table means."""
-    columns = {"filename": "Pfad", "label": "Diagnose", "finding": "Diagnose", "patient_id": "Fallnummer"}
+    columns = {
+        "filename": "Pfad",
+        "label": "Diagnose",
+        "finding": "Diagnose",
+        "patient_id": "Fallnummer",
+        "age": "Alter",
+    }
     labels = {"o.B.": "normal", "Erguss|Knoten": "abnormal", "unklar": "unsure"}
-    return mapping_of_json({"columns": columns, "labels": labels, "keep": ["Alter"]}, "t.csv")
+    return mapping_of_json({"columns": columns | {"age": "Alter"}, "labels": labels}, "t.csv")

@@ -50,7 +50,8 @@ def test_the_question_shows_the_table_and_a_draft(waiting: Upload) -> None:
         (table,) = question.tables
         assert (table.key, table.facts.rows, table.remembered) == ("t.csv", 4, None)
         assert table.facts.first_rows[1] == ("x/b.png", "Erguss|Knoten", "Zzyzxson", "51")
-        assert table.draft.columns == {"filename": "Pfad", "label": "Diagnose", "patient_id": "Fallnummer"}
+        columns = {"filename": "Pfad", "label": "Diagnose", "patient_id": "Fallnummer", "age": "Alter"}
+        assert table.draft.columns == columns
         assert table.draft.labels == {"o.b.": "normal", "unklar": "unsure"}
         folder = table.path
     assert not folder.exists()
@@ -76,8 +77,8 @@ def test_an_answer_imports_by_the_mapping(waiting: Upload, ann: User, mapping: T
     assert event.after["tables"] == [
         {
             "kind": "labels",
-            "fields": ["filename", "finding", "label", "patient_id"],
-            "kept": 1,
+            "fields": ["age", "filename", "finding", "label", "patient_id"],
+            "kept": {},
             "values": {"normal": 1, "abnormal": 1, "unsure": 1},
             "other_values": None,
         }

@@ -73,7 +73,7 @@ def test_a_film_is_found_by_its_uuid(of: Dataset, tmp_path: Path) -> None:
 
 def test_a_column_image_that_holds_no_uuid_is_a_further_column(of: Dataset, tmp_path: Path) -> None:
     row = read_labels(_written(tmp_path, "filename,image\na.png,left one\n"))["a.png"]
-    assert (row.image, dict(row.extra)) == ("", {"image": "left one"})
+    assert (row.image, dict(row.extra)) == ("", {})
     with pytest.raises(InvalidCsv, match="line 2: the image is not the UUID of a film"):
         read_labels(_written(tmp_path, "image,label\nleft one,normal\n"))
 

@@ -165,7 +165,7 @@ def test_a_csv_gives_label_patient_view_part_findings_and_more(of: Dataset, fold
     row = {"label": "abnormal", "patient_id": "P1", "projection": "AP", "split": "test", "finding": "nodule|mass"}
     run(of, folder, labels=factories.table(folder / "l.csv", {"filename": "a.png", **row, "source": "ward"}))
     image = of.images.get()
-    assert (image.view_position, image.csv_split, image.extra) == ("AP", "test", {"source": "ward"})
+    assert (image.view_position, image.csv_split, image.extra) == ("AP", "test", {})
     assert (image.current_label.value, image.current_label.source) == ("abnormal", "import")
     assert image.current_label.findings == ["nodule", "mass"]
     assert image.patient.identified
@@ -654,9 +654,12 @@ def test_nobody_is_named_by_a_csv_with_more_columns(of: Dataset, folder: Path) -
     labels.write_text(labels.read_text().replace("patient_id", "PatientID").replace("a.png,,,", "a.png,,MRN-99118822,"))
     report = run(of, folder, labels=labels)
     image = of.images.get()
-    assert (image.extra, image.patient.identified) == ({"ward": "3"}, True)
+    assert (image.extra, image.patient.identified) == ({}, True)
     assert _traces(NEEDLES) == []
-    sentence = "2 columns of the CSV left out, because they may identify a person (Patient Name, Birth date)"
+    sentence = (
+        "3 columns of the CSV left out: further columns stay only where a manager declares them numbers or categories "
+        "(Patient Name, Birth date, ward)"
+    )
     assert report.sentences() == ["1 film imported", sentence]
     assert sentence in Upload.objects.get().message
 

@@ -13,6 +13,7 @@ import pytest
 from openpyxl.styles import numbers
 
 from portal.intake import tables
+from portal.intake.csv_columns import is_known
 from portal.intake.csv_labels import CsvRow, InvalidCsv, read_boxes, read_labels
 from portal.intake.tables import clean, is_table, read_table, value_of
 
@@ -61,8 +62,8 @@ def test_a_dialect_gives_two_films_with_labels(path: Path, text: str, encoding: 
 
 
 def test_a_byte_order_mark_before_windows_1252_and_one_before_another(path: Path) -> None:
-    path.write_bytes(b"\xef\xbb\xbffilename,note\nx.png,M\xfcller\n")
-    assert read_labels(path)["x.png"].extra == {"note": "Müller"}
+    path.write_bytes(b"\xef\xbb\xbffilename,finding,label\nx.png,M\xfcller,abnormal\n")
+    assert read_labels(path)["x.png"].findings == ("Müller",)
     path.write_bytes("\ufeff\ufefffilename,label\ns1.png,normal\ns2.png,abnormal\n".encode())
     assert labels_of(read_labels(path)) == TWO
 
@@ -168,10 +169,11 @@ def test_a_workbook_is_read_as_it_is_shown(path: Path) -> None:
     sheet["C3"].number_format = numbers.FORMAT_NUMBER
     made.save(path.with_suffix(".xlsx"))
     rows = read_labels(path.with_suffix(".xlsx"))
+    shown = [row.cells for row in read_table(path.with_suffix(".xlsx"), is_known).rows]
     assert labels_of(rows) == {"a.png": "normal", "b.png": "abnormal"}
     assert [row.patient_id for row in rows.values()] == ["00012", "12"]
-    assert rows["a.png"].extra == {"taken": "2020-01-02", "dose": "0.25", "smoker": "True"}
-    assert rows["b.png"].extra == {"dose": "3"}
+    assert list(shown[0][3:6]) == ["2020-01-02", "0.25", "True"]
+    assert list(shown[1][3:6]) == ["", "3", ""]
 
 
 def test_lines_of_a_workbook_are_the_rows_of_its_sheet(path: Path) -> None:

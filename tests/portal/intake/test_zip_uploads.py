@@ -148,7 +148,16 @@ def test_a_table_in_a_zip_names_nobody(of: Dataset, tmp_path: Path, film: bytes)
     upload = imported(of, zip_of({"a.png": film, "labels.csv": labels}, tmp_path / "z.zip"))
     image = of.images.get()
     assert (image.extra, image.patient.identified, image.current_label.value) == ({}, True, "normal")
-    assert "1 column of the CSV left out, because it may identify a person (Patient Name)" in upload.message
+    assert "1 column of the CSV left out" in upload.message
+    assert "(Patient Name)" in upload.message
+
+
+def test_a_stored_message_repeats_no_name_of_a_table(of: Dataset, tmp_path: Path, film: bytes) -> None:
+    labels = "filename,label\na.png,normal\nb.png,odd\n"
+    members = {"a.png": film, "Zzyzxson_Anna_labels.csv": labels, "Quirina.csv": "Zzyzxson,Anna\n1,2\n"}
+    upload = imported(of, zip_of(members, tmp_path / "z.zip"))
+    assert "table.csv, line 3" in upload.message
+    assert not {"Zzyzxson", "Anna", "Quirina"} & set(re.findall(r"[A-Za-z]+", upload.message))
 
 
 def test_a_bad_file_in_the_zip_is_quarantined(of: Dataset, tmp_path: Path, film: bytes) -> None:
@@ -181,7 +190,7 @@ def test_files_that_macos_adds_are_not_tables(of: Dataset, tmp_path: Path, film:
 
 def test_a_table_that_was_unpacked_without_its_ending(tmp_path: Path) -> None:
     (tmp_path / "000000").write_text("filename\na.png\n")
-    named = zip_uploads._named_for_messages(tmp_path / "000000", "set/labels.csv")
+    named = zip_uploads._named_for_messages(tmp_path / "000000", "set/labels.csv", 1)
     assert (named.name, named.read_text()) == ("labels.csv", "filename\na.png\n")
 
 

@@ -42,16 +42,16 @@ def web(ann: User) -> Client:
     return as_(ann)
 
 
-# the choices of the page: file name, label and findings, patient; Alter is kept
+# the choices of the page: file name, label and findings, patient, age
 ANSWER: dict[str, Any] = {
     "t0-kind": "labels",
     "t0-shown": "labels",
     "patients": "table",
-    "t0-keep": ["3"],
     "t0-field-filename": "0",
     "t0-field-label": "1",
     "t0-field-finding": "1",
     "t0-field-patient_id": "2",
+    "t0-field-age": "3",
     "t0-1-value-0": "normal",
     "t0-1-value-1": "abnormal",
     "t0-1-value-2": "none",
@@ -129,7 +129,7 @@ def test_an_answer_that_leaves_something_open_is_refused(web: Client, waiting: U
     assert "Erguss|Knoten&#x27; of the column &#x27;Diagnose&#x27; has no meaning yet (1 row of t.csv)" in text(
         response
     )
-    response = web.post(address(waiting), {**ANSWER, "t0-field-filename": "3", "import": ""})
+    response = web.post(address(waiting), {**ANSWER, "t0-field-filename": "3", "t0-field-age": "", "import": ""})
     assert (response.status_code, Upload.objects.get().state) == (400, "mapping")
     assert "No row would name a file" in text(response)
 
@@ -180,6 +180,32 @@ def test_names_and_values_are_escaped(web: Client, of: Dataset, ann: User, tmp_p
         assert "alert(1)" in body or page.request["PATH_INFO"].startswith("/datasets")
         assert evil not in body
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in body or page.request["PATH_INFO"].startswith("/datasets")
+
+
+def test_only_a_manager_keeps_further_columns(of: Dataset, ann: User, tmp_path: Path) -> None:
+    table = "filename,label,smoking,UHID\n" + "".join(f"x/{n}.png,normal,never,{n}\n" for n in range(12))
+    tables, films = {"t.csv": table}, tuple(f"{n}.png" for n in range(12))
+    upload = send_zip(of, ann, zip_of(tmp_path, tables, films), check_columns=True)
+    boss = factories.user("boss", Role.MANAGER)
+    answer = {"t0-kind": "labels", "t0-shown": "labels", "patients": "table", "import": ""}
+    answer |= {"t0-field-filename": "0", "t0-field-label": "1", "t0-1-value-0": "normal", "t0-keep-2": "category"}
+    page = text(as_(ann).get(address(upload)))
+    assert 'name="t0-keep-2"' not in page
+    assert "left out: may identify a person" in page
+    refused = as_(ann).post(address(upload), answer)
+    assert (refused.status_code, "To keep further columns at Seoul" in text(refused)) == (403, True)
+    assert '<select class="form-select form-select-sm" id="t0-keep-2"' in " ".join(
+        text(as_(boss).get(address(upload))).split()
+    )
+    wrong = as_(boss).post(address(upload), {**answer, "t0-keep-2": "number"})
+    assert "holds a number in fewer than half of its rows" in text(wrong)
+    as_(boss).post(address(upload), answer)
+    assert worked_on(upload).counts["columns left out"] == 1
+    assert Image.objects.first().extra == {"smoking": "never"}
+    # a curator may use what a manager declared, for a table with the same columns
+    again = send_zip(of, ann, zip_of(tmp_path, tables, films), check_columns=True)
+    assert "category, as a manager declared" in " ".join(text(as_(ann).get(address(again))).split())
+    assert as_(ann).post(address(again), answer).status_code == 302
 
 
 def test_a_discard(web: Client, waiting: Upload, django_capture_on_commit_callbacks: Any) -> None:

@@ -36,13 +36,13 @@ def test_columns_by_name_and_value(tmp_path: Path, text: str, columns: dict[str,
 def test_the_column_that_names_the_files_of_the_upload(tmp_path: Path) -> None:
     mapping = guess(tmp_path, "key,other\nfilm1,p1\nfilm2,p2\n", "films/FILM1.png", "films/film2.png")
     assert mapping.columns == {"filename": "key"}
-    assert mapping.keep == ("other",)
+    assert mapping.keep == {}
 
 
 def test_words_are_guessed_and_numbers_are_not(tmp_path: Path) -> None:
     mapping = guess(tmp_path, "file,dx,PatientName\na,Normal,Z\nb,TB,Z\nc,unklar,Z\nd,1,Z\ne,whatever,Z\n")
     assert mapping.labels == {"normal": "normal", "tb": "abnormal", "unklar": "unsure"}
-    assert mapping.keep == ()
+    assert mapping.keep == {}
 
 
 def test_a_column_of_many_values_is_no_label(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ TABLE = (
     "p2/c.png;o.b.;13;;2\n"
     "p3/d.png;;14;;\n"
 )
-COLUMNS = {"filename": "Pfad", "label": "Diagnose", "finding": "Diagnose", "patient_id": "Fallnummer"}
+COLUMNS = {"filename": "Pfad", "label": "Diagnose", "finding": "Diagnose", "patient_id": "Fallnummer", "age": "Alter"}
 LABELS = {"O.B.": "normal", "Pneumonie|Erguss": "abnormal"}
 
 
@@ -50,18 +50,61 @@ def test_rows_by_a_mapping(path: Path) -> None:
     assert rows["p1/a.png"].columns == {"filename", "label", "finding", "patient_id"}
 
 
-def test_kept_columns_are_those_that_are_chosen(path: Path) -> None:
-    none, age = (read_labels(path, mapping=mapping(keep=keep))["p1/b.png"] for keep in ([], ["Alter"]))
-    assert (none.age_years, age.age_years) == ("", "51")
-    assert none.extra == age.extra == {}
+def test_an_age_without_a_field_is_not_read(path: Path) -> None:
+    row = read_labels(path, mapping=mapping(columns=without("age")))["p1/b.png"]
+    assert (row.age_years, row.extra, row.left_out) == ("", {}, ("Alter", "MRN"))
+
+
+def declared(column: str, kept: str) -> TableMapping:
+    return mapping_of_json({"columns": {"filename": "Pfad"}, "keep": {column: kept}}, "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "kept", "values", "sentence"),
+    [
+        ("BMI", "number", ["24.5", "NA"] * 10, ""),
+        ("smoking", "category", ["never"] * 10 + ["pipe"], ""),
+        ("BMI", "number", ["thin", "24"] + ["thick"] * 8, "holds a number in fewer than half of its rows"),
+        (
+            "key",
+            "number",
+            [str(10_000 + n) for n in range(30)],
+            "another whole number in nearly every row, as a record",
+        ),
+        ("scan", "number", ["20240131", "20240201"], "holds dates or times, which are never kept"),
+        ("scan", "category", ["31 Jan 2024"] * 20, "holds dates or times, which are never kept"),
+        ("scan", "category", ["10:15"] * 20, "holds dates or times, which are never kept"),
+        ("device", "category", ["a"] * 9, "has no value in 10 or more rows, so that all of them would be kept as"),
+        ("device", "category", [f"d{n % 21}" for n in range(210)], "has 21 frequent values; a category has at most 20"),
+        (
+            "device",
+            "category",
+            ["a long sentence of a clinician, about somebody"] * 10,
+            "holds free text",
+        ),
+        ("UHID", "category", ["a"] * 10, "may identify a person, by its name, and cannot be kept"),
+        ("doctor", "category", ["a"] * 10, "may identify a person, by its name, and cannot be kept"),
+        ("StudyTime", "number", ["1"] * 10, "may identify a person, by its name, and cannot be kept"),
+    ],
+)
+def test_what_may_be_declared(path: Path, column: str, kept: str, values: list[str], sentence: str) -> None:
+    path.write_text(f"Pfad;{column}\n" + "".join(f"{n}.png;{value}\n" for n, value in enumerate(values)))
+    of_column = declared(column, kept)
+    if not sentence:
+        check_mapping(of_column, read_facts(path))
+        return
+    with pytest.raises(InvalidMapping, match=sentence):
+        check_mapping(of_column, read_facts(path))
 
 
 def test_a_column_of_patients_is_never_kept(path: Path) -> None:
     path.write_text("Pfad,PatientID,label\na.png,Zzyzxson,x\n")
     rows = read_labels(path, mapping=mapping_of_json({"columns": {"filename": "Pfad"}}, "t.csv"))
-    assert rows["a.png"].extra == {"column label": "x"}
+    assert rows["a.png"].extra == {}
     with pytest.raises(InvalidMapping, match=r"column 'PatientID' of t\.csv may identify a person"):
-        check_mapping(mapping_of_json({"columns": {"filename": "Pfad"}, "keep": ["PatientID"]}, "t"), read_facts(path))
+        check_mapping(
+            mapping_of_json({"columns": {"filename": "Pfad"}, "keep": {"PatientID": "category"}}, "t"), read_facts(path)
+        )
 
 
 def test_a_value_that_is_no_label_and_every_other_value(path: Path) -> None:
@@ -119,15 +162,17 @@ def without(field: str) -> dict[str, str]:
         ({"labels": {**LABELS, "x": "tb"}}, "The value 'x' of the column 'Diagnose' is to mean 'tb'; choose normal"),
         ({"other_values": "tb"}, "Every other value of the column 'Diagnose' is to mean 'tb'"),
         ({"columns": without("label")}, "gives meanings to values, and no column is chosen for 'label'"),
-        ({"keep": ["Größe"]}, r"t\.csv has no column 'Größe', which is to be kept"),
-        ({"keep": ["Diagnose"]}, "The column 'Diagnose' of t.csv is used as a field already"),
-        ({"keep": ["MRN"]}, "column 'MRN' of t.csv may identify a person, by its name, and cannot be kept"),
+        ({"keep": {"Größe": "number"}}, r"t\.csv has no column 'Größe', which is to be kept"),
+        ({"keep": {"Diagnose": "category"}}, "The column 'Diagnose' of t.csv is used as a field already"),
+        ({"keep": {"MRN": "number"}}, "column 'MRN' of t.csv may identify a person, by its name, and cannot be kept"),
         ({"kind": "boxes", "columns": {"filename": "Pfad"}, "labels": {}}, r"No column of t\.csv is chosen for 'x'"),
         ({"kind": "films"}, "has the kind 'films'; write labels, boxes or aside"),
         ({"column": {}}, "has the key 'column'; its keys are"),
         ({"columns": ["a"]}, "'columns' is not an object of texts"),
         ({"labels": {"1": 1}}, "'labels' is not an object of texts"),
-        ({"keep": "all"}, "'keep' is not a list of columns"),
+        ({"keep": "all"}, "'keep' does not say of each column whether it is a number or a category"),
+        ({"keep": ["BMI"]}, "'keep' does not say of each column whether it is a number or a category"),
+        ({"keep": {"BMI": "text"}}, "'keep' does not say of each column whether it is a number or a category"),
         ({"other_values": 1}, "'other_values' is not a text"),
     ],
 )
@@ -154,5 +199,5 @@ def test_a_table_left_aside_needs_nothing(path: Path) -> None:
 
 
 def test_json_and_back() -> None:
-    one = mapping(keep=["Alter"], other_values="unsure")
+    one = mapping(keep={"BMI": "number"}, other_values="unsure")
     assert mapping_of_json(one.to_json(), "t.csv") == one

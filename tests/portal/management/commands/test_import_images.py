@@ -263,7 +263,7 @@ def test_a_table_that_is_not_clear_prints_a_draft_that_is_completed_and_passed(f
     draft = json.loads(output.getvalue())
     columns = {"filename": "Pfad", "label": "dx", "patient_id": "subject"}
     assert draft == {
-        "tables": {"l.csv": {"kind": "labels", "columns": columns, "keep": [], "labels": {"0": "?", "1": "?"}}}
+        "tables": {"l.csv": {"kind": "labels", "columns": columns, "keep": {}, "labels": {"0": "?", "1": "?"}}}
     }
     with pytest.raises(CommandError, match="The value '0' of the column 'dx' is to mean '\\?'; choose normal"):
         run(folder, **options, mapping=mapping_file(tmp_path, draft))
