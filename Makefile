@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 10
 
-.PHONY: demo test test-quick lint bench-web fuzz clean-demo
+.PHONY: demo test test-quick lint bench bench-quick bench-web fuzz clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -14,6 +14,12 @@ test:
 
 test-quick:
 	@$(PYTHON) tools/bootstrap.py test-quick $(ARGS)
+
+bench:
+	@$(PYTHON) tools/bootstrap.py bench $(ARGS)
+
+bench-quick:
+	@$(PYTHON) tools/bootstrap.py bench-quick $(ARGS)
 
 bench-web:
 	@$(PYTHON) tools/bootstrap.py bench-web $(ARGS)

@@ -1,7 +1,7 @@
 """Time the extraction of patch features against its peer: `python -m benchmarks.extraction`.
 
-The peer is what anomalib 2.7 runs, written out here: torchvision's network as it is (NCHW, batch normalisation not
-folded), cut at layer3 by hooks, average pooling, up-sampling, concatenation. Both have the same random weights and the
+The peer is anomalib 2.7, in the environment of `make bench`: timm's network as it is (NCHW, batch normalisation not
+folded), average pooling, up-sampling, concatenation. Both have the same random weights and the
 same films, in one process, taking turns; CPU seconds of one thread per film, medians. The last columns are the largest
 relative difference of a feature from the peer's, by the largest feature, and the peak memory of a process that does
 nothing else. The table of docs/performance.md is what this prints.
@@ -17,16 +17,14 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.anomalib_peer import BACKBONE, SIZE, Extraction
 from ml_engine.core import determinism
 from ml_engine.core.backbone.features import FeatureExtractor, random_state
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.run_folder import peak_memory_mib
 
-BACKBONE, LAYERS, SIZE = "wide_resnet50_2", ("layer2", "layer3"), 224
 BATCHES = (1, 8, 32)
 TURNS = 3
 Work = Callable[[Tensor], Tensor]
@@ -46,32 +44,6 @@ def state() -> dict[str, Tensor]:
     return weights
 
 
-class Peer:
-    """torchvision's network, eager, with the feature maps that anomalib makes of it."""
-
-    def __init__(self) -> None:
-        import torchvision
-
-        self.network: nn.Module = torchvision.models.get_model(BACKBONE, weights=None).eval()
-        self.network.load_state_dict(state())
-        self.network.layer4, self.network.avgpool, self.network.fc = nn.Identity(), nn.Identity(), nn.Identity()
-        self.maps: dict[str, Tensor] = {}
-        for name in LAYERS:
-            self.network.get_submodule(name).register_forward_hook(
-                lambda _module, _input, out, name=name: self.maps.update({name: out})
-            )
-        self.mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-        self.std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-
-    @torch.inference_mode()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features (B, 784, 1536)."""
-        self.network((images.repeat(1, 3, 1, 1) - self.mean) / self.std)
-        first, second = (F.avg_pool2d(self.maps[name], 3, stride=1, padding=1) for name in LAYERS)
-        second = F.interpolate(second, size=first.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.cat([first, second], 1).flatten(2).transpose(1, 2).contiguous()
-
-
 def ours(precision: str, batch: int) -> Work:
     config = PipelineConfig.from_preset("paper").replace(precision=precision, batch=batch, weights="random")
     extractor = FeatureExtractor(config, state(), torch.device("cpu"))
@@ -86,7 +58,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def rows(batch: int) -> list[str]:
     images = films(batch)
-    works = {"float32": ours("float32", batch), "bfloat16": ours("bfloat16", batch), "peer": Peer()}
+    works = {"float32": ours("float32", batch), "bfloat16": ours("bfloat16", batch), "peer": Extraction(state())}
     results = {name: work(images) for name, work in works.items()}
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(TURNS):
@@ -115,7 +87,7 @@ def peak(name: str, batch: int) -> str:
 def alone(name: str, batch: int) -> None:
     if name != "peer":
         determinism.keep_freed_memory()  # as the engine does
-    work = Peer() if name == "peer" else ours(name, batch)
+    work = Extraction(state()) if name == "peer" else ours(name, batch)
     for _ in range(3):
         work(films(batch))
     print(round(peak_memory_mib()))

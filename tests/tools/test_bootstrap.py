@@ -48,6 +48,8 @@ def test_single_tests_fetch_no_browser(tmp_path: Path) -> None:
     [
         ("test-quick", "tools/run_tests.py --quick"),
         ("demo", "manage.py demo"),
+        ("bench", "-m benchmarks.engine --write"),
+        ("bench-quick", "-m benchmarks.engine --quick"),
         ("bench-web", "-m benchmarks.web"),
         ("fuzz", "-m tests.fuzz.run"),
     ],
