@@ -98,8 +98,8 @@ def fit_and_score(folder: Path) -> dict[str, float]:
             train_batch_size=BATCH,
             eval_batch_size=BATCH,
             num_workers=0,
-            test_split_mode=TestSplitMode.NONE,
-            val_split_mode=ValSplitMode.NONE,
+            test_split_mode=TestSplitMode.FROM_DIR,
+            val_split_mode=ValSplitMode.SAME_AS_TEST,
         )
         model = Patchcore(
             backbone=BACKBONE,
@@ -111,7 +111,9 @@ def fit_and_score(folder: Path) -> dict[str, float]:
             evaluator=False,
             visualizer=False,
         )
-        engine = Engine(default_root_dir=results, accelerator="cpu", devices=1, logger=False, barebones=False)
+        engine = Engine(
+            default_root_dir=results, accelerator="cpu", devices=1, logger=False, limit_val_batches=0
+        )  # without a pass of validation, which the engine does not make either
         before = time.process_time()
         engine.fit(model=model, datamodule=films)
         fitted = time.process_time()
