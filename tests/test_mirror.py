@@ -167,6 +167,7 @@ ELSEWHERE = {
     "analysis/sections/evaluation_figures.py": "tests/analysis/views/test_results.py",
     "analysis/sections/marked_lesions.py": "tests/analysis/sections/test_localisation.py",
     "analysis/report/score_table.py": "tests/analysis/views/test_results.py",
+    "analysis/sections/wrong_reasons.py": "tests/analysis/sections/test_galleries.py",
     "analysis/studies/ablation.py": "tests/analysis/views/test_studies.py",
     "analysis/studies/ablation_figures.py": "tests/analysis/views/test_studies.py",
     "analysis/studies/bank_figures.py": "tests/analysis/studies/test_bank.py",

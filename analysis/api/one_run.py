@@ -70,7 +70,8 @@ class PrecisionOfOne(APIView):
 @accepts_query(*OF_OPERATING_POINT, "kind", "page")
 class Galleries(APIView):
     """Galleries of films by kind: the surest and the worst calls at an operating point, 12 films a page. Films whose
-    scores are hidden from you are not named; `hidden` counts them over the whole part."""
+    scores are hidden from you are not named; `hidden` counts them over the whole part. `right_for_the_wrong_reason`
+    counts true positives with boxes, and those whose heatmap is highest outside every box (`misses_boxes`)."""
 
     @extend_schema(
         parameters=[
@@ -85,7 +86,7 @@ class Galleries(APIView):
     def get(self, request: Request, uuid: UUID) -> Response:
         evaluation = get_evaluation(person(request), uuid)
         try:
-            reached, pages, hidden = requested_galleries(evaluation, person(request), request.query_params)
+            reached, pages, hidden, reasons = requested_galleries(evaluation, person(request), request.query_params)
         except InvalidOperatingPoint as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:
@@ -97,6 +98,7 @@ class Galleries(APIView):
                 "threshold": reached.threshold,
                 "reason": reached.reason,
                 "hidden": hidden,
+                "right_for_the_wrong_reason": asdict(reasons),
                 "galleries": {page.kind: page.to_json() for page in pages},
                 "random_weights": evaluation.run.random_weights,
             }

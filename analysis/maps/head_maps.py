@@ -1,10 +1,13 @@
 """The map of a semi-supervised head: what each patch contributes to its logit, on the grid of the other maps."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.score_kinds import P_VALUE
+from analysis.models import ScoreKind
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.heatmap import Heatmap
 from ml_engine.engine.scored_folder import ScoredFolder
@@ -47,3 +50,18 @@ def head_heatmap_of(folder: ScoredFolder, row: int, *, threshold: float) -> Heat
         high=2 * threshold,
         threshold=threshold,
     )
+
+
+def shown_heatmaps(
+    folder: ScoredFolder, run: Run, scored: ScoredPart, rows: Sequence[int], *, weight: float
+) -> Iterator[tuple[Heatmap, bool]]:
+    """The heatmap that galleries show of the film at each of the ``rows`` of the part, and whether it is the head's. Of
+    the combined score, that of a film that the head alone calls is. Raises ResultsMissing."""
+    is_combined = scored.kind == ScoreKind.COMBINED
+    rate = false_alarm_rate(run) if is_combined else 0.0
+    threshold = contribution_threshold(folder) if is_combined else 0.0
+    for row in scored.rows[list(rows)].tolist():
+        if is_combined and is_called_by_head_alone(folder, row, rate=rate):
+            yield head_heatmap_of(folder, row, threshold=threshold), True
+        else:
+            yield folder.heatmap_of(row, weight=weight), False

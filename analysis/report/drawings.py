@@ -146,9 +146,8 @@ def flow(axes: Any, drawing: FlowDrawing, *, size: float) -> None:
         axes.add_patch(Rectangle((box.left, box.top), box.width, box.height, facecolor="none", clip_on=False, **edge))
         for number, line in enumerate(box.lines):
             y = box.top + box.height / 2 + (number - (len(box.lines) - 1) / 2) * LINE
-            axes.text(
-                box.middle, y, glyphs(line), ha="center", va="center", fontproperties=font(number < box.titles), fontsize=size
-            )
+            face = font(number < box.titles)
+            axes.text(box.middle, y, glyphs(line), ha="center", va="center", fontproperties=face, fontsize=size)
     for line in drawing.connectors:
         style = {
             "arrowstyle": "-|>" if line.has_head else "-",

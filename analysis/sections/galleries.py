@@ -3,7 +3,7 @@ lines of its heatmap."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,17 +14,13 @@ from analysis import statistics
 from analysis.evaluation.evaluate import ScoredPart, parts_at
 from analysis.evaluation.operating_points import OperatingResult
 from analysis.evaluation.run_results import results_of
-from analysis.maps.head_maps import (
-    contribution_threshold,
-    false_alarm_rate,
-    head_heatmap_of,
-    is_called_by_head_alone,
-)
-from analysis.models import Evaluation, ScoreKind
+from analysis.maps.head_maps import shown_heatmaps
+from analysis.models import Evaluation
+from analysis.sections.marked_lesions import marked_films
+from analysis.sections.wrong_reasons import peak_misses_boxes
 from ml_engine.engine.heatmap import Heatmap
-from ml_engine.engine.scored_folder import ScoredFolder
-from ml_engine.models import Run
 from portal.imaging.film import PixelFacts
+from portal.labels.events import labels_at
 from portal.models import Image
 
 PAGE = 12
@@ -41,12 +37,16 @@ WORDS = {
 
 @dataclass(frozen=True)
 class GalleryFilm:
-    """`mean_z` and `top_z` are the parts of the score, see `evaluate.parts_at`. `lines` is an SVG path, in original
-    pixels, where the film's map crosses the run's threshold for heatmaps, or "";
-    `hottest` is the centre (x, y) of its highest patch in original pixels."""
+    """`name` is that of the film's file where it is kept. `mean_z` and `top_z` are the parts of the score, see
+    `evaluate.parts_at`. `lines` is an SVG path, in original pixels, where the film's map crosses the run's threshold
+    for heatmaps, or ""; `hottest` is the centre (x, y) of its highest patch in original pixels. `boxes` are x, y,
+    width, height, finding in original pixels; `misses_boxes` says whether the highest patch lies outside all of them,
+    and is None without boxes."""
 
     image: str
+    name: str
     label: str
+    findings: tuple[str, ...]
     score: float
     mean_z: float | None
     top_z: float | None
@@ -55,6 +55,8 @@ class GalleryFilm:
     pixel_aspect: float
     lines: str
     hottest: tuple[float, float] | None
+    boxes: tuple[tuple[float, float, float, float, str], ...] = ()
+    misses_boxes: bool | None = None
     is_of_head: bool = False  # lines and hottest are of what the patches contribute to the semi-supervised head
 
     @property
@@ -122,60 +124,57 @@ def galleries(
         visible = [row for row in rows.tolist() if scored.images[row] not in hidden]
         pages = max(1, -(-len(visible) // PAGE))
         at = min(page, pages)
-        shown = _shown(evaluation.run, scored, visible[(at - 1) * PAGE : at * PAGE], weight=result.weight)
+        shown = shown_films(evaluation, scored, visible[(at - 1) * PAGE : at * PAGE], weight=result.weight)
         gallery_pages.append(GalleryPage(kind=name, films=len(visible), page=at, pages=pages, shown=shown))
     return gallery_pages
 
 
-def _shown(run: Run, scored: ScoredPart, rows: list[int], *, weight: float) -> tuple[GalleryFilm, ...]:
+def shown_films(
+    evaluation: Evaluation, scored: ScoredPart, rows: list[int], *, weight: float
+) -> tuple[GalleryFilm, ...]:
+    """The films at these rows of the part, with their maps. Raises CannotEvaluate when the run's folder is gone."""
+    run, images = evaluation.run, [scored.images[row] for row in rows]
     films = {
         str(film.uuid): film
-        for film in Image.objects.filter(uuid__in=[scored.images[row] for row in rows]).only(
-            "uuid", "rows", "columns", "facts"
-        )
+        for film in Image.objects.filter(uuid__in=images).only("uuid", "rows", "columns", "facts", "original_name")
     }
+    labels = labels_at([film.pk for film in films.values()], evaluation.label_cutoff)
+    abnormal = [scored.images[row] for row in rows if scored.labels[row] == 1]
+    marked = marked_films(abnormal, cutoff=evaluation.label_cutoff)
     scores = scored.scores_at(weight)
     parts = parts_at(run, scored.rows[rows], weight=weight)
-    parts_of_row = {} if parts is None else dict(zip(rows, parts.astype(float).tolist(), strict=True))
     with results_of(run) as folder:
-        drawn = dict(zip(rows, _drawn_maps(folder, run, scored, rows, weight=weight), strict=True))
-    return tuple(
-        GalleryFilm(
-            image=scored.images[row],
-            label="abnormal" if scored.labels[row] else "normal",
-            score=float(scores[row]),
-            mean_z=parts_of_row[row][0] if row in parts_of_row else None,
-            top_z=parts_of_row[row][1] if row in parts_of_row else None,
-            columns=film.columns,
-            rows=film.rows,
-            pixel_aspect=PixelFacts.from_json(film.facts).aspect,
-            **drawn[row],
+        maps = list(shown_heatmaps(folder, run, scored, rows, weight=weight))
+    shown = []
+    for place, (row, image) in enumerate(zip(rows, images, strict=True)):
+        film = films.get(image)
+        if film is None:  # it was erased since
+            continue
+        heatmap, is_of_head = maps[place]
+        boxes = marked[image].boxes if image in marked else ()
+        shown.append(
+            GalleryFilm(
+                image=image,
+                name=str(film),
+                label="abnormal" if scored.labels[row] else "normal",
+                findings=labels[film.pk].findings if film.pk in labels else (),
+                score=float(scores[row]),
+                mean_z=None if parts is None else float(parts[place][0]),
+                top_z=None if parts is None else float(parts[place][1]),
+                columns=film.columns,
+                rows=film.rows,
+                pixel_aspect=PixelFacts.from_json(film.facts).aspect,
+                lines=_lines(heatmap),
+                hottest=heatmap.hottest(),
+                boxes=boxes,
+                misses_boxes=peak_misses_boxes(heatmap, boxes),
+                is_of_head=is_of_head,
+            )
         )
-        for row in rows
-        if (film := films.get(scored.images[row])) is not None  # otherwise it was erased since
-    )
+    return tuple(shown)
 
 
-def _drawn_maps(
-    folder: ScoredFolder, run: Run, scored: ScoredPart, rows: list[int], *, weight: float
-) -> Iterator[dict[str, Any]]:
-    """`lines`, `hottest` and `is_of_head` of each film. In galleries of the combined score, the map of a film that the
-    head alone calls is the head's."""
-    is_combined = scored.kind == ScoreKind.COMBINED
-    rate = false_alarm_rate(run) if is_combined else 0.0
-    threshold = contribution_threshold(folder) if is_combined else 0.0
-    for row in scored.rows[rows].tolist():
-        is_of_head = is_combined and is_called_by_head_alone(folder, row, rate=rate)
-        if is_of_head:
-            heatmap = head_heatmap_of(folder, row, threshold=threshold)
-        else:
-            heatmap = folder.heatmap_of(row, weight=weight)
-        yield _drawn(heatmap) | {"is_of_head": is_of_head}
-
-
-def _drawn(heatmap: Heatmap) -> dict[str, Any]:
-    """`lines` and `hottest` of a GalleryFilm."""
-    hottest = heatmap.hottest()
-    segments = [] if hottest is None else heatmap.outline().tolist()
-    lines = "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in segments)
-    return {"lines": lines, "hottest": hottest}
+def _lines(heatmap: Heatmap) -> str:
+    """`lines` of a GalleryFilm."""
+    segments = [] if heatmap.hottest() is None else heatmap.outline().tolist()
+    return "".join(f"M{ax:.5g} {ay:.5g}L{bx:.5g} {by:.5g}" for (ax, ay), (bx, by) in segments)

@@ -16,6 +16,7 @@ from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.evaluation.operating_points import OperatingResult
 from analysis.models import Evaluation
 from analysis.sections.galleries import WORDS, GalleryPage, galleries
+from analysis.sections.wrong_reasons import WrongReasons, wrong_reasons
 from analysis.views.operating import scored_and_result
 from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation
 from portal.models import User
@@ -30,7 +31,7 @@ def gallery(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     evaluation = get_evaluation(request.user, uuid)
     kind = request.GET.get("kind", "")
     try:
-        reached, pages, hidden = requested_galleries(evaluation, request.user, request.GET)
+        reached, pages, hidden, reasons = requested_galleries(evaluation, request.user, request.GET)
     except (InvalidOperatingPoint, CannotEvaluate) as error:
         return render(request, "analysis/_galleries.html", {"refusal": str(error)})
     context = {
@@ -39,16 +40,17 @@ def gallery(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "reached": reached,
         "galleries": [(page, _next(reached, page)) for page in pages],
         "hidden": sentence(hidden, reached.part),
+        "reasons": reasons.sentence,
     }
     return render(request, "analysis/_gallery_films.html" if kind else "analysis/_galleries.html", context)
 
 
 def requested_galleries(
     evaluation: Evaluation, user: User, query: Mapping[str, Any]
-) -> tuple[OperatingResult, list[GalleryPage], int]:
+) -> tuple[OperatingResult, list[GalleryPage], int, WrongReasons]:
     """For the parameters of `operating_result` and the optional `kind` and `page`; the number is that of the films of
-    the part, of any kind, that may not be shown to the person. Raises as `operating_result`, and InvalidOperatingPoint
-    for an unknown kind or a page that is not a number."""
+    the part, of any kind, that may not be shown to the person and are not counted as right for the wrong reason. Raises
+    as `operating_result`, and InvalidOperatingPoint for an unknown kind or a page that is not a number."""
     kind, page = str(query.get("kind", "")), str(query.get("page") or "1")
     if kind and kind not in WORDS:
         raise InvalidOperatingPoint(f"The kind {kind[:40]!r} is unknown; use one of {', '.join(WORDS)}.")
@@ -64,7 +66,8 @@ def requested_galleries(
         )
     films = [film.image for page in pages for film in page.shown]
     record_shown(user, films, [LABEL, SCORE, MAP], runs=[evaluation.run.uuid])
-    return reached, pages, len(hidden.intersection(scored.images))
+    reasons = wrong_reasons(evaluation, scored, reached, hidden=hidden)
+    return reached, pages, len(hidden.intersection(scored.images)), reasons
 
 
 def _next(reached: OperatingResult, gallery: GalleryPage) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
 from analysis.sections import galleries
+from analysis.sections.wrong_reasons import peak_misses_boxes
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.runs.paths import run_folder
 from portal.models import LabelValue, Role, User
-from tests.analysis.scored import Scored
+from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine.scored_folders import change_array, change_summary
 from tests.pages import one_line
 from tests.portal import factories
@@ -27,6 +31,10 @@ POINT = {"part": "test", "rule": "specificity", "target": "0.5"}
 
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
+    return evenly_mixed(scored, analyst)
+
+
+def evenly_mixed(scored: Scored, analyst: User) -> Evaluation:
     """Test scores are evenly mixed, so that no gallery is empty: normal 0, 2, 4 …, abnormal 1, 3, 5 …; the normal tune
     films have 0, 2, 4 …, too."""
     mixed = np.r_[np.arange(6) * 2, np.arange(6) * 2 + 1.0]
@@ -134,6 +142,59 @@ def test_the_heatmap_lies_where_the_map_is(as_analyst: Client, scored: Scored, e
     assert 'viewBox="0 0 20 24.0"' in page
     assert f'd="{film["lines"]}"' in page
     assert f'cx="{film["hottest"][0]}" cy="{film["hottest"][1]}"' in page
+
+
+def test_tiles_carry_name_findings_and_boxes(as_analyst: Client, analyst: User, data_dir: object) -> None:
+    """Film 23 is the highest abnormal one of test."""
+    named = [*[{}] * 23, {"original_name": "<b>7.png"}]
+    scored = scored_run(factories.site(), author=analyst, facts=named)
+    with_boxes = marked(scored, evenly_mixed(scored, analyst), {23: (4, 12, 8, 6)})
+    shown = galleries_of(as_analyst, with_boxes, **POINT)["galleries"]["true_positives"]["shown"][0]
+    assert (shown["name"], shown["findings"], shown["boxes"]) == ("<b>7.png", ["nodule"], [[4, 12, 8, 6, "nodule"]])
+    page = one_line(as_analyst.get(reverse("analysis:gallery", args=[with_boxes.uuid]), POINT))
+    assert "&lt;b&gt;7.png" in page
+    assert 'class="hilum-marked-box" x="4.0" y="12.0" width="8.0" height="6.0"' in page
+    assert ">nodule<" in page
+    assert f"film {str(scored.films[22].uuid)[:8]}" in page  # without a file's name
+
+
+def test_a_true_positive_whose_peak_misses_every_box_is_marked_and_counted(
+    as_analyst: Client, scored: Scored, evaluation: Evaluation
+) -> None:
+    """The peak lies at row 2, column 1: on the film x 4 to 8 and y 12 to 18. Film 18 is no true positive."""
+    maps = np.ones((24, 2, 4, 4), dtype=np.float32)
+    maps[:, :, 2, 1] = 3.0
+    change_array(run_folder(scored.run.uuid), "maps", maps)
+    with_boxes = marked(scored, evaluation, {23: (4, 12, 4, 6), 22: (12, 0, 8, 6), 18: (12, 0, 8, 6)})
+    answer = galleries_of(as_analyst, with_boxes, **POINT)
+    assert answer["right_for_the_wrong_reason"] == {"films": 2, "wrong": 1}
+    by_score = {film["score"]: film["misses_boxes"] for film in answer["galleries"]["true_positives"]["shown"]}
+    assert by_score == {11: False, 9: True, 7: None}
+    page = one_line(as_analyst.get(reverse("analysis:gallery", args=[with_boxes.uuid]), POINT))
+    assert page.count("hilum-wrong-reason") == 1
+    assert "of 2 true positives with boxes, 1 has its highest patch outside every box" in page
+    without = galleries_of(as_analyst, evaluation, **POINT)  # at its cut-off there were no boxes
+    assert without["right_for_the_wrong_reason"] == {"films": 0, "wrong": 0}
+
+
+def test_of_two_equal_peaks_one_outside_suffices(scored: Scored) -> None:
+    maps = np.ones((24, 2, 4, 4), dtype=np.float32)
+    maps[0, :, 2, 1] = maps[0, :, 0, 3] = 3.0
+    change_array(run_folder(scored.run.uuid), "maps", maps)
+    heatmap = ScoredFolder(run_folder(scored.run.uuid)).heatmap_of(0)
+    assert peak_misses_boxes(heatmap, [(4, 12, 4, 6, "")]) is True
+    assert peak_misses_boxes(heatmap, [(4, 12, 4, 6, ""), (12, 0, 8, 6, "")]) is False
+    assert peak_misses_boxes(heatmap, []) is None
+    nowhere = np.full((2, 3), np.nan)
+    assert peak_misses_boxes(replace(heatmap, original_from_canonical=nowhere), [(4, 12, 4, 6, "")]) is None
+
+
+def marked(scored: Scored, evaluation: Evaluation, boxes: dict[int, tuple[float, ...]]) -> Evaluation:
+    """An evaluation at a later cut-off, with one box on each of the films."""
+    for film, box in boxes.items():
+        plain = dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"finding": "nodule"}
+        factories.event(scored.films[film], "abnormal", boxes=[plain], findings=["nodule"])
+    return evaluate(run=evaluation.run, author=User.objects.get(username="analyst"), label_cutoff=timezone.now())
 
 
 @pytest.mark.parametrize(
