@@ -185,6 +185,11 @@ ELSEWHERE = {
     # pages and API endpoints that only delegate: tested with their contents
     "analysis/api/adjudications.py": "tests/analysis/views/test_adjudications.py",
     "analysis/api/bank_studies.py": "tests/analysis/studies/test_bank.py",
+    "analysis/api/drift.py": "tests/analysis/sections/test_drift.py",
+    "analysis/api/study_size.py": "tests/analysis/sections/test_study_size.py",
+    "analysis/views/drift.py": "tests/analysis/sections/test_drift.py",
+    "analysis/views/recalibration.py": "tests/analysis/sections/test_recalibration.py",
+    "analysis/views/study_size.py": "tests/analysis/sections/test_study_size.py",
     "analysis/api/double_reading.py": "tests/analysis/views/test_double_reading.py",
     "analysis/api/dicom.py": "tests/analysis/maps/test_dicom_export.py",
     "analysis/api/exports.py": "tests/analysis/report/test_figure_tables.py, tests/analysis/report/test_document.py",

@@ -17,12 +17,14 @@ from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import ScoreKind
 from analysis.sections.data_flow import data_of
 from analysis.sections.galleries import WORDS
+from analysis.sections.recalibration import RisksRefused
 from analysis.sections.semi_supervised import compare_head
 from analysis.views.aligned import requested_alignment
 from analysis.views.galleries import requested_galleries
 from analysis.views.localising import requested_localisation
 from analysis.views.precision import requested_precision
 from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part
+from analysis.views.recalibration import requested_risks
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import person
 
@@ -65,6 +67,29 @@ class PrecisionOfOne(APIView):
         except CannotEvaluate as error:
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
         return Response(results.to_json() | {"random_weights": evaluation.run.random_weights})
+
+
+@accepts_query("part", "prevalence")
+class RisksOfOne(APIView):
+    """Calibration and net benefit of risks on test, by a logistic recalibration fitted on tune, at a stated prevalence.
+    Refused with the reason where there is no such recalibration: distances and conformal p-values are not risks."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("part", str, description="test; on tune the recalibration was fitted"),
+            OpenApiParameter("prevalence", float, description="0.0001 to 0.5, to be stated"),
+        ],
+        responses=dict[str, Any],
+    )
+    def get(self, request: Request, uuid: UUID) -> Response:
+        evaluation = get_evaluation(person(request), uuid)
+        try:
+            risks = requested_risks(evaluation, request.query_params)
+        except RisksRefused as error:
+            raise ValidationError({"detail": str(error)}) from error
+        except CannotEvaluate as error:
+            return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
+        return Response(asdict(risks) | {"random_weights": evaluation.run.random_weights})
 
 
 @accepts_query(*OF_OPERATING_POINT, "kind", "page")

@@ -7,6 +7,7 @@ pixels, so that a figure looks the same at widths of 400 and of 1,400 pixels.
 """
 
 from analysis.figures.comparison import RunCurve, comparison_figure, scatter_figure
+from analysis.figures.drift import drift_figure
 from analysis.figures.experiment_figures import AxisLine, ExperimentMark, axis_figure, experiments_figure
 from analysis.figures.flow_diagram import FlowBox, FlowDrawing, FlowEnd, FlowStep, flow_figure, place_flow
 from analysis.figures.forest import ForestRow, forest_figure
@@ -16,6 +17,7 @@ from analysis.figures.learning_curve import AreaPoint, learning_curve_figure
 from analysis.figures.paper import NOTICE, RANDOM_WEIGHTS, as_json, format_auroc, with_note
 from analysis.figures.precision import PrecisionCurve, precision_figure
 from analysis.figures.reader_study import ReaderMarks, reader_study_figure
+from analysis.figures.recalibration import calibration_figure, decision_figure
 from analysis.figures.roc import KindOfScore, roc_figure
 from analysis.figures.sweep import sweep_figure
 
@@ -37,7 +39,10 @@ __all__ = [
     "RunCurve",
     "as_json",
     "axis_figure",
+    "calibration_figure",
     "comparison_figure",
+    "decision_figure",
+    "drift_figure",
     "experiments_figure",
     "flow_figure",
     "forest_figure",

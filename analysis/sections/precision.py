@@ -20,11 +20,13 @@ POINTS = (("specificity", 0.9), ("specificity", 0.95), ("sensitivity", 0.95))
 
 @dataclass(frozen=True)
 class Precision:
-    """At a fusion weight: AUROC, average precision and partial AUROC by kind of score, and `POINTS` of fused."""
+    """At a fusion weight: AUROC, the same with a bootstrap's interval, average precision and partial AUROC by kind of
+    score, and `POINTS` of fused."""
 
     part: str
     weight: float
     auroc: dict[Kind, statistics.Auroc]
+    bootstrap: dict[Kind, statistics.Auroc]
     auprc: dict[Kind, statistics.Auprc]
     partial_auc: dict[Kind, statistics.PartialAuc]
     points: tuple[OperatingResult, ...]
@@ -44,12 +46,13 @@ def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -
             areas["partial_auc"][kind] = asdict(statistics.partial_auc(*films, range_low=LEAST_SPECIFICITY))
         return areas
 
-    name = f"precision-{scored.part}-{round(weight * STEPS):03}"
-    areas = cached(evaluation, name, content=scored.digest, compute=compute)
+    at = f"{scored.part}-{round(weight * STEPS):03}"
+    areas = cached(evaluation, f"precision-{at}", content=scored.digest, compute=compute)
     return Precision(
         part=scored.part,
         weight=weight,
         auroc=aurocs(scored, sweep_of(scored), weight=weight),
+        bootstrap=_bootstrapped(evaluation, scored, at, weight=weight),
         auprc={kind: statistics.Auprc(**areas["auprc"][kind]) for kind in _weights(weight)},
         partial_auc={kind: statistics.PartialAuc(**areas["partial_auc"][kind]) for kind in _weights(weight)},
         points=tuple(
@@ -57,6 +60,21 @@ def precision_of(evaluation: Evaluation, scored: ScoredPart, *, weight: float) -
             for rule, target in POINTS
         ),
     )
+
+
+def _bootstrapped(
+    evaluation: Evaluation, scored: ScoredPart, name: str, *, weight: float
+) -> dict[Kind, statistics.Auroc]:
+    """AUROCs with the percentile interval of 2,000 resamples of the patients."""
+
+    def compute() -> dict[str, Any]:
+        return {
+            kind: asdict(statistics.bootstrap_auroc(scored.labels, scored.scores_at(at), scored.patients))
+            for kind, at in _weights(weight).items()
+        }
+
+    stored = cached(evaluation, f"bootstrap-{name}", content=scored.digest, compute=compute)
+    return {kind: statistics.Auroc(**stored[kind]) for kind in _weights(weight)}
 
 
 def precision_figure(

@@ -13,6 +13,7 @@ from analysis.statistics.balance import difference_of_means, difference_of_share
 from analysis.statistics.cases import WorstCases, worst_cases
 from analysis.statistics.counts import Histogram, OperatingPoint, Proportion, histogram, operating_point, wilson
 from analysis.statistics.double_reading import AgreementMeasure, DoubleReadingAgreement, double_reading_agreement
+from analysis.statistics.drift import BatchDrift, score_drift
 from analysis.statistics.findings import Finding, finding_aurocs
 from analysis.statistics.free_response import Froc, froc, peaks
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
@@ -50,8 +51,18 @@ from analysis.statistics.rates import (
     threshold_at_specificity,
 )
 from analysis.statistics.reader_points import ReaderPoint, reader_points
+from analysis.statistics.recalibration import (
+    NetBenefit,
+    Recalibration,
+    RiskCalibration,
+    RiskGroup,
+    fit_recalibration,
+    net_benefits,
+    risk_calibration,
+)
 from analysis.statistics.roc import RocBand, RocCurve, roc_band, roc_curve
 from analysis.statistics.sampling import SampledRates, sampled_rates
+from analysis.statistics.share_size import ShareSize, share_sample_size
 from analysis.statistics.spread import Spread, spread_over_seeds
 from analysis.statistics.stratified import StratifiedAuroc, stratified_auroc
 from analysis.statistics.subgroups import Subgroup, holm, normal_attribute_aurocs, subgroup_aurocs
@@ -66,6 +77,7 @@ __all__ = [
     "Auroc",
     "AurocDifference",
     "AutomationBias",
+    "BatchDrift",
     "Changes",
     "DoubleReadingAgreement",
     "Estimate",
@@ -79,6 +91,7 @@ __all__ = [
     "MeanDifference",
     "MultiReaderAuroc",
     "MultiReaderDifference",
+    "NetBenefit",
     "OperatingPoint",
     "PartialAuc",
     "Power",
@@ -88,9 +101,13 @@ __all__ = [
     "Rate",
     "RatesAtTarget",
     "ReaderPoint",
+    "Recalibration",
+    "RiskCalibration",
+    "RiskGroup",
     "RocBand",
     "RocCurve",
     "SampledRates",
+    "ShareSize",
     "Spread",
     "StratifiedAuroc",
     "Subgroup",
@@ -116,6 +133,7 @@ __all__ = [
     "double_reading_agreement",
     "exact_limits",
     "finding_aurocs",
+    "fit_recalibration",
     "froc",
     "fusion_sweep",
     "histogram",
@@ -126,6 +144,7 @@ __all__ = [
     "mrmc_long_table",
     "multi_reader_auroc",
     "multi_reader_difference",
+    "net_benefits",
     "normal_attribute_aurocs",
     "operating_point",
     "paired_auroc_power",
@@ -141,10 +160,13 @@ __all__ = [
     "regions_of_boxes",
     "regions_of_mask",
     "repeat_kappa",
+    "risk_calibration",
     "roc_band",
     "roc_curve",
     "sampled_rates",
+    "score_drift",
     "sensitivity_at_specificity",
+    "share_sample_size",
     "specificity_at_sensitivity",
     "spread_over_seeds",
     "stratified_auroc",

@@ -31,7 +31,7 @@ class DoubleReadingAgreement:
 
     share: the mean over films of the share of agreeing pairs of readings, in [0, 1]; of two readers the share of films
     on which they agree. kappa: Cohen's, of two readers, over the films that both read, else None. alpha: Krippendorff's
-    (nominal), where there are more readers or missing readings, else None. left_out counts films with fewer than two
+    (nominal), for any number of readers, also where readings are missing. left_out counts films with fewer than two
     readings.
     """
 
@@ -40,7 +40,7 @@ class DoubleReadingAgreement:
     left_out: int
     share: AgreementMeasure
     kappa: AgreementMeasure | None
-    alpha: AgreementMeasure | None
+    alpha: AgreementMeasure
     confidence: float
     replicates: int
     seed: int
@@ -69,8 +69,7 @@ def double_reading_agreement(
     paired = read.sum(axis=1) >= 2
     values, codes = values[paired], np.unique(names[paired], return_inverse=True)[1]
     counts = _counts(values)
-    both = values.shape[1] == 2
-    has_missing = bool((~read).any())
+    has_two_readers = values.shape[1] == 2
 
     def measured(measure: Callable[[FloatArray], FloatArray]) -> AgreementMeasure:
         return _measured(measure, codes, confidence=confidence, replicates=replicates, seed=seed)
@@ -80,8 +79,8 @@ def double_reading_agreement(
         patients=int(codes.max()) + 1 if len(codes) else 0,
         left_out=int((~paired).sum()),
         share=measured(_shares(counts)),
-        kappa=measured(_kappas(values)) if both else None,
-        alpha=measured(_alphas(counts)) if not both or has_missing else None,
+        kappa=measured(_kappas(values)) if has_two_readers else None,
+        alpha=measured(_alphas(counts)),
         confidence=confidence,
         replicates=replicates,
         seed=seed,

@@ -41,7 +41,10 @@ def precision(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     )
     record_shown(request.user, films_in({"precision": drawn}), [LABEL, SCORE], runs=[evaluation.run.uuid])
     figure = with_note(drawn, note_of(evaluation.split, results.part))
-    kinds = [(kind, results.auprc[kind], results.partial_auc[kind]) for kind in results.auprc]
+    kinds = [
+        (kind, results.auroc[kind], results.bootstrap[kind], results.auprc[kind], results.partial_auc[kind])
+        for kind in results.auprc
+    ]
     withheld = omitted(len(withheld_of(request.user, scored.images)))
     context = {
         "found": results,

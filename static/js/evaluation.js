@@ -9,7 +9,7 @@ const trouble = document.getElementById("trouble");
 const unlock = document.getElementById("unlock");
 const operatingWeight = document.getElementById("operating-weight");
 // Figures of the sections that load later, by section.
-const LATER = { breakdown: ["forest"], "semi-supervised-section": ["semi-supervised"], precision: ["precision-recall"], localisation: ["froc"], flow: ["stard"] };
+const LATER = { breakdown: ["forest"], "semi-supervised-section": ["semi-supervised"], precision: ["precision-recall"], recalibration: ["calibration", "decision"], localisation: ["froc"], flow: ["stard"] };
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
 function draw(figures) {

@@ -123,6 +123,10 @@ def of_test(world: World) -> dict[str, Any]:
     return {"part": "test"}
 
 
+def at_prevalence(world: World) -> dict[str, Any]:
+    return {"part": "test", "prevalence": 0.05}
+
+
 NOTHING, OMITS, REFUSED, UNNAMED, NEUTRAL = Blind.NOTHING, Blind.OMITS, Blind.REFUSED, Blind.UNNAMED, Blind.NEUTRAL
 NO, SHOWS, COUNTS = Look.NO, Look.SHOWS, Look.COUNTS
 
@@ -264,9 +268,11 @@ RESULTS = {
     "analysis:gallery": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:flow": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:semi-supervised": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "analysis:drift": page(SEE, UNNAMED, "detector run", look=SHOWS),
     "analysis:head-curve": page(SEE, REFUSED, "head run"),
     "analysis:head-curve-table": page(SEE, REFUSED, "head run"),
     "analysis:precision": page(SEE, OMITS, "evaluation", look=SHOWS, query=of_test),
+    "analysis:recalibration": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=at_prevalence),
     "analysis:localisation": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:alignment": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:operating": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
@@ -279,6 +285,7 @@ RESULTS = {
     "analysis:study-overlay": page(SEE, REFUSED, "ablation", "ablation film", look=SHOWS),
     "analysis:study-maps": page(SEE, REFUSED, "ablation", "ablation film", look=SHOWS),
     "analysis:show-test": act("evaluate runs", NOTHING, "ablation", look=COUNTS),
+    "analysis:study-size": page(SIGNED_IN, NOTHING),
     "analysis:split-data": page(MEMBER, UNNAMED, "split"),
     "analysis:table-one-csv": page(MEMBER, UNNAMED, "split"),
     "analysis:plan": page(MEMBER, NOTHING, "split"),
@@ -308,12 +315,14 @@ RESULTS = {
     "api-evaluation-data": page(SEE, UNNAMED, "evaluation", look=SHOWS),
     "api-semi-supervised": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "api-precision": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
+    "api-recalibration": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=at_prevalence),
     "api-operating": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "api-comparison": page(SEE, UNNAMED, look=SHOWS, query=evaluations),
     "api-comparison-csv": page(SEE, REFUSED, "compared figure", look=SHOWS, query=evaluations),
     "api-figure-csv": page(SEE, REFUSED, "evaluation", "figure", look=SHOWS, query=of_test),
     "api-report": page(SEE, UNNAMED, "evaluation", look=SHOWS),
     "api-evaluate": act("evaluate runs", NOTHING, "run", look=COUNTS),
+    "api-study-size": page(SIGNED_IN, NOTHING),
     "api-split-data": page(MEMBER, UNNAMED, "split"),
     "api-table-one-csv": page(MEMBER, UNNAMED, "split"),
     "api-plan": page(MEMBER, NOTHING, "split"),
@@ -321,6 +330,7 @@ RESULTS = {
     "api-ablation": page(SEE, UNNAMED, "ablation", look=SHOWS),
     "api-sweep": page(SEE, UNNAMED, "sweep", look=SHOWS),
     "api-show-test": act("evaluate runs", NOTHING, "ablation", look=COUNTS),
+    "api-drift": page(SEE, UNNAMED, "detector run", look=SHOWS),
     "api-bank-study": page(SEE, UNNAMED, "bank study", look=SHOWS),
     "api-show-bank-study": act("evaluate runs", NOTHING, "bank study", look=COUNTS),
     "api-blind-spots": page(SEE, UNNAMED, "blind spots", look=SHOWS),

@@ -58,7 +58,8 @@ def test_counts_and_measures_of_two_readers(queue: ScreeningQueue) -> None:
     assert results["agreement"]["share"]["value"] == 0.75
     # po = 3/4; pe = 3/4 · 2/4 + 1/4 · 1/4 = 7/16, so that kappa = (12 - 7) / (16 - 7)
     assert results["agreement"]["kappa"]["value"] == pytest.approx(5 / 9)
-    assert results["agreement"]["alpha"] is not None  # ben has not read the last film
+    # four films of two readings: n = 8, 5 normal, 2 abnormal, 1 unsure; Do = 2/8, De = (64 - 25 - 4 - 1) / 56
+    assert results["agreement"]["alpha"]["value"] == pytest.approx(1 - (2 / 8) / (34 / 56))
     assert results["agreement"]["left_out"] == 1
     assert results["table"] == {
         "first": "ann",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,26 @@ def test_page_and_api_show_the_same(as_analyst: Client, evaluation: Evaluation) 
     answer, page = answered(as_analyst, evaluation, part="tune", weight="0.25")
     assert answer["weight"] == 0.25
     for kind in ("global", "region", "fused"):
-        for name, area in (("auprc", answer["auprc"]), ("partial-auc", answer["partial_auc"])):
+        areas = {"auprc": "auprc", "partial-auc": "partial_auc", "bootstrap": "bootstrap"}
+        for name, area in ((name, answer[key]) for name, key in areas.items()):
             cell = page.split(f'data-number="{name}-{kind}"')[1]
             match = re.search(r'data-value="([^"]+)" data-low="([^"]+)" data-high="([^"]+)"', cell)
             assert match
             value = area[kind]
-            wanted = (value["auprc" if name == "auprc" else "partial_auc"], value["low"], value["high"])
+            wanted = (value[{"bootstrap": "auroc"}.get(name, areas[name])], value["low"], value["high"])
             assert tuple(map(str, wanted)) == match.groups()
+
+
+def test_the_bootstrap_beside_delong_is_that_of_a_plain_loop(evaluation: Evaluation) -> None:
+    part = replace(evaluated_part(evaluation, "test"), labels=np.tile(np.array([0, 1], np.int8), 6))
+    precision, scores = precision_of(evaluation, part, weight=0.6), part.scores_at(0.6)
+    generator, (well, ill) = np.random.default_rng(8), (scores[part.labels == label] for label in (0, 1))
+    pairs = ((ill[:, None] > well) + 0.5 * (ill[:, None] == well)).astype(float)
+    drawn = [pairs[np.ix_(*generator.integers(0, 6, (2, 6)))].mean() for _ in range(2000)]  # films within their class
+    result = precision.bootstrap["fused"]
+    assert (result.low, result.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.03)
+    assert result.auroc == precision.auroc["fused"].auroc
+    assert (result.method, precision.auroc["fused"].method) == ("bootstrap", "delong on the logit scale")
 
 
 def test_points_are_those_of_the_operating_point(as_analyst: Client, scored: Scored, evaluation: Evaluation) -> None:
