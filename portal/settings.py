@@ -129,6 +129,8 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # labelling in bulk sends a field for ea
 UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, high=1000) * 2**30
 # Processes that decode the films of an import, each for one film at a time
 IMPORT_PROCESSES = environment.integer("HILUM_IMPORT_PROCESSES", min(8, environment.cores()), low=1, high=64)
+# Days for which the bytes of a file in quarantine are kept; 0: never. They are as they came, identifiers included.
+QUARANTINE_DAYS = environment.integer("HILUM_QUARANTINE_DAYS", 90, low=0, high=3650)
 FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------
@@ -264,6 +266,7 @@ CELERY_TASK_ROUTES = {
     "ml_engine.tasks.reap_runs": {"queue": "upkeep"},
     "portal.tasks.resume_uploads": {"queue": "upkeep"},
     "analysis.tasks.advance_set_evaluations": {"queue": "upkeep"},
+    "portal.tasks.tidy_up": {"queue": "upkeep"},
     "portal.tasks.look_everywhere": {"queue": "upkeep"},  # asks for the search of a site, which is among the imports
 }
 CELERY_TIMEZONE = "UTC"
@@ -272,6 +275,7 @@ CELERY_BEAT_SCHEDULE = {
     "reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0},
     "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
     "advance-set-evaluations": {"task": "analysis.tasks.advance_set_evaluations", "schedule": 3.0},
+    "tidy-up": {"task": "portal.tasks.tidy_up", "schedule": 3600.0},
     "look-for-near-copies": {"task": "portal.tasks.look_everywhere", "schedule": 900.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")

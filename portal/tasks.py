@@ -7,6 +7,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
+from portal.intake.import_plans import plan_path
+from portal.intake.planned_imports import import_planned
+from portal.intake.quarantine import remove_expired
 from portal.intake.resumable import look_after_partial_uploads
 from portal.intake.waiting import SILENCE, has_to_wait, next_after
 from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, publish, sweep, zip_path
@@ -28,7 +31,10 @@ def import_upload(uuid: str) -> None:
         return
     upload.refresh_from_db(fields=["state", "heartbeat_at"])
     try:
-        import_zip(upload)
+        if plan_path(upload).exists():
+            import_planned(upload)
+        else:
+            import_zip(upload)
     except Exception:  # a bug, not a bad file: a retry would fail in the same way
         logger.exception("upload %s failed", uuid)
         fail(
@@ -64,11 +70,18 @@ def resume_uploads() -> None:
         state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING], heartbeat_at__lt=timezone.now() - SILENCE
     )
     for upload in silent:
-        if zip_path(upload).exists():
+        if zip_path(upload).exists() or plan_path(upload).exists():
             publish(upload)
             if upload.state == Upload.State.RECEIVED:  # one that waits is not published every minute
                 Upload.objects.filter(pk=upload.pk).update(heartbeat_at=timezone.now())
-        else:  # an import on the command line: there is no zip to start again from
+        else:  # an import on the command line: there is neither zip nor plan to start again from
             fail(upload, INTERRUPTED)
     sweep()
     look_after_partial_uploads()
+
+
+@shared_task
+def tidy_up() -> None:
+    """Remove what was kept for long enough."""
+    if removed := remove_expired():
+        logger.info("removed the bytes of %d files in quarantine", removed)

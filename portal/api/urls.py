@@ -1,6 +1,16 @@
 from django.urls import path
 
-from portal.api import corrections, double_reading, duplicates, relabel, resumable, split_parts, uploads, views
+from portal.api import (
+    corrections,
+    double_reading,
+    duplicates,
+    quarantine,
+    relabel,
+    resumable,
+    split_parts,
+    uploads,
+    views,
+)
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
@@ -10,6 +20,10 @@ urlpatterns = [
         corrections.DecideCorrections.as_view(),
         name="api-decide-corrections",
     ),
+    path("datasets/<uuid:uuid>/quarantine/", quarantine.Quarantine.as_view(), name="api-quarantine"),
+    path("datasets/<uuid:uuid>/quarantine/again/", quarantine.TryAgain.as_view(), name="api-quarantine-again"),
+    path("datasets/<uuid:uuid>/quarantine/delete/", quarantine.DeleteFiles.as_view(), name="api-quarantine-delete"),
+    path("quarantine/<uuid:uuid>/file/", quarantine.QuarantinedBytes.as_view(), name="api-quarantined-file"),
     path("datasets/<uuid:uuid>/images/", views.Images.as_view(), name="api-images"),
     path("datasets/<uuid:uuid>/uploads/", resumable.NewPartialUpload.as_view(), name="api-new-partial-upload"),
     path("uploads/<uuid:uuid>/", resumable.OnePartialUpload.as_view(), name="api-partial-upload"),

@@ -35,6 +35,7 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, PixelFacts
 from portal.imaging.prepared_film import PreparedFilm, prepare
 from portal.imaging.read_film import read_film
+from portal.imaging.unusable_preview import preview_unusable
 
 START_SECONDS = 120.0
 _CHUNK_BYTES = 1 << 20
@@ -92,6 +93,11 @@ class Decoder:
         the file `packed`. Raises UnusableFile, and OSError if that file cannot be written, as on a full disk."""
         request = {"path": os.fspath(path.absolute()), "packed": os.fspath(packed.absolute())}
         return self._ask(request, _prepared_film)
+
+    def preview_unusable(self, path: Path) -> bytes:
+        """Return a small picture, a JPEG, of a file that is no film. Raises UnusableFile if there is none."""
+        picture, _ = self._ask({"path": os.fspath(path.absolute()), "preview": True}, lambda answer, data: bytes(data))
+        return picture
 
     def _ask(
         self, request: dict[str, Any], reading: Callable[[dict[str, Any], bytearray], _T]
@@ -279,6 +285,9 @@ def _larger_files() -> Iterator[None]:
 def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | bytes]:
     """The line of the answer, and the bytes that follow it."""
     try:
+        if "preview" in request:
+            picture = preview_unusable(Path(request["path"]))
+            return {"header": {}, "bytes": len(picture)}, picture
         film, header = read_film(Path(request["path"]))
         answer: dict[str, Any] = {"facts": film.facts.to_json(), "header": header}
         data: memoryview | bytes

@@ -18,8 +18,11 @@ class UnusableFile(Exception):
     """A file that ends in quarantine.
 
     `reason` is one of `REASONS`; `sentence` explains to a curator what is wrong and what to do. The sentence
-    never quotes free text from the file, since any text element may hold a patient's name.
+    never quotes free text from the file, since any text element may hold a patient's name. `preview` is a small
+    JPEG of what the file shows; an import makes it where that is possible.
     """
+
+    preview: bytes = b""
 
     def __init__(self, reason: str, sentence: str) -> None:
         if reason not in REASONS:

@@ -1,6 +1,7 @@
 """Paths of the portal's files in the data folder. Names come from hashes and UUIDs, never from a user's file names."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from django.conf import settings
 
 from portal.imaging.film import Film, PixelFacts, preview, unpack
-from portal.models import Image
+from portal.models import Dataset, Image, Upload
 
 _END_OF_JPEG = b"\xff\xd9"
 PART = ".part-"  # begins the name of a file that is being written
@@ -43,6 +44,21 @@ def write_preview(image: Image, data: bytes) -> None:
 def upload_path(name: str) -> Path:
     """`name` is the UUID of an upload with a file extension."""
     return _root("uploads") / name
+
+
+def quarantine_folder(dataset: Dataset) -> Path:
+    return _root("quarantine") / str(dataset.uuid)
+
+
+@contextmanager
+def unpacking_folder(upload: Upload) -> Iterator[Path]:
+    """An empty folder for the files of an import, removed in the end. What killed imports of the upload left is removed
+    first."""
+    uploads = _root("uploads")
+    for leftover in uploads.glob(f"unpacked-{upload.uuid}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=uploads, prefix=f"unpacked-{upload.uuid}-") as folder:
+        yield Path(folder)
 
 
 @contextmanager

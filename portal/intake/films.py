@@ -18,6 +18,7 @@ from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film_warnings import keys_of
 from portal.imaging.orientation import UPRIGHT
+from portal.intake import quarantine_files
 from portal.intake.csv_labels import CsvRow
 from portal.intake.entries import Entry
 from portal.intake.film_boxes import fit_boxes
@@ -187,6 +188,7 @@ def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFil
             "sentence": unusable.sentence,
         },
     )
+    quarantine_files.keep(quarantined, entry, unusable.preview)
     if is_new:
         return "quarantined"
     if (quarantined.reason, quarantined.sentence) != (unusable.reason, unusable.sentence):
@@ -196,13 +198,15 @@ def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFil
 
 
 def _release(quarantined: QuarantinedFile, image: Image, actor: User | None) -> int:
-    """Take the file out of quarantine, since it is a film now. Return 1, or 0 if another import was first."""
+    """Take the file out of quarantine, since it is a film now, and remove its bytes. Return 1, or 0 if another import
+    was first."""
     before = {"reason": quarantined.reason, "sentence": quarantined.sentence}
     with transaction.atomic():
         deleted, _ = QuarantinedFile.objects.filter(pk=quarantined.pk).delete()
         if deleted:
             site = image.dataset.site
             audit.record(verb="release from quarantine", site=site, actor=actor, target=image, before=before)
+    quarantine_files.remove(quarantined)
     return deleted
 
 

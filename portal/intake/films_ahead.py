@@ -11,6 +11,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,6 +22,7 @@ from django.conf import settings
 from portal.imaging.decoding import Decoder
 from portal.imaging.errors import UnusableFile
 from portal.imaging.prepared_film import PreparedFilm
+from portal.imaging.unusable_preview import PREVIEWED
 from portal.intake import film_files
 from portal.intake.decoder_slots import DecoderSlots
 
@@ -126,6 +128,9 @@ class FilmsAhead:
                 film, header = decoder.prepare(path, packed)
                 film_files.keep_pixels(packed, film.pixel_sha256)
         except UnusableFile as unusable:
+            if unusable.reason in PREVIEWED:
+                with suppress(UnusableFile):
+                    unusable.preview = decoder.preview_unusable(path)
             return unusable
         finally:
             self._free.put(decoder)

@@ -44,6 +44,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "file left quarantine, because it can be decoded now",
         "files left quarantine, because they can be decoded now",
     ),
+    "not kept": (
+        "file of quarantine cannot be read any more; send it again",
+        "files of quarantine cannot be read any more; send them again",
+    ),
     Rule.FOLDERS: (
         "name of the CSV matched by the end of its path, since the folders above it differ",
         "names of the CSV matched by the ends of their paths, since the folders above them differ",

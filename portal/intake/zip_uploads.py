@@ -9,7 +9,6 @@ import errno
 import lzma
 import shutil
 import struct
-import tempfile
 import time
 import zipfile
 import zlib
@@ -31,6 +30,7 @@ from portal.intake import film_files
 from portal.intake.csv_labels import Box, CsvRow, InvalidCsv
 from portal.intake.entries import NamedFile, entries_of, is_clutter
 from portal.intake.films import SECONDS_BETWEEN_HEARTBEATS, import_entries
+from portal.intake.import_plans import plan_path
 from portal.intake.import_report import ImportReport
 from portal.intake.name_matching import ENDINGS
 from portal.intake.patient_identifiers import PatientSource
@@ -229,8 +229,6 @@ def import_zip(upload: Upload) -> None:
     """Import a stored zip; an unusable zip fails the upload with an explanation, and one whose table is not clear waits
     for a person. Running it twice is harmless."""
     path = zip_path(upload)
-    for leftover in path.parent.glob(f"unpacked-{upload.uuid}-*"):  # of an import that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
     try:
         _unpack_and_import(upload, path)
     except UnclearTable as question:  # before any film is stored
@@ -246,14 +244,14 @@ def import_zip(upload: Upload) -> None:
 
 
 def _unpack_and_import(upload: Upload, path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"unpacked-{upload.uuid}-") as folder:
+    with film_files.unpacking_folder(upload) as folder:
         report = ImportReport(patients_of=PatientSource(upload.patients))
         mappings = SiteMappings(
             upload.dataset.site,
             list(upload.mappings.select_related("made_by", "site")),
             asks_first=upload.check_columns,
         )
-        contents = unpack(path, Path(folder), heartbeat=lambda: _heartbeat(upload), mapping_of=mappings.mapping_of)
+        contents = unpack(path, folder, heartbeat=lambda: _heartbeat(upload), mapping_of=mappings.mapping_of)
         report.mapped = mappings.sentences()
         report.skipped.extend(contents.skipped)
         report.counts.update(contents.counts)
@@ -270,7 +268,7 @@ def _heartbeat(upload: Upload) -> None:
 
 
 def fail(upload: Upload, sentence: str) -> None:
-    """Mark the import as failed and delete the zip, whose films and tables may name people."""
+    """Mark the import as failed and delete its zip or plan, whose films and tables may name people."""
     with transaction.atomic():
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.FAILED, message=sentence, finished_at=timezone.now()
@@ -284,6 +282,7 @@ def fail(upload: Upload, sentence: str) -> None:
             after={"upload": str(upload.uuid), "files": upload.done, "of": upload.total},
         )
     zip_path(upload).unlink(missing_ok=True)
+    plan_path(upload).unlink(missing_ok=True)
 
 
 def sweep() -> None:

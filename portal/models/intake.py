@@ -89,7 +89,8 @@ class PartialUpload(Addressed):
 
 
 class QuarantinedFile(Addressed):
-    """A file that could not become a film, with the reason in a sentence for the curator."""
+    """A file that could not become a film, with the reason in a sentence for the curator. Its bytes are kept for a
+    while, so that it can be looked at and tried again (portal.intake.quarantine)."""
 
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="quarantined")
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="quarantined")
@@ -97,6 +98,9 @@ class QuarantinedFile(Addressed):
     name = models.CharField(max_length=255, blank=True)  # kept for CSV imports only
     reason = models.CharField(max_length=20)
     sentence = models.TextField()
+    kept_at = models.DateTimeField(null=True)  # when its bytes were stored; null: they are not there
+    bytes_kept = models.PositiveBigIntegerField(default=0)
+    has_preview = models.BooleanField(default=False)
 
     class Meta:
         constraints = [

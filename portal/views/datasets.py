@@ -1,10 +1,9 @@
-"""Datasets: the list, a dataset as a grid, uploads, quarantine."""
+"""Datasets: the list, a dataset as a grid, uploads."""
 
 from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.http import HttpResponse
@@ -180,11 +179,3 @@ def upload_state(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     upload.first_names = take_first_names(upload, request.user)  # type: ignore[attr-defined]
     _note_waiting(upload, request.user)
     return render(request, "portal/_upload.html", {"upload": upload})
-
-
-@require_GET
-def quarantine(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
-    request.hilum_site = dataset.site
-    page = Paginator(dataset.quarantined.all(), 100).get_page(request.GET.get("page"))
-    return render(request, "portal/quarantine.html", {"room": "data", "dataset": dataset, "page": page})

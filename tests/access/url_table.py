@@ -79,6 +79,10 @@ def reference(world: World) -> dict[str, Any]:
     return {"source": "follow-up", "statement": "three years"}
 
 
+def quarantined(world: World) -> dict[str, Any]:
+    return {"file": str(world.things["quarantined file"].uuid), "reason": "not a film"}
+
+
 def film_as_json(world: World) -> dict[str, Any]:
     return {"images": [str(world.things["film"].uuid)], "value": "normal"}
 
@@ -162,6 +166,10 @@ PORTAL = {
     "portal:relabelled": page(OWN, NOTHING, "dataset", "own act"),
     "portal:undo-relabel": act("label films", REFUSED, "dataset", "own act"),
     "portal:quarantine": page(MEMBER, NOTHING, "dataset"),
+    "portal:quarantine-again": act("import films", NOTHING, "dataset", data=quarantined),
+    "portal:quarantine-delete": act("import films", NOTHING, "dataset", data=quarantined),
+    "portal:quarantined-file": page("open quarantined files", REFUSED, "quarantined file"),
+    "portal:quarantined-preview": page("open quarantined files", REFUSED, "quarantined file"),
     "portal:corrections": page(MEMBER, NEUTRAL, "dataset"),
     "portal:decide-corrections": act(
         "import films", NOTHING, "dataset", data=lambda world: {"act": "take-all", "newest": "999999"}
@@ -198,6 +206,15 @@ PORTAL = {
     "portal:split-parts": page(MEMBER, REFUSED, "split"),
     "api-datasets": page(SIGNED_IN, NOTHING),
     "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
+    "api-quarantine": page(MEMBER, NOTHING, "dataset"),
+    "api-quarantine-again": act("import films", NOTHING, "dataset"),
+    "api-quarantine-delete": act(
+        "import films",
+        NOTHING,
+        "dataset",
+        data=lambda world: {"files": [str(world.things["quarantined file"].uuid)], "reason": "not a film"},
+    ),
+    "api-quarantined-file": page("open quarantined files", REFUSED, "quarantined file"),
     "api-corrections": page(MEMBER, NEUTRAL, "dataset"),
     "api-decide-corrections": act("import films", NOTHING, "dataset", data=lambda world: {"act": "take"}),
     "api-new-partial-upload": act("import films", NOTHING, "dataset"),

@@ -207,6 +207,7 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
         ),
         "upload": came_again(siblings),
         "waiting upload": _waiting_upload(dataset, boss),
+        "quarantined file": factories.quarantined(dataset, author=boss, name="zebra-quarantined.png"),
     }
 
 

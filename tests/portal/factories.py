@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import uuid
 import zipfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
+from django.utils import timezone
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from pydicom.dataset import Dataset as DicomDataset
@@ -22,7 +24,8 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 
 from portal.imaging.deidentify import pseudonym
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
-from portal.intake import film_files
+from portal.intake import film_files, quarantine_files
+from portal.intake.encrypted_files import encrypt_bytes
 from portal.intake.film_storage import site_key
 from portal.labels.events import LabelChange, append, label_as_seen
 from portal.models import (
@@ -34,11 +37,13 @@ from portal.models import (
     Membership,
     NormalCriteria,
     Patient,
+    QuarantinedFile,
     Role,
     Site,
     Split,
     SplitImage,
     SplitMember,
+    Upload,
     User,
 )
 
@@ -130,6 +135,27 @@ def copy(of_film: Image, of: Dataset, label: str = "", *, person: str = "", **fi
     if label:
         event(image, label)
     return image
+
+
+def quarantined(
+    of: Dataset, *, author: User | None = None, name: str = "", data: bytes = b"not a film"
+) -> QuarantinedFile:
+    """A file in quarantine whose bytes, and the bytes of a picture, are kept."""
+    upload = Upload.objects.create(dataset=of, uploaded_by=author, state="done", finished_at=timezone.now())
+    file = QuarantinedFile.objects.create(
+        upload=upload,
+        dataset=of,
+        source_sha256=hashlib.sha256(data).hexdigest(),
+        name=name,
+        reason="colour",
+        sentence="This is a colour picture.",
+        kept_at=timezone.now(),
+        bytes_kept=len(data),
+        has_preview=True,
+    )
+    film_files.write_once(quarantine_files.kept_path(file), encrypt_bytes(data))
+    film_files.write_once(quarantine_files.preview_path(file), encrypt_bytes(b"a picture"))
+    return file
 
 
 def pair(first: Image, second: Image, *, correlation: float = 0.9) -> FilmPair:

@@ -1,4 +1,4 @@
-"""The list of datasets, a dataset as a grid, its uploads and its quarantine."""
+"""The list of datasets, a dataset as a grid, and its uploads."""
 
 from __future__ import annotations
 
@@ -358,30 +358,7 @@ def test_the_state_of_an_upload(curator: Client, stranger: Client, of: Dataset) 
     assert stranger.get(address).status_code == 404
 
 
-# quarantine ---------------------------------------------------------------------------------------------------
-
-
-def test_quarantine_shows_files_and_reasons(curator: Client, stranger: Client, of: Dataset) -> None:
-    upload = Upload.objects.create(dataset=of)
-    for name in ("named.png", ""):
-        QuarantinedFile.objects.create(
-            upload=upload,
-            dataset=of,
-            name=name,
-            source_sha256=f"abc{name}",
-            reason="colour",
-            sentence="This is a colour picture.",
-        )
-    page = text(curator.get(f"/datasets/{of.uuid}/quarantine/"))
-    assert "named.png" in page
-    assert "abc" in page
-    assert page.count("This is a colour picture.") == 2
-    assert "2 in quarantine" in text(curator.get(f"/datasets/{of.uuid}/"))
-    assert stranger.get(f"/datasets/{of.uuid}/quarantine/").status_code == 404
-
-
-def test_an_empty_quarantine_is_stated(curator: Client, of: Dataset) -> None:
-    assert "No file of Normals is in quarantine." in text(curator.get(f"/datasets/{of.uuid}/quarantine/"))
+# text of others --------------------------------------------------------------------------------------------------
 
 
 def test_sentences_and_names_are_shown_as_text(curator: Client, of: Dataset) -> None:

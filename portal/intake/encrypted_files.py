@@ -1,0 +1,93 @@
+"""Files that only this installation can read: AES-256 in Galois counter mode under a key derived from its secret.
+
+A file may be larger than memory, so it is encrypted in pieces. Each piece is authenticated with its number, and with
+whether it is the last, so that a file that was changed, cut off or put together from others is refused (the STREAM
+construction of Hoang, Reyhanitabar, Rogaway and Vizar, 2015).
+"""
+
+import hashlib
+import hmac
+import io
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+
+from portal.intake import film_files
+
+_MAGIC = b"HILUM-1\0"
+_PIECE = 2**20
+_PREFIX_BYTES, _TAG_BYTES = 7, 16
+
+
+class NotDecrypted(Exception):
+    """The file is damaged, or was written under another secret."""
+
+
+def encrypt_file(source: Path, target: Path) -> None:
+    """Raises OSError if the disk is full; `target` is then not there."""
+    unfinished = target.with_name(f"{film_files.PART}{target.name}")
+    try:
+        with source.open("rb") as plain, unfinished.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            _encrypt(plain, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def encrypt_bytes(data: bytes) -> bytes:
+    target = io.BytesIO()
+    _encrypt(io.BytesIO(data), target)
+    return target.getvalue()
+
+
+def decrypted(path: Path) -> Iterator[bytes]:
+    """The content in pieces. Raises NotDecrypted, and OSError where there is no file."""
+    with path.open("rb") as file:
+        header = file.read(len(_MAGIC) + _PREFIX_BYTES)
+        if len(header) < len(_MAGIC) + _PREFIX_BYTES or not header.startswith(_MAGIC):
+            raise NotDecrypted
+        cipher, prefix = AESGCM(_key()), header[len(_MAGIC) :]
+        number, piece = 0, file.read(_PIECE + _TAG_BYTES)
+        while piece:
+            following = file.read(_PIECE + _TAG_BYTES)
+            try:
+                yield cipher.decrypt(_nonce(prefix, number, is_last=not following), piece, None)
+            except InvalidTag as error:
+                raise NotDecrypted from error
+            number, piece = number + 1, following
+        if number == 0:
+            raise NotDecrypted
+
+
+def decrypt(path: Path) -> bytes:
+    return b"".join(decrypted(path))
+
+
+def _encrypt(plain: IO[bytes], target: IO[bytes]) -> None:
+    cipher, prefix = AESGCM(_key()), os.urandom(_PREFIX_BYTES)
+    target.write(_MAGIC + prefix)
+    number, piece = 0, plain.read(_PIECE)
+    while True:
+        following = plain.read(_PIECE)
+        target.write(cipher.encrypt(_nonce(prefix, number, is_last=not following), piece, None))
+        if not following:
+            return
+        number, piece = number + 1, following
+
+
+def _nonce(prefix: bytes, number: int, *, is_last: bool) -> bytes:
+    """12 bytes that no other piece under the key has: random for the file, then the number of the piece."""
+    return prefix + struct.pack(">IB", number, is_last)
+
+
+def _key() -> bytes:
+    return hmac.new(settings.PSEUDONYM_SECRET.encode(), b"kept files", hashlib.sha256).digest()
