@@ -39,6 +39,7 @@ ELSEWHERE = {
     "ml_engine/runs/head_folder.py": "tests/ml_engine/runs/test_head_requests.py reads the files",
     "ml_engine/forms/heads.py": "tests/ml_engine/runs/test_head_requests.py fills it in",
     "ml_engine/api/heads.py": "tests/ml_engine/runs/test_head_requests.py",
+    "ml_engine/forms/setting_fields.py": "tests/ml_engine/views/test_runs.py requests the form",
     "ml_engine/views/forecasts.py": "tests/ml_engine/runs/test_run_forecasts.py requests it",
     "ml_engine/views/heads.py": "tests/ml_engine/runs/test_head_requests.py",
     "analysis/tasks.py": "tests/analysis/evaluation/test_set_evaluation.py calls it",

@@ -16,7 +16,7 @@ from ml_engine.engine.study_plans import (
     LesionPlan,
     parse_numbers,
 )
-from ml_engine.forms.runs import FIT_FIRST, UNALIGNED, DetectorForm, SectionedForm, model_label
+from ml_engine.forms.runs import FIT_FIRST, NOTE, UNALIGNED, DetectorForm, RunForm, Section, model_label
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs.bank_requests import request_aligned_bank_study, request_bank_study, request_blind_spots
 from ml_engine.runs.lifecycle import RunRefused
@@ -26,21 +26,25 @@ def _comma_separated(numbers: Any) -> str:
     return ", ".join(f"{number:g}" for number in numbers)
 
 
-class BankStudyForm(SectionedForm, DetectorForm):
+class BankStudyForm(DetectorForm):
     kind = RunKind.BANK_STUDY
     button = "How many normals"
-    own_settings = ("seed",)
+    is_forecast = False
     lead = (
         "Scores the test part with banks of fewer normal films and with some abnormal ones among them, and everything "
         "else the same: how many normal films are enough, and how clean do they have to be?"
     )
     sections = (
-        ("", ("split", "alignment")),
-        ("What is varied", ("shares", "contaminations", "repeats")),
-        ("The method, the same for every bank", (
-            "preset", "seed", "weights", "backbone", "size", "rate", "neighbours", "distance", "grid", "mask",
-            "fusion_weight", "advanced",
-        )),
+        Section("", ("split", "alignment", "name"), folded=False),
+        Section("What is varied", ("shares", "contaminations", "repeats"), folded=False),
+        Section(
+            "The method, the same for every bank",
+            (
+                "preset", "seed", "weights", "backbone", "size", "rate", "neighbours", "distance", "grid", "mask",
+                "fusion_weight", "advanced",
+            ),
+        ),
+        NOTE,
     )  # fmt: skip
 
     shares = forms.CharField(
@@ -106,7 +110,7 @@ class BankStudyForm(SectionedForm, DetectorForm):
         return request_bank_study(request, split=split, config=config, planned=planned, alignment=alignment)
 
 
-class BlindSpotsForm(SectionedForm):
+class BlindSpotsForm(RunForm):
     kind = RunKind.BLIND_SPOTS
     button = "Blind spots"
     lead = (
@@ -114,9 +118,10 @@ class BlindSpotsForm(SectionedForm):
         "together with the unchanged films: what does the detector miss? No abnormal film is needed."
     )
     sections = (
-        ("", ("detector", "part")),
-        ("Films", ("films", "places")),
-        ("Lesions", ("kinds", "contrasts", *(f"size_{kind}" for kind in KINDS))),
+        Section("", ("detector", "part", "name"), folded=False),
+        Section("Films", ("films", "places")),
+        Section("Lesions", ("kinds", "contrasts", *(f"size_{kind}" for kind in KINDS))),
+        NOTE,
     )
 
     detector = forms.ChoiceField()

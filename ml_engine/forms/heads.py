@@ -6,14 +6,14 @@ from typing import Any
 from django import forms
 
 from ml_engine.engine.study_plans import PENALTY_BY_FOLDS, HeadPlan
-from ml_engine.forms.runs import SectionedForm, model_label
+from ml_engine.forms.runs import NOTE, RunForm, Section, model_label
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs.confirmed_reads import READINGS, SOURCES
 from ml_engine.runs.head_requests import plan_from, request_head
 from ml_engine.runs.lifecycle import RunRefused
 
 
-class HeadForm(SectionedForm):
+class HeadForm(RunForm):
     kind = RunKind.FIT_HEAD
     button = "Teach the model what was confirmed"
     lead = (
@@ -22,9 +22,10 @@ class HeadForm(SectionedForm):
         "that train it leave tune’s evaluation with this head, and the test part of later splits."
     )
     sections = (
-        ("", ("scored", "sources")),
-        ("The regression", ("penalty", "read_normals")),
-        ("The control of the population, and the learning curve", ("false_alarm_rate", "repeats")),
+        Section("", ("scored", "sources", "name"), folded=False),
+        Section("The regression", ("penalty", "read_normals")),
+        Section("The control of the population, and the learning curve", ("false_alarm_rate", "repeats")),
+        NOTE,
     )
 
     scored = forms.ChoiceField(

@@ -2,9 +2,12 @@
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.urls import reverse
+from django.utils import timezone
 
 from ml_engine.core import published_weights
 from ml_engine.core.architectures import TIMM, XRV
@@ -13,6 +16,16 @@ from ml_engine.core.config import BACKBONES, DETECTORS, PRESETS, PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine.forecast import Forecast
 from ml_engine.engine.run_kinds import KINDS
+from ml_engine.forms.setting_fields import (
+    ALIGNMENT_SETTINGS,
+    AS_PRESET,
+    SETTINGS,
+    label_of,
+    preset_words,
+    setting_field,
+    setting_named,
+    texts_of,
+)
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
 from ml_engine.runs import paths, requests, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused
@@ -20,14 +33,21 @@ from ml_engine.runs.requests import RunRequest
 from portal.models import Dataset, Part, Site, Split, User
 
 UNALIGNED, FIT_FIRST = "none", "first"
-# The settings that have a form field; all others are set in `advanced`.
-OWN_FIELDS = (
-    "detector", "size", "backbone", "weights", "rate", "neighbours", "distance", "grid", "mask", "fusion_weight",
-    "seed",
-)  # fmt: skip
-AS_PRESET = ("", "as the preset")
 RANDOM_WEIGHTS = RANDOM_NOTICE
-NO_VGG = "alignment.perceptual=0"
+PERCEPTUAL, NO_VGG = "alignment.perceptual", "0"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields under a heading; ``folded`` until a person opens it, or one of them has an error."""
+
+    title: str
+    names: tuple[str, ...]
+    folded: bool = True
+    words: str = ""
+
+
+NOTE = Section("Note", ("note",))
 
 
 class RunForm(forms.Form):
@@ -36,7 +56,8 @@ class RunForm(forms.Form):
     kind: RunKind
     button = ""  # the label of the button that leads to the form
     lead = ""  # what the run does, in a sentence
-    template = "ml_engine/new.html"
+    is_forecast = False  # whether the page forecasts the run while the form is filled in
+    sections: tuple[Section, ...] = ()
 
     name = forms.CharField(max_length=100)
     note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 2}))
@@ -44,9 +65,18 @@ class RunForm(forms.Form):
     def __init__(self, *args: Any, site: Site, user: User, clone_of: Run | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.site, self.user, self.clone_of = site, user, clone_of
+        for section in self.sections:
+            for name in section.names:
+                if name not in self.fields:
+                    self.fields[name] = setting_field(name)
         self.set_choices()
+        self.initial.setdefault("name", self.first_name())
         for field in self.fields.values():
             _add_css_class(field.widget)
+
+    @property
+    def forecast_address(self) -> str:
+        return reverse("ml_engine:run-forecast", args=[self.kind]) if self.is_forecast else ""
 
     @property
     def title(self) -> str:
@@ -70,6 +100,28 @@ class RunForm(forms.Form):
     def set_choices(self) -> None:
         """Choices that depend on the site."""
 
+    def first_name(self) -> str:
+        """A name to start with."""
+        return f"{self.button} {timezone.localdate():%Y-%m-%d}"
+
+    def grouped(self) -> list[dict[str, Any]]:
+        """The sections with their fields, and what is changed in those that are folded."""
+        return [
+            {
+                "title": section.title,
+                "words": section.words,
+                "fields": [self[name] for name in section.names],
+                "folded": section.folded,
+                "opened": any(self.errors.get(name) for name in section.names),
+                "changed": self._changed(section),
+            }
+            for section in self.sections
+        ]
+
+    def _changed(self, section: Section) -> str:
+        filled = ((name, self[name].value()) for name in section.names if name in SETTINGS)
+        return ", ".join(f"{label_of(name).lower()} {value}" for name, value in filled if value not in (None, ""))
+
     def request(self) -> RunRequest:
         values = self.cleaned_data
         return RunRequest(
@@ -85,8 +137,14 @@ class RunForm(forms.Form):
         try:
             return self.make()
         except (RunRefused, InvalidConfig) as refusal:
-            self.add_error(None, str(refusal))
-            return None
+            field = getattr(refusal, "field", "")
+            self.add_error(field if field in self.fields else self.field_about(str(refusal)), str(refusal))
+        return None
+
+    def field_about(self, sentence: str) -> str | None:
+        """The field of the setting that a refusal is about; None without one."""
+        name = setting_named(sentence)
+        return next((field for field in (name, f"axis_{name}") if field in self.fields), None)
 
     def make(self) -> Run:
         raise NotImplementedError
@@ -94,17 +152,6 @@ class RunForm(forms.Form):
     def run_forecast(self) -> tuple[Forecast | None, PipelineConfig]:
         """What the run would take, None where that is not known, and its config. Raises RunRefused, InvalidConfig."""
         raise NotImplementedError
-
-
-class SectionedForm(RunForm):
-    """A form with its fields in groups under headings."""
-
-    template = "ml_engine/new_bank_study.html"
-
-    sections: tuple[tuple[str, tuple[str, ...]], ...]
-
-    def grouped(self) -> list[tuple[str, list[forms.BoundField]]]:
-        return [(title, [self[name] for name in names]) for title, names in self.sections]
 
 
 def _add_css_class(widget: forms.Widget) -> None:
@@ -116,9 +163,30 @@ def _add_css_class(widget: forms.Widget) -> None:
         widget.attrs["class"] = "form-control form-control-sm"
 
 
-class FitForm(RunForm):
-    own_settings: tuple[str, ...] = ("seed",)  # the settings that a clone shows in fields of their own
+BACKBONE = Section("Backbone", ("backbone", "weights", "layers", "pool", "pool_padding", "precision", "kept_precision"))
+FILMS = Section(
+    "Films",
+    ("size", "resize", "intensity", "low_percentile", "high_percentile", "clahe", "clahe_clip", "clahe_tiles"),
+)
+BANKS = Section(
+    "Mask and memory banks",
+    (
+        "mask", "mask_keep", "mask_threshold", "mask_coverage", "mask_images", "mask_least", "mask_most", "rate",
+        "grid", "halo", "neighbours", "distance", "reweight", "coreset_start", "coreset_dimensions",
+        "coreset_exact_limit", "search",
+    ),
+)  # fmt: skip
+SCORES = Section(
+    "Fusion, film score and threshold",
+    (
+        "fusion_weight", "fusion_choice", "standardise", "image_score", "top_share", "threshold", "false_alarm_rate",
+        "threshold_percentile", "cross_fit", "folds", "controls",
+    ),
+)  # fmt: skip
+TRIED = ("neighbours_tried", "rate_tried", "image_score_tried", "top_share_tried")
 
+
+class FitForm(RunForm):
     split = forms.ModelChoiceField(Split.objects.none(), to_field_name="uuid", empty_label="choose a frozen split")
     preset = forms.ChoiceField(
         choices=[(name, name) for name in PRESETS],
@@ -126,24 +194,33 @@ class FitForm(RunForm):
     )
     seed = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1, help_text="Fixes every random draw.")
     advanced = forms.CharField(
+        label="Settings as text",
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "placeholder": "alignment.epochs=20"}),
-        help_text="Any further settings, one per line: FIELD=VALUE.",
+        help_text="Any settings, one per line: FIELD=VALUE. They count before the fields above.",
     )
+
+    config_faults: dict[str, str]  # by field, what is wrong with settings that are filled in
+
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """The settings that have a field of their own."""
+        return [name for section in cls.sections for name in section.names if name in SETTINGS]
 
     @classmethod
     def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
         """Without the VGG19 weights, the loss that needs them is set to 0 in a field that the user sees."""
         values = super().start_values(query) | {"preset": "default", "alignment": FIT_FIRST, "weights": ""}
-        return values | ({} if paths.has_vgg_weights() else {"advanced": NO_VGG})
+        if paths.has_vgg_weights():
+            return values
+        own = PERCEPTUAL in cls.setting_names()
+        return values | ({PERCEPTUAL: NO_VGG} if own else {"advanced": f"{PERCEPTUAL}={NO_VGG}"})
 
     @classmethod
     def values_of(cls, run: Run) -> dict[str, Any]:
         changes = cls.changes_of(run)
         alignment = str(run.alignment.uuid) if run.alignment else FIT_FIRST if run.after else UNALIGNED
-        own = {name: changes.pop(name) for name in cls.own_settings if name in changes}
-        if "fusion_weight" in own:
-            changes.pop("fusion_choice", None)
+        own = {name: changes.pop(name) for name in cls.setting_names() if name in changes}
         return super().values_of(run) | {
             "split": str(run.split.uuid) if run.split else "",
             "preset": run.config.get("preset", "default"),
@@ -162,9 +239,11 @@ class FitForm(RunForm):
         return changes
 
     def set_choices(self) -> None:
-        self.fields["split"].queryset = Split.objects.filter(  # type: ignore[attr-defined]
-            site=self.site, frozen_at__isnull=False
-        )
+        frozen = Split.objects.filter(site=self.site, frozen_at__isnull=False).order_by("-frozen_at")
+        self.fields["split"].queryset = frozen  # type: ignore[attr-defined]
+        newest = frozen.first()
+        if newest is not None:
+            self.initial.setdefault("split", str(newest.uuid))
 
     def clean_advanced(self) -> dict[str, str]:
         changes = {}
@@ -179,18 +258,42 @@ class FitForm(RunForm):
             changes[name.strip()] = value.strip()
         return changes
 
+    def clean(self) -> None:
+        """Every setting that is refused is so at its field, all at once."""
+        super().clean()
+        self.config_faults = {}
+        values = self.cleaned_data
+        if "preset" not in values:
+            return
+        own, lines = texts_of(values, self.setting_names()), dict(values.get("advanced", {}))
+        while True:
+            try:
+                requests.config_from(values["preset"], own | lines)
+                return
+            except InvalidConfig as refusal:
+                name = setting_named(str(refusal))
+                field = "advanced" if name in lines or name not in self.fields else name
+                self.config_faults[field] = str(refusal)
+                self.add_error(field, str(refusal))
+                if lines.pop(name, None) is None and own.pop(name, None) is None:
+                    return
+
     def config(self) -> PipelineConfig:
         values = self.cleaned_data
-        own = {name: str(values[name]) for name in OWN_FIELDS if values.get(name) not in (None, "")}
-        if "fusion_weight" in own:
-            own["fusion_choice"] = "config"  # a weight set by hand is not chosen on tune
-        return requests.config_from(values["preset"], own | values["advanced"])
+        return requests.config_from(values["preset"], texts_of(values, self.setting_names()) | values["advanced"])
 
 
 class AlignmentForm(FitForm):
     kind = RunKind.FIT_ALIGNMENT
     button = "Fit an alignment"
     lead = "Fits an alignment to one canonical position on the normal films of part align, or of fit if align is empty."
+    is_forecast = True
+    sections = (
+        Section("", ("split", "preset", "name"), folded=False),
+        Section("How films are aligned", ALIGNMENT_SETTINGS),
+        FILMS,
+        Section("Seed, machine, note", ("seed", "device", "memory_gib", "note", "advanced")),
+    )
 
     def make(self) -> Run:
         return requests.request_alignment(self.request(), split=self.cleaned_data["split"], config=self.config())
@@ -200,13 +303,50 @@ class AlignmentForm(FitForm):
         return run_forecasts.of_alignment(self.cleaned_data["split"], config), config
 
 
+class OfSplitSelect(forms.Select):
+    """Each option names the split that it belongs to, so that the page shows those of the chosen split only."""
+
+    split_of: Mapping[str, str] = {}
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        if str(value) in self.split_of:
+            option["attrs"]["data-split"] = self.split_of[str(value)]
+        return option
+
+
+# Fields that are declared below, with help of their own beside the preset's value.
+_OWN_WORDS = (
+    "detector", "size", "backbone", "rate", "neighbours", "distance", "grid", "mask", "fusion_weight",
+)  # fmt: skip
+
+
 class DetectorForm(FitForm):
     kind = RunKind.FIT_DETECTOR
     button = "Fit a detector"
-    own_settings: tuple[str, ...] = OWN_FIELDS
     lead = "Builds the global and the region memory banks from the normal films of part fit, and calibrates them."
 
-    alignment = forms.ChoiceField(help_text="Aligns the films to one position first.")
+    is_forecast = True
+    sections = (
+        Section("", ("split", "preset", "name"), folded=False),
+        Section(
+            "Alignment",
+            ("alignment", *ALIGNMENT_SETTINGS),
+            words="These settings are for an alignment that is fitted first; one that is fitted brings its own.",
+        ),
+        BACKBONE,
+        FILMS,
+        BANKS,
+        SCORES,
+        Section("Values to choose from on tune", TRIED, words="PatchCore alone chooses."),
+        Section("Other detectors to compare with", ("detector", "film_neighbours", "padim_dimensions")),
+        Section("Seed, machine, note", ("seed", "device", "batch", "memory_gib", "note", "advanced")),
+    )
+
+    alignment = forms.ChoiceField(
+        help_text="Aligns the films to one position first. One that is fitted must be of the same split.",
+        widget=OfSplitSelect,
+    )
     detector = forms.ChoiceField(
         required=False,
         choices=[AS_PRESET, *DETECTORS.items()],
@@ -237,7 +377,9 @@ class DetectorForm(FitForm):
     def set_choices(self) -> None:
         super().set_choices()
         models = AlignmentModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
-        self.fields["alignment"].choices = [  # type: ignore[attr-defined]
+        field = self.fields["alignment"]
+        field.widget.split_of = {str(model.uuid): str(model.split.uuid) for model in models}
+        field.choices = [  # type: ignore[attr-defined]
             (FIT_FIRST, "fit one first, on the same split"),
             (UNALIGNED, "none: films are not aligned"),
             *((str(model.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
@@ -245,11 +387,8 @@ class DetectorForm(FitForm):
         stored = paths.stored_weights()
         self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
         self.fields["backbone"].choices = backbone_choices(stored)  # type: ignore[attr-defined]
-
-        for name in OWN_FIELDS:
-            field = self.fields[name]
-            if name not in ("weights", "seed"):
-                field.help_text = f"{field.help_text} Preset: {_preset_words(name)}.".strip()
+        for name in _OWN_WORDS:
+            self.fields[name].help_text = f"{self.fields[name].help_text} {preset_words(name)}".strip()
 
     def make(self) -> Run:
         values = self.cleaned_data
@@ -302,19 +441,17 @@ def model_label(run: Run, detail: str) -> str:
     return " · ".join([run.name, detail, *([RANDOM_WEIGHTS] if run.random_weights else [])])
 
 
-def _preset_words(name: str) -> str:
-    """A setting's value in preset default, and in the presets that differ: "1 (paper, paper-448: 9)"."""
-    values = {preset: getattr(PipelineConfig.from_preset(preset), name) for preset in PRESETS}
-    words = {preset: requests.as_text(value) for preset, value in values.items()}
-    ours = words[PRESETS[0]]
-    others = [preset for preset in PRESETS if words[preset] != ours]
-    return f"{ours} ({', '.join(others)}: {words[others[0]]})" if others else ours
-
-
 class ScoreForm(RunForm):
     kind = RunKind.SCORE
     button = "Score films"
     lead = "Gives every chosen film its scores and its two maps. No label is used."
+
+    is_forecast = True
+    sections = (
+        Section("", ("detector", "parts", "name"), folded=False),
+        Section("Whole datasets instead of parts", ("datasets",)),
+        Section("Semi-supervised head, note", ("head", "note")),
+    )
 
     detector = forms.ChoiceField()
     head = forms.ChoiceField(

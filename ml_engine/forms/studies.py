@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.urls import reverse
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.stages.ablation import FIGURES
 from ml_engine.engine.stages.sweep import AXES, MOST_EXPERIMENTS
-from ml_engine.forms.runs import FitForm, backbone_choices, weights_choices
+from ml_engine.forms.runs import FitForm, Section, backbone_choices, weights_choices
 from ml_engine.models import Run, RunKind
 from ml_engine.runs import paths, study_requests
 
@@ -21,10 +22,11 @@ FIGURE_WORDS = {
 }
 
 
+FURTHER = Section("Further settings, note", ("advanced", "note"))
+
+
 class StudyForm(FitForm):
     """The fields of both: a split, a preset, weights, and any further settings."""
-
-    template = "ml_engine/new_study.html"
 
     weights = forms.ChoiceField(label="Backbone weights", required=False)
 
@@ -51,7 +53,11 @@ class StudyForm(FitForm):
 class AblationForm(StudyForm):
     kind = RunKind.ABLATION
     button = "The paper's experiments"
-    own_settings = ("backbone", "seed")
+    sections = (
+        Section("", ("split", "figures", "name"), folded=False),
+        Section("Preset and backbone", ("preset", "backbone", "weights", "seed")),
+        FURTHER,
+    )
     lead = (
         "The paper's experiments on this split: each a detector of its own, compared with the first, which is aligned "
         "and masked. Figs. 14 and 16 need only the first."
@@ -97,7 +103,17 @@ def _axis(label: str, help_text: str) -> forms.CharField:
 class SweepForm(StudyForm):
     kind = RunKind.SWEEP
     button = "Sweep settings"
-    own_settings = ()
+    sections = (
+        Section("", ("split", "align", "name"), folded=False),
+        Section(
+            "Settings to vary",
+            ("axis_backbone", "axis_size", "axis_rate", "axis_neighbours", "axis_seed", "axis_fusion_weight"),
+            folded=False,
+            words="Separate values with commas. A setting that is left empty keeps the value of the preset.",
+        ),
+        Section("Preset and weights", ("preset", "weights")),
+        FURTHER,
+    )
     lead = (
         "A detector for each combination of the values below; they share features. Everything is compared on "
         f"tune; test stays closed until somebody opens it. At most {MOST_EXPERIMENTS} detectors."
@@ -111,7 +127,12 @@ class SweepForm(StudyForm):
             ("none", "none: films are not aligned"),
         ],
     )
-    axis_backbone = _axis("Backbone", "Names separated by commas, such as resnet18, wide_resnet50_2.")
+    axis_backbone = forms.MultipleChoiceField(
+        label="Backbone",
+        required=False,
+        help_text="Several with Ctrl or ⌘.",
+        widget=forms.SelectMultiple(attrs={"size": 6}),
+    )
     axis_size = _axis("Size", "Sides in pixels, such as 224, 448. Each needs its own features.")
     axis_rate = _axis("Rate s", "Shares of patches kept in a memory bank.")
     axis_neighbours = _axis("Neighbours K", "Numbers of nearest vectors whose mean distance is the score.")
@@ -120,14 +141,21 @@ class SweepForm(StudyForm):
     )
     axis_fusion_weight = _axis("Fusion weight w", "Hundredths from 0 to 1, at no cost. Empty: chosen on tune, or 0.6.")
 
+    def set_choices(self) -> None:
+        super().set_choices()
+        _, *groups = backbone_choices(paths.stored_weights())
+        self.fields["axis_backbone"].choices = groups  # type: ignore[attr-defined]
+
     @classmethod
     def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
-        swept = {"axis_rate": "0.001, 0.01, 0.1", "axis_neighbours": "1, 9"}
+        swept = {"axis_backbone": [], "axis_rate": "0.001, 0.01, 0.1", "axis_neighbours": "1, 9"}
         return super().start_values(query) | {"name": "Sweep"} | swept
 
     @classmethod
     def values_of(cls, run: Run) -> dict[str, Any]:
-        axes = {f"axis_{name}": ", ".join(values) for name, values in run.asked.get("axes", {}).items()}
+        asked = run.asked.get("axes", {})
+        axes = {f"axis_{name}": ", ".join(values) for name, values in asked.items()}
+        axes |= {"axis_backbone": asked.get("backbone", [])}
         return super().values_of(run) | axes
 
     @classmethod
@@ -135,9 +163,14 @@ class SweepForm(StudyForm):
         axes = run.asked.get("axes", {})
         return [(name, ", ".join(axes[name])) for name in AXES if name in axes]
 
+    @property
+    def forecast_address(self) -> str:
+        return reverse("ml_engine:sweep-forecast")
+
     def axes(self) -> dict[str, list[str]]:
         """The values by setting, for the settings that have some."""
         texts = {name: self.cleaned_data.get(f"axis_{name}") or "" for name in AXES}
+        texts["backbone"] = ",".join(texts["backbone"])
         lists = {name: [value.strip() for value in text.split(",") if value.strip()] for name, text in texts.items()}
         return {name: values for name, values in lists.items() if values}
 

@@ -39,7 +39,12 @@ _NO_LEASE = {"lease_owner": "", "lease_until": None, "seconds_left": None, "run_
 
 
 class RunRefused(Exception):
-    """The request cannot be carried out; the text gives the reason and is shown to the user."""
+    """The request cannot be carried out; the text gives the reason and is shown to the user. ``field`` is that of a
+    form or of the API which it is about, if it is about one."""
+
+    def __init__(self, sentence: str, *, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class LostLease(Exception):

@@ -143,10 +143,11 @@ def request_score(
     if head is not None and head.detector_id != (detector.pk if detector else None):
         raise RunRefused(
             f"The semi-supervised head “{head.run.name}” was fitted beside the detector “{head.detector.run.name}”: "
-            "choose that detector, or no head."
+            "choose that detector, or no head.",
+            field="head",
         )
     if bool(parts) == bool(datasets):
-        raise RunRefused("Choose what to score: parts of the detector's split, or datasets.")
+        raise RunRefused("Choose what to score: parts of the detector's split, or datasets.", field="parts")
     unknown = sorted(set(parts) - set(Part.values))
     if unknown:
         raise RunRefused(f"There is no part “{unknown[0]}”: the parts are {', '.join(Part.values)}.")
@@ -281,7 +282,8 @@ def _require_weights(kind: RunKind, config: PipelineConfig, *, planned: Experime
     try:
         needed_weights.require(kind, config, planned=planned, folder=paths.weights_folder())
     except EngineError as refusal:
-        raise RunRefused(str(refusal)) from refusal
+        field = "alignment.perceptual" if kind == RunKind.FIT_ALIGNMENT else "weights"
+        raise RunRefused(str(refusal), field=field) from refusal
 
 
 def alignment_part(split: Split) -> str:
@@ -307,12 +309,13 @@ def check_request(request: RunRequest, *, split: Split) -> None:
     if request.requested_by is not None:
         require(request.requested_by, "request runs", request.site)
     if not request.name.strip():
-        raise RunRefused("The run has no name: give it one by which colleagues will find it.")
+        raise RunRefused("The run has no name: give it one by which colleagues will find it.", field="name")
     if len(request.name) > _LONGEST_NAME:
-        raise RunRefused(f"The name has {len(request.name)} characters: use at most {_LONGEST_NAME}.")
+        raise RunRefused(f"The name has {len(request.name)} characters: use at most {_LONGEST_NAME}.", field="name")
     _check_site(split, request.site, "split")
     if split.frozen_at is None:
-        raise RunRefused(f"The split “{split.name}” is not frozen: freeze it first, so that the run can be repeated.")
+        sentence = f"The split “{split.name}” is not frozen: freeze it first, so that the run can be repeated."
+        raise RunRefused(sentence, field="split")
 
 
 def _check_site(thing: Split | Dataset | AlignmentModel | DetectorModel | Run, site: Site, word: str) -> None:
@@ -323,7 +326,8 @@ def _check_site(thing: Split | Dataset | AlignmentModel | DetectorModel | Run, s
 def check_films(split: Split, parts: list[str], *, why: str) -> None:
     for part in parts:
         if not split.members.filter(part=part, images__isnull=False).exists():
-            raise RunRefused(f"The split “{split.name}” has no film in part {part}; {why}. Choose another split.")
+            sentence = f"The split “{split.name}” has no film in part {part}; {why}. Choose another split."
+            raise RunRefused(sentence, field="split")
 
 
 def check_weights(config: PipelineConfig) -> None:
@@ -332,7 +336,8 @@ def check_weights(config: PipelineConfig) -> None:
         if file.name == config.weights and file.architecture not in ("", config.backbone):
             raise RunRefused(
                 f"The weights {file.name} are of {file.architecture}, and the backbone is {config.backbone}: choose "
-                "weights of the backbone."
+                "weights of the backbone.",
+                field="weights",
             )
 
 
@@ -352,7 +357,8 @@ def _alignment_before(split: Split, alignment: AlignmentModel | None, after: Run
     if fitted_on != split:
         raise RunRefused(
             f"The alignment “{name}” was fitted on the split “{fitted_on.name}”, where this split's test films may "
-            "have been among them: choose one that was fitted on this split."
+            "have been among them: choose one that was fitted on this split.",
+            field="alignment",
         )
     return config
 
@@ -375,7 +381,8 @@ def _with_alignment(config: PipelineConfig, fitted: PipelineConfig) -> PipelineC
         name, theirs, ours = difference
         raise RunRefused(
             f"{name} is {ours} here and was {theirs} when the alignment was fitted: set it to {theirs}, or fit "
-            "another alignment."
+            "another alignment.",
+            field=name,
         )
     return config.replace(align="network", alignment=fitted.alignment)
 
@@ -391,7 +398,7 @@ def _detector_source(detector: DetectorModel | None, after: Run | None) -> _Dete
     if detector is not None:
         return _DetectorSource(detector.split, detector.config, detector.random_weights)
     if after is None:
-        raise RunRefused("Choose the detector that is to score.")
+        raise RunRefused("Choose the detector that is to score.", field="detector")
     if after.kind != RunKind.FIT_DETECTOR or after.split is None:
         raise RunRefused(f"“{after.name}” makes no detector: choose a run that fits one.")
     _check_not_failed(after)

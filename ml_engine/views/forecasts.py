@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine.forecast import sentence
 from ml_engine.forms import runs as run_forms
-from ml_engine.forms.runs import RunForm
+from ml_engine.forms.runs import FitForm, RunForm
 from ml_engine.runs import run_forecasts
 from ml_engine.runs.lifecycle import RunRefused
 from portal.people.access import require
@@ -25,11 +25,18 @@ def run_forecast(request: SignedInRequest, kind: str) -> HttpResponse:
     site = require(request.user, "request runs", request.hilum_site)
     form = FORMS[kind](request.POST, site=site, user=request.user)
     form.is_valid()
-    if set(form.errors) - {"name", "note"}:
+    faults = form.config_faults if isinstance(form, FitForm) else {}
+    if set(form.errors) - {"name", "note"} - set(faults):
         return HttpResponse("")
+    if faults:
+        return _warning(" ".join(faults.values()))
     try:
         made, config = form.run_forecast()
         run_forecasts.require_room(made, config)
     except (RunRefused, InvalidConfig) as refusal:
-        return HttpResponse(format_html('<span class="hilum-warning">{}</span>', str(refusal)))
+        return _warning(str(refusal))
     return HttpResponse(format_html("{}", sentence(made) if made else run_forecasts.NOT_MEASURED))
+
+
+def _warning(sentence: str) -> HttpResponse:
+    return HttpResponse(format_html('<span class="hilum-warning">{}</span>', sentence))

@@ -212,7 +212,7 @@ def new(request: SignedInRequest, kind: str) -> HttpResponse:
         if saved is not None:
             return redirect("ml_engine:run", saved.uuid)
     context = {"room": "runs", "form": form, "clone_of": clone_of, **_weights()}
-    return render(request, form.template, context, status=400 if form.errors else 200)
+    return render(request, "ml_engine/new.html", context, status=400 if form.errors else 200)
 
 
 def _run_to_clone(request: SignedInRequest, kind: str) -> Run | None:

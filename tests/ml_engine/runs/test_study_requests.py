@@ -201,7 +201,9 @@ def test_a_refusal_is_shown_in_the_form(web: Client, split: Split) -> None:
 def test_a_clone_requests_the_same(web: Client, split: Split, kind: str) -> None:
     run = ablation(split, "13", seed="3") if kind == "ablation" else sweep(split, {"seed": ["1", "2"]}, align="none")
     form = web.get(f"{new(kind)}?clone={run.uuid}").context["form"]
-    web.post(f"{new(kind)}?clone={run.uuid}", {name: form.initial.get(name, "") or "" for name in form.fields})
+    web.post(
+        f"{new(kind)}?clone={run.uuid}", {name: value for name in form.fields if (value := form.initial.get(name))}
+    )
 
     again = Run.objects.get(clone_of=run)
     threads = {"threads": run.config["threads"]}  # of the machine

@@ -11,13 +11,15 @@ import torch
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from ml_engine.core.config import BACKBONES
 from ml_engine.core.files import write_tensors
 from ml_engine.core.published_weights import KNOWN, SETS
 from ml_engine.engine.reports import MapThreshold, PicturePair
 from ml_engine.engine.run_kinds import KINDS, RunKindFacts
-from ml_engine.forms.runs import OWN_FIELDS
+from ml_engine.forms.runs import _OWN_WORDS
+from ml_engine.forms.setting_fields import SETTINGS
 from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.requests import changes_from_preset, config_from
@@ -670,7 +672,70 @@ def test_the_changes_from_the_preset_make_the_same_config_again() -> None:
     assert config_from("default", from_config) == config
 
 
-def test_the_form_shows_a_field_for_each_setting_of_its_own(web: Client, split: Any) -> None:
-    text = web.get(new("fit_detector")).content.decode()
+def test_the_form_shows_a_field_with_help_for_every_setting(web: Client, split: Any) -> None:
+    text = one_line(web.get(new("fit_detector")))
+    assert [name for name in SETTINGS if f'name="{name}"' not in text] == []
+    helps = [str(escape(setting.metadata["help"])) for setting in SETTINGS.values()]
+    own = {*_OWN_WORDS, "weights", "seed"}
+    assert [name for name, words in zip(SETTINGS, helps, strict=True) if name not in own and words not in text] == []
 
-    assert [name for name in OWN_FIELDS if f'name="{name}"' not in text] == []
+
+def test_three_choices_are_open_and_filled_in(web: Client, split: Any) -> None:
+    newest = made.split(split.site, {"fit": [made.film(split.site.datasets.get(), number=901)]}, name="Newest")
+    form = web.get(new("fit_detector")).context["form"]
+    shown, *folded = form.grouped()
+    assert [field.name for field in shown["fields"]] == ["split", "preset", "name"]
+    assert [form[name].value() for name in ("split", "preset")] == [str(newest.uuid), "default"]
+    assert form["name"].value().startswith("Fit a detector 20")
+    assert all(section["folded"] and not section["opened"] for section in folded)
+    start = {field.name: field.value() for field in form if field.value() is not None}
+    start |= {"split": str(split.uuid), "alignment": "none", "backbone": "resnet18", "weights": "random"}
+    assert web.post(new("fit_detector"), start).status_code == 302
+
+
+def test_all_faults_stand_at_their_fields_at_once(web: Client, split: Any) -> None:
+    faulty = {"name": "", "size": 65, "rate": 2, "halo": "wide", "top_share": "3", "alignment.epochs": "0"}
+    response = web.post(new("fit_detector"), fit_fields(split, **faulty))
+    assert response.status_code == 400
+    form = response.context["form"]
+    assert set(form.errors) == set(faulty)
+    assert form.errors["halo"] == ["halo is 'wide': it must be a whole number."]
+    opened = {section["title"] for section in form.grouped() if section["opened"]}
+    assert {"Films", "Mask and memory banks", "Alignment"} <= opened
+    assert "Backbone" not in opened
+
+
+def test_a_refused_request_stands_at_its_field(web: Client, split: Any) -> None:
+    empty = made.split(split.site, name="Empty")
+    form = web.post(new("fit_detector"), fit_fields(empty)).context["form"]
+    assert "has no film in part fit" in form.errors["split"][0]
+    form = web.post(new("fit_detector"), fit_fields(split, weights="imagenet")).context["form"]
+    assert "are not on this machine" in form.errors["weights"][0]
+    form = web.post(
+        new("sweep"), {"name": "S", "split": split.uuid, "preset": "default", "align": "none", "axis_rate": "often"}
+    ).context["form"]
+    assert form.errors["axis_rate"] == ["rate is 'often': it must be a number."]
+
+
+def test_an_alignment_names_its_split_so_that_the_page_offers_those_that_fit(web: Client, split: Any) -> None:
+    model = made.alignment_model(split)
+    page = one_line(web.get(new("fit_detector")))
+    assert f'<option value="{model.uuid}" data-split="{split.uuid}">' in page
+
+
+def test_a_folded_section_says_what_is_changed_in_it(web: Client, split: Any) -> None:
+    web.post(new("fit_detector"), fit_fields(split, halo="2"))
+    clone = web.get(new("fit_detector", clone=str(Run.objects.get().uuid))).context["form"]
+    banks = next(section for section in clone.grouped() if section["title"] == "Mask and memory banks")
+    assert banks["changed"] == "mask no, rate 0.1, grid 2, halo 2"
+
+
+def test_the_backbones_of_a_sweep_are_chosen(web: Client, split: Any) -> None:
+    fields = {"name": "S", "split": split.uuid, "preset": "default", "align": "none", "axis_rate": "0.1"}
+    chosen = ["tf_efficientnet_lite0", "tf_efficientnet_lite2"]
+    assert web.post(new("sweep"), {**fields, "axis_backbone": chosen}).status_code == 302
+    run = Run.objects.get()
+    assert run.asked["axes"]["backbone"] == chosen
+    clone = web.get(new("sweep", clone=str(run.uuid))).text
+    assert '<option value="tf_efficientnet_lite0" selected>' in clone
+    assert web.post(new("sweep"), {**fields, "axis_backbone": ["lenet"]}).status_code == 400
