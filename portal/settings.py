@@ -131,6 +131,8 @@ UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, hi
 IMPORT_PROCESSES = environment.integer("HILUM_IMPORT_PROCESSES", min(8, environment.cores()), low=1, high=64)
 # Days for which the bytes of a file in quarantine are kept; 0: never. They are as they came, identifiers included.
 QUARANTINE_DAYS = environment.integer("HILUM_QUARANTINE_DAYS", 90, low=0, high=3650)
+# Folders of this folder may be imported as published datasets, without being sent
+IMPORT_FOLDER = environment.existing_folder("HILUM_IMPORT_FOLDER")
 FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ _MODELS = (
 )  # fmt: skip
 _OTHER = "other"
 _DETECTORS = frozenset({"DIRECT", "SCINTILLATOR", "STORAGE", "FILM"})
-_AGE = re.compile(r"(\d{1,3})([DWMY])")
+_AGE = re.compile(r"(\d{1,3})([DWMY]?)")  # RSNA leaves the unit out, which then is years
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 
 
@@ -183,7 +183,7 @@ def _family_pattern(family: str) -> str:
 def _age_years(ds: Dataset) -> str:
     stated = _AGE.fullmatch(text(ds, "PatientAge").upper())
     if stated:
-        years = int(stated[1]) if stated[2] == "Y" else int(stated[1]) // {"M": 12, "W": 52, "D": 365}[stated[2]]
+        years = int(stated[1]) if stated[2] in ("Y", "") else int(stated[1]) // {"M": 12, "W": 52, "D": 365}[stated[2]]
     else:
         computed = _years_between(text(ds, "PatientBirthDate"), text(ds, "StudyDate"))
         if computed is None:

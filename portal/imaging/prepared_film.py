@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from portal.imaging.film import Film, PixelFacts, pack, pixel_sha256, preview
@@ -16,6 +16,14 @@ class PreparedFilm:
     facts: PixelFacts
     pixel_sha256: str
     preview: bytes
+
+
+def with_bits(film: Film, bits: int) -> Film:
+    """The film of a 16-bit picture with the number of bits that are used, if its values fit in them: the file itself
+    does not say it."""
+    if film.facts.source == "dicom" or film.facts.bits_stored <= bits or int(film.stored.max()) >= 2**bits:
+        return film
+    return Film(film.stored, replace(film.facts, bits_stored=bits))
 
 
 def prepare(film: Film, packed: Path) -> PreparedFilm:

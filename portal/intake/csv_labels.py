@@ -57,6 +57,16 @@ class _UnknownLabel(_BadRow):
 
 
 @dataclass(frozen=True)
+class RowReading:
+    """What one reader of a published dataset, by their code, said of the film."""
+
+    reader: str
+    label: str
+    findings: tuple[str, ...] = ()
+    boxes: "tuple[Box, ...]" = ()
+
+
+@dataclass(frozen=True)
 class CsvRow:
     filename: str
     label: str = ""
@@ -73,6 +83,8 @@ class CsvRow:
     columns: frozenset[str] = frozenset(KNOWN)  # the known columns that the CSV has
     image: str = ""  # the UUID of a film that is in the dataset
     left_out: tuple[str, ...] = ()  # names of columns that are not kept (portal.intake.stored_words)
+    origin: str = ""  # portal.models.LabelOrigin: what the label was made from
+    readings: tuple[RowReading, ...] = ()  # of several readers, whose labels are kept beside each other
     line: int = field(default=0, compare=False)
 
 
@@ -216,7 +228,7 @@ def _label_row(values: Mapping[str, str], table: "_Columns", line: int) -> CsvRo
         raise _UnknownLabel(
             f"the label is unknown; write normal, abnormal, unsure or exclude, or leave it empty ({_shape(label)})"
         )
-    findings = tuple(part for part in _separated(values.get("finding", "")) if part.lower() not in _NO_FINDING)
+    findings = tuple(part for part in separated(values.get("finding", "")) if part.lower() not in _NO_FINDING)
     projection = values.get("projection", "")
     image = _image_uuid(values.get("image", ""))
     if "filename" not in values and not image:
@@ -276,7 +288,7 @@ def _image_uuid(text: str) -> str:
         return ""
 
 
-def _separated(text: str) -> tuple[str, ...]:
+def separated(text: str) -> tuple[str, ...]:
     """Parts between | or ;, or the items of a list as Python and JSON write it."""
     if text.startswith("[") and text.endswith("]"):
         items = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
@@ -287,7 +299,7 @@ def _separated(text: str) -> tuple[str, ...]:
 
 
 def _attributes(label: str, text: str) -> tuple[str, ...]:
-    attributes = {part.lower() for part in _separated(text)}
+    attributes = {part.lower() for part in separated(text)}
     if not attributes <= set(ATTRIBUTES):
         raise _BadRow(
             f"an attribute is unknown; write {', '.join(ATTRIBUTES)}, several with | in between, or leave it empty"

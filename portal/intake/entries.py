@@ -10,6 +10,7 @@ from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.first_names import MOST
 from portal.intake.import_report import ImportReport
 from portal.intake.name_matching import ENDINGS, Match, Rule, match_names
+from portal.models import Image
 
 IMAGE_ENDINGS = ENDINGS | {""}
 _CLUTTER = frozenset({"DICOMDIR", "THUMBS.DB", "DESKTOP.INI"})
@@ -25,6 +26,7 @@ class Entry:
     name: str
     row: CsvRow | None = None
     boxes: tuple[Box, ...] | None = None  # None: there is no CSV of boxes, so boxes stay as they are
+    there: Image | None = None  # the film that is in the dataset under this name
 
 
 @dataclass(frozen=True)

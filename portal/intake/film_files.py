@@ -94,6 +94,12 @@ def keep_pixels(packed: Path, pixel_sha256: str) -> None:
         os.close(folder)
 
 
+def remove_unused_pixels(pixel_sha256: str) -> None:
+    """Remove pixels that were decoded and are not stored, unless a film has them."""
+    if not Image.objects.filter(pixel_sha256=pixel_sha256).exists():
+        pixel_path(pixel_sha256).unlink(missing_ok=True)
+
+
 def write_once(path: Path, data: bytes) -> None:
     """Write the file completely or not at all: write a temporary file, flush it to disk and rename it."""
     if not path.exists():

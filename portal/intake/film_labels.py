@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from portal.intake.csv_labels import Box, CsvRow
+from portal.intake.csv_labels import Box, CsvRow, RowReading
 from portal.intake.name_matching import Rule, match_names
 from portal.labels.events import append
 from portal.models import CurrentLabel, Dataset, Image, LabelEvent, LabelSource, LabelValue
@@ -24,47 +24,76 @@ class RowOutcome(StrEnum):
 
 
 def append_label(image: Image, row: CsvRow | None, *, boxes: Sequence[Box]) -> None:
-    if row is None or not row.label:
+    if row is None:
         return
-    event = LabelEvent(
-        image=image,
-        value=row.label,
-        findings=list(row.findings),
-        attributes=list(row.attributes),
-        boxes=[box.to_json() for box in boxes],
-        source=LabelSource.IMPORT,
-    )
-    append([event])
+    if events := _events_of(image, row, boxes=boxes):
+        append(events)
 
 
 def append_change(image: Image, row: CsvRow, boxes: Sequence[Box] | None) -> RowOutcome:
     """Append the label of a row, which replaces the earlier imported label, if it differs from that. Findings,
-    attributes and boxes for which the CSV files have no column stay unchanged."""
-    if not row.label:
+    attributes and boxes for which the CSV files have no column stay unchanged. Readings replace those of the same
+    readers."""
+    if not row.label and not row.readings:
         return RowOutcome.NO_LABEL
-    latest = image.label_events.filter(source=LabelSource.IMPORT).order_by("created_at", "pk").last()
-    boxes = _boxes_of(latest) if boxes is None else boxes
-    findings = row.findings
-    if latest is not None and "finding" not in row.columns:
-        findings = tuple(latest.findings)
-    attributes = row.attributes
-    if latest is not None and "attributes" not in row.columns and row.label == LabelValue.NORMAL:
-        attributes = tuple(latest.attributes)
-    event = LabelEvent(
-        image=image,
-        value=row.label,
-        findings=list(findings),
-        attributes=list(attributes),
-        boxes=[box.to_json() for box in boxes],
-        source=LabelSource.IMPORT,
-    )
-    if latest is not None and all(
-        getattr(latest, name) == getattr(event, name) for name in ("value", "findings", "attributes", "boxes")
-    ):
+    imported = image.label_events.filter(source=LabelSource.IMPORT, reverts__isnull=True).order_by("created_at", "pk")
+    latest = {event.reader: event for event in imported}
+    changed = [
+        event
+        for event in _events_of(image, row, boxes=boxes, earlier=latest.get(""))
+        if event.reader not in latest or not _same(latest[event.reader], event)
+    ]
+    if not changed:
         return RowOutcome.UNCHANGED
     with transaction.atomic():
-        append([event])
-    return RowOutcome.CHANGED if latest is not None else RowOutcome.LABELLED
+        append(changed)
+    return RowOutcome.CHANGED if latest else RowOutcome.LABELLED
+
+
+def _events_of(
+    image: Image, row: CsvRow, *, boxes: Sequence[Box] | None, earlier: LabelEvent | None = None
+) -> list[LabelEvent]:
+    """The events of a row, not saved: of its label, or of each of its readings. What it has no column for is taken from
+    the `earlier` event."""
+    if row.readings:
+        return [_event_of_reading(image, row, reading) for reading in row.readings]
+    if not row.label:
+        return []
+    findings, attributes, origin = row.findings, row.attributes, row.origin
+    if earlier is not None and "finding" not in row.columns:
+        findings = tuple(earlier.findings)
+    if earlier is not None and "attributes" not in row.columns and row.label == LabelValue.NORMAL:
+        attributes = tuple(earlier.attributes)
+    if earlier is not None and "label_origin" not in row.columns:
+        origin = earlier.origin
+    return [
+        LabelEvent(
+            image=image,
+            value=row.label,
+            findings=list(findings),
+            attributes=list(attributes),
+            boxes=[box.to_json() for box in (_boxes_of(earlier) if boxes is None else boxes)],
+            source=LabelSource.IMPORT,
+            origin=origin,
+        )
+    ]
+
+
+def _event_of_reading(image: Image, row: CsvRow, reading: RowReading) -> LabelEvent:
+    return LabelEvent(
+        image=image,
+        value=reading.label,
+        findings=list(reading.findings),
+        boxes=[box.to_json() for box in reading.boxes],
+        source=LabelSource.IMPORT,
+        origin=row.origin,
+        reader=reading.reader,
+    )
+
+
+def _same(one: LabelEvent, other: LabelEvent) -> bool:
+    names = ("value", "findings", "attributes", "boxes", "origin")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _boxes_of(event: LabelEvent | None) -> tuple[Box, ...]:

@@ -5,9 +5,9 @@ in its CSV row are appended. A killed import continues where it stopped when it 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -18,8 +18,8 @@ from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film_warnings import keys_of
 from portal.imaging.orientation import UPRIGHT
-from portal.intake import quarantine_files
-from portal.intake.csv_labels import CsvRow
+from portal.intake import film_files, quarantine_files
+from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.entries import Entry
 from portal.intake.film_boxes import fit_boxes
 from portal.intake.film_labels import AmbiguousName, FilmNames, RowOutcome, append_change, has_label_of_readers
@@ -40,6 +40,7 @@ from portal.models import Image, QuarantinedFile, Upload, User
 from portal.people import audit, blinding
 
 SECONDS_BETWEEN_HEARTBEATS = 2.0
+LeaveOut = Callable[[CsvRow | None, Mapping[str, str]], str | None]
 
 
 def import_entries(
@@ -53,31 +54,110 @@ def import_entries(
 ) -> ImportReport:
     """Import every entry into the upload's dataset and mark the upload as done. `processes` decode the films, by
     default as many as the settings say."""
-    Upload.objects.filter(pk=upload.pk).update(
-        state=Upload.State.IMPORTING, total=len(entries), done=0, heartbeat_at=timezone.now()
+    batch = Batch(entries, rows=len(entries))
+    return import_batches(
+        upload=upload,
+        batches=[batch],
+        total=batch.rows,
+        report=report,
+        actor=actor,
+        processes=processes,
+        on_progress=on_progress,
     )
-    last_heartbeat = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Entries of an import that are gone through together, and how many rows of its table they stand for. With
+    `asks_for_copies`, files that are in the dataset under another name are not decoded: all hashes are read for
+    that."""
+
+    entries: Sequence[Entry]
+    rows: int
+    asks_for_copies: bool = True
+
+
+def import_batches(
+    *,
+    upload: Upload,
+    batches: Iterable[Batch],
+    total: int,
+    report: ImportReport,
+    actor: User | None,
+    processes: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    leave_out: LeaveOut = lambda row, header: None,
+    bits: int | None = None,
+) -> ImportReport:
+    """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. `leave_out`
+    names the count of a film that is not to be stored, by its row and its header; `bits` are used of the 16 of its
+    pictures."""
+    Upload.objects.filter(pk=upload.pk).update(
+        state=Upload.State.IMPORTING, total=total, done=0, heartbeat_at=timezone.now()
+    )
     imported: set[int] = set()
-    # before a film is stored, whose name would be one of them
-    rows_there = [entry.row for entry in entries if entry.path is None and entry.row is not None]
-    names = FilmNames(upload.dataset, rows_there) if rows_there else None
-    with _flushed_together(), _films_ahead(upload, entries, processes or settings.IMPORT_PROCESSES) as ahead:
-        for done, entry in enumerate(entries, start=1):
-            try:
-                if entry.path is None and names is not None:
-                    count = _label_there(upload, entry, names, report, imported)
-                else:
-                    count = _import_one(upload, entry, ahead, report, imported)
-                report.counts[count] += count != "missing"  # the report counts those by their names
-            except Exception:
-                Upload.objects.filter(pk=upload.pk).update(done=done - 1)  # the number of files done, for the audit
-                raise
-            if time.monotonic() - last_heartbeat >= SECONDS_BETWEEN_HEARTBEATS or done == len(entries):
-                last_heartbeat = time.monotonic()
-                Upload.objects.filter(pk=upload.pk).update(done=done, heartbeat_at=timezone.now())
-                on_progress(done, len(entries))
+    rules = _Rules(leave_out, bits)
+    done = 0
+    with _flushed_together():
+        for batch in batches:
+            _import_batch(
+                upload,
+                batch,
+                report,
+                imported=imported,
+                rules=rules,
+                processes=processes,
+                on_progress=lambda number, before=done: _progress(upload, before + number, total, on_progress),
+            )
+            done += batch.rows
+            _progress(upload, done, total, on_progress)
     _close(upload, report, actor)
     return report
+
+
+@dataclass(frozen=True)
+class _Rules:
+    leave_out: LeaveOut
+    bits: int | None
+
+
+def _progress(upload: Upload, done: int, total: int, on_progress: Callable[[int, int], None]) -> None:
+    Upload.objects.filter(pk=upload.pk).update(done=done, heartbeat_at=timezone.now())
+    on_progress(done, total)
+
+
+def _import_batch(
+    upload: Upload,
+    batch: Batch,
+    report: ImportReport,
+    *,
+    imported: set[int],
+    rules: _Rules,
+    processes: int | None,
+    on_progress: Callable[[int], None],
+) -> None:
+    last_heartbeat = time.monotonic()
+    entries = batch.entries
+    # before a film is stored, whose name would be one of them
+    without_file = [entry for entry in entries if entry.path is None and entry.there is None]
+    rows_there = [entry.row for entry in without_file if entry.row is not None]
+    names = FilmNames(upload.dataset, rows_there) if rows_there else None
+    with _films_ahead(upload, batch, processes or settings.IMPORT_PROCESSES, rules) as ahead:
+        for done, entry in enumerate(entries, start=1):
+            try:
+                if entry.there is not None:
+                    count = _change_there(upload, entry, entry.there, report, imported)
+                elif entry.path is None and names is not None:
+                    count = _label_there(upload, entry, names, report, imported)
+                else:
+                    count = _import_one(upload, entry, ahead, report, imported, rules)
+                report.counts[count] += count != "missing"  # the report counts those by their names
+            except Exception:
+                on_progress(done - 1)  # the number of files done, for the audit
+                raise
+            if time.monotonic() - last_heartbeat >= SECONDS_BETWEEN_HEARTBEATS:
+                last_heartbeat = time.monotonic()
+                on_progress(done)
 
 
 @contextmanager
@@ -99,13 +179,15 @@ def _flushed_together() -> Iterator[None]:
 
 
 @contextmanager
-def _films_ahead(upload: Upload, entries: Sequence[Entry], processes: int) -> Iterator[FilmsAhead]:
+def _films_ahead(upload: Upload, batch: Batch, processes: int, rules: _Rules) -> Iterator[FilmsAhead]:
     """The films of the entries, decoded ahead of their turn, except those that are there."""
-    paths = [entry.path for entry in entries if entry.path is not None]
-    known = set(upload.dataset.images.values_list("source_sha256", flat=True)) if paths else set()
+    paths = [entry.path for entry in batch.entries if entry.path is not None and entry.there is None]
+    asks = bool(paths) and batch.asks_for_copies
+    known = set(upload.dataset.images.values_list("source_sha256", flat=True)) if asks else set()
     with ExitStack() as stack:
         decoders = [stack.enter_context(Decoder()) for _ in range(max(1, min(processes, len(paths))))]
-        yield stack.enter_context(FilmsAhead(decoders, paths, known.__contains__, lambda: _beat(upload)))
+        ahead = FilmsAhead(decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits)
+        yield stack.enter_context(ahead)
 
 
 def _beat(upload: Upload) -> None:
@@ -127,7 +209,9 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
         audit.record(verb=verb, site=upload.dataset.site, actor=actor, target=upload.dataset, after=report.to_json())
 
 
-def _import_one(upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportReport, imported: set[int]) -> str:
+def _import_one(
+    upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportReport, imported: set[int], rules: _Rules
+) -> str:
     """Import one file and return the name of the count to increase. `imported`: ids of the films of this import."""
     dataset = upload.dataset
     path = entry.path
@@ -143,6 +227,9 @@ def _import_one(upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportR
             film, header = ahead.decode(path)
         except UnusableFile as unusable:
             return _quarantine(upload, entry, source, unusable)
+        if left_out := rules.leave_out(entry.row, header):
+            film_files.remove_unused_pixels(film.pixel_sha256)
+            return left_out
         entry = _fitted(entry, film.facts.rows, film.facts.columns, header, report)
         of_patient = _patient_identifier(entry, header, report.patients_of)
         image, is_new = find_or_store(dataset, entry, source, film, header, of_patient=of_patient)
@@ -169,12 +256,20 @@ def _import_one(upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportR
 
 def _fitted(entry: Entry, rows: int, columns: int, header: Mapping[str, str], report: ImportReport) -> Entry:
     """The entry with its boxes inside its film; those of a row without a label were counted as left aside."""
-    if not entry.boxes or entry.row is None or not entry.row.label:
-        return entry
     orientation = int(header.get("exif_orientation", UPRIGHT))
-    fitted = fit_boxes(entry.boxes, rows=rows, columns=columns, orientation=orientation)
-    report.counts.update({"boxes outside": fitted.outside, "boxes cut": fitted.cut, "boxes turned": fitted.turned})
-    return replace(entry, boxes=fitted.boxes)
+
+    def inside(boxes: Sequence[Box]) -> tuple[Box, ...]:
+        fitted = fit_boxes(boxes, rows=rows, columns=columns, orientation=orientation)
+        report.counts.update({"boxes outside": fitted.outside, "boxes cut": fitted.cut, "boxes turned": fitted.turned})
+        return fitted.boxes
+
+    row = entry.row
+    if row is not None and row.readings:
+        readings = tuple(replace(reading, boxes=inside(reading.boxes)) for reading in row.readings)
+        return replace(entry, row=replace(row, readings=readings))
+    if not entry.boxes or row is None or not row.label:
+        return entry
+    return replace(entry, boxes=inside(entry.boxes))
 
 
 def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFile) -> str:
@@ -218,6 +313,17 @@ def _append_changes(image: Image, entry: Entry, report: ImportReport) -> None:
         report.counts["kept as imported"] += 1
     if append_change(image, entry.row, entry.boxes) in (RowOutcome.LABELLED, RowOutcome.CHANGED):
         report.counts["label events"] += 1
+
+
+def _change_there(upload: Upload, entry: Entry, image: Image, report: ImportReport, imported: set[int]) -> str:
+    """Append what the row changes of a film that an earlier import stored under its name, without opening its file."""
+    if image.pk in imported:
+        return "the same film again"
+    imported.add(image.pk)
+    if _is_withheld(upload, image):
+        return "read blinded"
+    _append_changes(image, _fitted(entry, image.rows, image.columns, image.header, report), report)
+    return "there already"
 
 
 def _label_there(upload: Upload, entry: Entry, names: FilmNames, report: ImportReport, imported: set[int]) -> str:

@@ -43,7 +43,8 @@ class FilmsAhead:
     """The files of an import, prepared a few ahead of the one in hand.
 
     `is_known` tells by its hash a file that need not be decoded; it is called in several threads. `while_waiting` is
-    called every few seconds while a film is waited for. Of the other methods one thread may call one at a time.
+    called every few seconds while a film is waited for. `bits` are used of the 16 of a picture, if its values fit. Of
+    the other methods one thread may call one at a time.
     """
 
     def __init__(
@@ -52,7 +53,10 @@ class FilmsAhead:
         paths: Iterable[Path],
         is_known: Callable[[str], bool],
         while_waiting: Callable[[], None] = lambda: None,
+        *,
+        bits: int | None = None,
     ) -> None:
+        self._bits = bits
         self._while_waiting = while_waiting
         self._decoders = decoders
         self._slots = DecoderSlots(max(len(decoders), settings.IMPORT_PROCESSES))
@@ -125,7 +129,8 @@ class FilmsAhead:
             # The row in the database comes later: pixels without one are those of a film that an import was about to
             # store, and that the next one stores.
             with self._slots.one(), film_files.new_pixels() as packed:
-                film, header = decoder.prepare(path, packed)
+                bits = {"bits": self._bits} if self._bits else {}
+                film, header = decoder.prepare(path, packed, **bits)
                 film_files.keep_pixels(packed, film.pixel_sha256)
         except UnusableFile as unusable:
             if unusable.reason in PREVIEWED:

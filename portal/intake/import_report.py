@@ -9,6 +9,7 @@ from portal.intake.csv_labels import SPLIT_WORDS, CsvRow
 from portal.intake.film_labels import RowOutcome
 from portal.intake.first_names import MOST, FirstNames
 from portal.intake.header_facts import Fact, KeptDifferences
+from portal.intake.left_out import LeftOut
 from portal.intake.name_matching import Rule, name_shape
 from portal.intake.patient_identifiers import PatientDifference, PatientSource
 
@@ -146,6 +147,26 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "file listed in the CSV is neither in this import nor in the dataset",
         "files listed in the CSV are neither in this import nor in the dataset",
     ),
+    LeftOut.NO_FILE: (
+        "row of the published tables left out, because its film is not among the files",
+        "rows of the published tables left out, because their films are not among the files",
+    ),
+    LeftOut.SEVERAL_FILES: (
+        "row of the published tables left out, because several files have its film's name",
+        "rows of the published tables left out, because several files have the name of their film",
+    ),
+    LeftOut.VIEW: (
+        "film left out, because it has another view than was asked for",
+        "films left out, because they have another view than was asked for",
+    ),
+    LeftOut.CHILD: (
+        "film left out, because its patient was under 18",
+        "films left out, because their patients were under 18",
+    ),
+    LeftOut.BROKEN: (
+        "film left out, because its published file is known to be broken",
+        "films left out, because their published files are known to be broken",
+    ),
     "names twice": (
         "name in the zip stands for several files; without a CSV each is a film, with one it names none",
         "names in the zip stand for several files; without a CSV each is a film, with one they name none",
@@ -166,6 +187,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
 NOTHING_MATCHED = (
     "Nothing was imported: no row of the CSV names a file of this import or a film of the dataset; "
     "compare the names in the CSV with those of the files"
+)
+NO_FILM_OF_SOURCE = (
+    "Nothing was imported: the tables of {source} name none of these files and no film of the dataset; check that the "
+    "films lie in the folder or zip, and whether their views and ages are those that were asked for"
 )
 CORRECTED = "differs: "  # the names of the counts of films by the fact in which a later header differs
 # The names of the counts of films with a warning, and their sentences.
@@ -191,6 +216,8 @@ class ImportReport:
     # what counts where table and header name two patients, and the patients of such films; never stored
     patients_of: PatientSource = PatientSource.TABLE
     differing: set[tuple[str, str]] = field(default_factory=set)
+    source: str = ""  # the title of a published dataset
+    matched_rows: int = 0  # of its tables: with a file or a film
     takes_new_facts: bool = False  # of films that came again with another header, once all files are imported
 
     def count_corrections(self, kept: KeptDifferences) -> None:
@@ -213,6 +240,8 @@ class ImportReport:
     @property
     def has_matched_nothing(self) -> bool:
         """Whether there is a CSV of which no row named a file or a film."""
+        if self.source:
+            return self.matched_rows == 0
         return self.rows > 0 and len(self._unmatched) == self.rows
 
     @property
@@ -242,7 +271,7 @@ class ImportReport:
             f"{count} {_SENTENCES[name][count > 1]}{more.get(name, '')}" for name, count in counts if name in _SENTENCES
         ]
         if self.has_matched_nothing:
-            lines.insert(0, NOTHING_MATCHED)
+            lines.insert(0, NO_FILM_OF_SOURCE.format(source=self.source) if self.source else NOTHING_MATCHED)
         return [*(lines or ["Nothing to import: there is no film"]), *self.mapped]
 
     def _corrected_facts(self) -> str:

@@ -13,7 +13,7 @@ import time
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,12 @@ from portal.intake.import_report import ImportReport
 from portal.intake.name_matching import ENDINGS
 from portal.intake.patient_identifiers import PatientSource
 from portal.intake.remembered_mappings import SiteMappings
+from portal.intake.sources.choice import OWN_FILES, SourceChoice
+from portal.intake.sources.file_index import files_of_folder
+from portal.intake.sources.importing import import_source
+from portal.intake.sources.registry import source_named
+from portal.intake.sources.server_folders import InvalidFolder, server_folder
+from portal.intake.sources.source import InvalidSource
 from portal.intake.stored_words import table_words
 from portal.intake.tables import TABLE_ENDINGS, UnclearTable, is_table
 from portal.intake.zip_names import decoded_names, readable_name, stored_name
@@ -143,10 +149,11 @@ def receive_zip(
     author: User,
     patients: str = Upload.Patients.TABLE,
     check_columns: bool = False,
+    of_source: SourceChoice = OWN_FILES,
 ) -> Upload:
     """Store the zip, or a CSV as a zip of its own, and queue its import. Raises InvalidUpload, storing nothing.
     `patients`: what counts where table and header name two patients. With `check_columns`, a table waits until a person
-    has said what its columns mean."""
+    has said what its columns mean. `of_source`: the published dataset whose films and tables they are."""
     require(author, "import films", dataset.site)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
         raise InvalidUpload(too_large(file.size or 0))
@@ -156,6 +163,8 @@ def receive_zip(
         heartbeat_at=timezone.now(),
         patients=patients,
         check_columns=check_columns,
+        source=of_source.key,
+        options=of_source.options,
     )
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +243,7 @@ def import_zip(upload: Upload) -> None:
     except UnclearTable as question:  # before any film is stored
         Upload.objects.filter(pk=upload.pk).update(state=Upload.State.MAPPING, message=str(question))
         return
-    except (InvalidUpload, InvalidCsv) as error:
+    except (InvalidUpload, InvalidCsv, InvalidSource, InvalidFolder) as error:
         fail(upload, str(error))
     except OSError as error:
         if not is_full(error):
@@ -244,6 +253,9 @@ def import_zip(upload: Upload) -> None:
 
 
 def _unpack_and_import(upload: Upload, path: Path) -> None:
+    if upload.source:
+        import_upload_of_source(upload, path)
+        return
     with film_files.unpacking_folder(upload) as folder:
         report = ImportReport(patients_of=PatientSource(upload.patients))
         mappings = SiteMappings(
@@ -257,6 +269,31 @@ def _unpack_and_import(upload: Upload, path: Path) -> None:
         report.counts.update(contents.counts)
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
         import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
+
+
+def import_upload_of_source(upload: Upload, path: Path) -> None:
+    """Import a published dataset from its zip, or from its folder on the server. Raises InvalidUpload and
+    InvalidCsv."""
+    report = ImportReport(patients_of=PatientSource(upload.patients))
+    source = source_named(upload.source)
+
+    def run(files: Iterable[NamedFile], tables: Sequence[NamedFile] = ()) -> None:
+        import_source(
+            upload=upload,
+            source=source,
+            options=source.options_of(upload.options),
+            files=files,
+            tables=tables,
+            report=report,
+            actor=upload.uploaded_by,
+        )
+
+    if upload.folder:
+        run(files_of_folder(server_folder(upload.folder), beat=lambda: _heartbeat(upload)))
+        return
+    with film_files.unpacking_folder(upload) as folder:
+        unpacked = open_zip(path, folder, heartbeat=lambda: _heartbeat(upload))
+        run(unpacked.files([]), [NamedFile(table.name, table) for table in unpacked.tables])
 
 
 def is_full(error: BaseException) -> bool:

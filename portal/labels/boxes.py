@@ -45,7 +45,8 @@ def boxes_shown(events: Iterable[LabelEvent]) -> list[dict[str, Any]]:
     film, oldest first. A box that a label kept from an earlier one is shown once, as that of the later label."""
     events = list(events)
     reverted = {event.reverts_id for event in events if event.reverts_id}
-    latest = {event.author_id: event for event in events if not event.reverts_id and event.pk not in reverted}
+    counted = [event for event in events if not event.reverts_id and event.pk not in reverted]
+    latest = {(event.author_id, event.reader): event for event in counted}
     shown: dict[tuple[Any, ...], dict[str, Any]] = {}
     for event in sorted(latest.values(), key=lambda event: (event.created_at, event.pk)):
         shown |= {place_of(box): {**box, "source": event.source} for box in event.boxes}

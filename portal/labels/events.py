@@ -352,7 +352,7 @@ def _refresh_current(datasets: Mapping[int, int]) -> None:
             unique_fields=["image"],
             update_fields=[
                 *("value", "findings", "finding_words", "attributes", "attribute_words"),
-                *("criteria", "source", "updated_at"),
+                *("criteria", "source", "origin", "updated_at"),
             ],
         )
 
@@ -368,6 +368,7 @@ def _row(image_id: int, dataset_id: int, label: Label, now: datetime) -> Current
         attribute_words=_words(label.attributes),
         criteria_id=label.criteria_id,
         source=label.source,
+        origin=label.origin,
         updated_at=now,
     )
 

@@ -1,9 +1,9 @@
 """The label that follows from the events of a film, and what a further label keeps of it. Reads events, writes nothing.
 
 The label of a film is the adjudicated label or the consensus of a double reading, whichever is later; without one, the
-label on which its readers agree; without one, the imported label. Readers who differ make it unresolved. An author's
-later event replaces their earlier one, and a reverted event does not count.
-"""
+label on which its readers agree; without one, the imported label. Readers who differ make it unresolved, and so do
+those of a published dataset whose readings were imported. An author's later event replaces their earlier one, an
+imported label without a reader those before it, and a reverted event does not count."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ class Label:
     source: str  # the LabelSource of the label; blank when unresolved
     attributes: tuple[str, ...] = ()  # of a normal film
     criteria_id: int | None = None  # the criteria of normal that the label was given under
+    origin: str = ""  # a LabelOrigin
 
 
 def resolve(events: Sequence[LabelEvent]) -> Label | None:
@@ -32,7 +33,14 @@ def resolve(events: Sequence[LabelEvent]) -> Label | None:
     if _differ(latest):
         return Label(CurrentLabel.UNRESOLVED, (), "")
     event = latest[-1]
-    return Label(event.value, tuple(event.findings), event.source, tuple(event.attributes), event.criteria_id)
+    return Label(
+        event.value,
+        _findings_of_all(latest) if event.reader else tuple(event.findings),
+        event.source,
+        attributes=tuple(event.attributes),
+        criteria_id=event.criteria_id,
+        origin=event.origin,
+    )
 
 
 def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
@@ -40,7 +48,12 @@ def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
     reverted = {event.reverts_id for event in events if event.reverts_id}
     active = [event for event in events if event.value and event.pk not in reverted]
     for sources in _RANKS:
-        by_author = {event.author_id: event for event in active if event.source in sources}
+        by_author: dict[tuple[int | None, str], LabelEvent] = {}
+        for event in active:
+            if event.source in sources:
+                if event.source == LabelSource.IMPORT and not event.reader:
+                    by_author.clear()
+                by_author[event.author_id, event.reader] = event
         if by_author:
             return sorted(by_author.values(), key=lambda event: (event.created_at, event.pk))
     return []
@@ -48,7 +61,13 @@ def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
 
 def _differ(latest: Sequence[LabelEvent]) -> bool:
     """Whether readers differ; of two settled labels, the later one counts."""
-    return latest[0].source == LabelSource.READER and len({event.value for event in latest}) > 1
+    by_readers = latest[0].source == LabelSource.READER or any(event.reader for event in latest)
+    return by_readers and len({event.value for event in latest}) > 1
+
+
+def _findings_of_all(latest: Sequence[LabelEvent]) -> tuple[str, ...]:
+    """What the readers of a published dataset found together: none of them saw the others' findings."""
+    return tuple(dict.fromkeys(finding for event in latest for finding in event.findings))
 
 
 @dataclass(frozen=True)

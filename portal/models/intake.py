@@ -52,6 +52,11 @@ class Upload(Addressed):
     finished_at = models.DateTimeField(null=True)
     patients = models.CharField(max_length=6, choices=Patients, default=Patients.TABLE)
     check_columns = models.BooleanField(default=False)  # ask what the columns mean, even where their names say it
+    # Of a published dataset (portal.intake.sources): which, what to leave out, and its folder on the server if it was
+    # not sent as a zip.
+    source = models.CharField(max_length=20, blank=True)
+    options = models.JSONField(default=dict)
+    folder = models.CharField(max_length=255, blank=True)
     mappings = models.ManyToManyField(ColumnMapping, related_name="uploads")  # that a person chose for its tables
 
     class Meta:
@@ -81,6 +86,8 @@ class PartialUpload(Addressed):
     fingerprint = models.CharField(max_length=64, blank=True)  # by which the browser recognises what was sent
     patients = models.CharField(max_length=6, choices=Upload.Patients, default=Upload.Patients.TABLE)
     check_columns = models.BooleanField(default=False)
+    source = models.CharField(max_length=20, blank=True)  # of Upload, as its options
+    options = models.JSONField(default=dict)
     upload = models.OneToOneField(Upload, models.CASCADE, null=True, related_name="partial_upload")  # once complete
 
     class Meta:

@@ -25,6 +25,15 @@ class LabelSource(models.TextChoices):
     ADJUDICATION = "adjudication", "Adjudication"
 
 
+class LabelOrigin(models.TextChoices):
+    """What an imported label of a published dataset was made from. "No finding" that software mined from a report is
+    not the "normal" of somebody who read the film."""
+
+    SOFTWARE = "software", "mined from the report by software"
+    REPORT = "report", "taken from the report by a physician"
+    READER = "reader", "read on the film"
+
+
 class NormalAttribute(models.TextChoices):
     """What a normal film may show without being abnormal."""
 
@@ -64,6 +73,9 @@ class LabelEvent(Addressed):
     findings = models.JSONField(default=list)
     attributes = models.JSONField(default=list)  # of NormalAttribute; empty unless the value is normal
     boxes = models.JSONField(default=list)  # [{"x", "y", "width", "height", "finding"}] in original pixels
+    origin = models.CharField(max_length=8, choices=LabelOrigin, blank=True)  # of an import; blank: not stated
+    # The code of a reader of a published dataset, several of whom may have read a film: each has an event of their own.
+    reader = models.CharField(max_length=20, blank=True)
     # In force when a reader or an adjudicator gave the label; null for imports, and for sites without written criteria.
     criteria = models.ForeignKey(NormalCriteria, models.PROTECT, null=True, related_name="+")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="label_events")
@@ -84,6 +96,10 @@ class LabelEvent(Addressed):
             models.CheckConstraint(
                 condition=Q(source=LabelSource.IMPORT) | Q(author__isnull=False), name="label_event_has_author"
             ),
+            models.CheckConstraint(
+                condition=Q(source=LabelSource.IMPORT) | Q(origin="", reader=""), name="label_event_origin_of_import"
+            ),
+            models.CheckConstraint(condition=Q(origin__in=["", *LabelOrigin.values]), name="label_event_known_origin"),
         ]
         indexes = [models.Index(fields=["image", "created_at"])]
 
@@ -106,6 +122,7 @@ class CurrentLabel(models.Model):
     attribute_words = models.TextField(blank=True, default="")  # as finding_words
     criteria = models.ForeignKey(NormalCriteria, models.PROTECT, null=True, related_name="+")
     source = models.CharField(max_length=12, choices=LabelSource, blank=True)
+    origin = models.CharField(max_length=8, choices=LabelOrigin, blank=True, default="")
     updated_at = models.DateTimeField()
 
     class Meta:
@@ -120,6 +137,7 @@ class CurrentLabel(models.Model):
                 name="current_label_attributes",
                 condition=~Q(attribute_words=""),
             ),
+            models.Index(fields=["dataset", "origin"], name="current_label_origins", condition=~Q(origin="")),
         ]
         constraints = [
             models.CheckConstraint(
@@ -130,8 +148,9 @@ class CurrentLabel(models.Model):
 
     @property
     def details(self) -> list[str]:
-        """Findings and attributes, to be shown beside the value."""
-        return [*self.findings, *self.attributes]
+        """Findings and attributes, to be shown beside the value, and that software mined it from a report."""
+        mined = ["mined from the report"] if self.origin == LabelOrigin.SOFTWARE else []
+        return [*self.findings, *self.attributes, *mined]
 
 
 class AdjudicatorVerdict(Addressed):

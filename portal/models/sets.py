@@ -56,7 +56,10 @@ class Split(Addressed):
     name = models.CharField(max_length=100)
     datasets = models.ManyToManyField(Dataset, related_name="splits")
     cohorts = models.ManyToManyField(Cohort, related_name="splits")  # none: all films of the datasets
-    origin = models.CharField(max_length=5, choices=[("drawn", "Drawn"), ("csv", "From the CSV")])
+    origin = models.CharField(
+        max_length=5,
+        choices=[("drawn", "Drawn"), ("csv", "From the CSV"), ("paper", "The numbers of the paper on PadChest")],
+    )
     seed = models.PositiveIntegerField()
     fractions = models.JSONField(default=dict)
     label_cutoff = models.DateTimeField()

@@ -54,6 +54,17 @@ def folder(path: Path, *, why: str) -> Path:
     return path
 
 
+def existing_folder(name: str) -> Path | None:
+    """The folder, which has to be there; None where the variable is not set."""
+    value = text(name, "")
+    if not value:
+        return None
+    path = Path(value).resolve()
+    if not path.is_dir():
+        raise ImproperlyConfigured(f"{name} is {value}, which is no folder; make it, or leave the setting out.")
+    return path
+
+
 def database(default: str) -> dict[str, Any]:
     try:
         return dict(dj_database_url.config(default=default, conn_max_age=60))

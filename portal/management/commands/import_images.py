@@ -10,14 +10,18 @@ from django.utils import timezone
 
 from portal.intake import corrections
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
-from portal.intake.entries import entries_of, entries_of_folder
+from portal.intake.entries import NamedFile, entries_of, entries_of_folder
 from portal.intake.films import import_entries
-from portal.intake.import_report import NOTHING_MATCHED, ImportReport
+from portal.intake.import_report import ImportReport
 from portal.intake.mapping.facts import read_facts
 from portal.intake.mapping.guesses import guess_mapping
 from portal.intake.mapping.meaning import InvalidMapping, TableKind, TableMapping, check_mapping, mapping_of_json
 from portal.intake.patient_identifiers import PatientSource
 from portal.intake.remembered_mappings import SiteMappings, remember
+from portal.intake.sources.file_index import files_of_folder
+from portal.intake.sources.importing import import_source
+from portal.intake.sources.registry import SOURCES
+from portal.intake.sources.source import Views
 from portal.intake.stored_words import table_words
 from portal.intake.tables import UnclearTable
 from portal.intake.zip_uploads import INTERRUPTED, fail
@@ -28,7 +32,7 @@ from portal.people import audit, members
 class Command(BaseCommand):
     help = (
         "Import a folder of DICOM, PNG, JPEG or TIFF films, with the labels of a CSV if there is one. "
-        "Without a folder, the CSV labels films that are in the dataset."
+        "Without a folder, the CSV labels films that are in the dataset. Run again after an interruption, it goes on."
     )
 
     _tenths = 0  # of the files, when progress was last written
@@ -79,6 +83,21 @@ class Command(BaseCommand):
             help="processes that decode films, from 1 to 64 (default: %(default)s)",
         )
         parser.add_argument("--user", help="name of the user whom the audit records")
+        parser.add_argument(
+            "--source",
+            choices=list(SOURCES),
+            help="the films are those of a published dataset, with its tables as they were published: in the folder, "
+            "or one of them named by --labels",
+        )
+        parser.add_argument(
+            "--views",
+            choices=list(Views),
+            help="of a --source, the films to take by their view (default: pa for padchest, all for vindr, otherwise "
+            "frontal)",
+        )
+        parser.add_argument(
+            "--children", action="store_true", help="of a --source, also take the films of people under 18"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder: Path | None = options["folder"]
@@ -90,6 +109,11 @@ class Command(BaseCommand):
             raise CommandError(f"There is no folder {folder}; pass the folder that contains the films.")
         report = ImportReport(patients_of=PatientSource(options["patients"]), takes_new_facts=options["take_new_facts"])
         actor, site = self._user(options["user"]), self._site(options["site"], is_made=options["make_site"])
+        if options["source"]:
+            self._import_source(folder, options, site, actor, report)
+            return
+        if options["views"] or options["children"]:
+            raise CommandError("--views and --children say what to take of a published dataset; pass --source too.")
         mappings = self._mappings(options, site, actor)
         try:
             rows = boxes = None
@@ -126,6 +150,54 @@ class Command(BaseCommand):
         except BaseException:
             fail(upload, INTERRUPTED)
             raise
+        self._write_report(upload, report, actor)
+
+    def _import_source(
+        self, folder: Path | None, options: Mapping[str, Any], site: Site, actor: User | None, report: ImportReport
+    ) -> None:
+        if folder is None:
+            raise CommandError("A published dataset is imported from its folder; pass the folder of its films.")
+        if options["boxes"] or options["mapping"]:
+            raise CommandError(
+                "The tables of a published dataset are read as they were published; leave --boxes and --mapping out."
+            )
+        source = SOURCES[options["source"]]
+        table: Path | None = options["labels"]
+        if table is not None and not table.is_file():
+            raise CommandError(f"There is no table {table}; check the path.")
+        wanted = source.options_of(options)
+        dataset = self._dataset(site, options["dataset"], actor, must_exist=False)
+        upload = Upload.objects.create(
+            dataset=dataset,
+            uploaded_by=actor,
+            heartbeat_at=timezone.now(),
+            source=source.key,
+            options=wanted.to_json(),
+        )
+        try:
+            import_source(
+                upload=upload,
+                source=source,
+                options=wanted,
+                files=files_of_folder(folder),
+                tables=[NamedFile(table.name, table)] if table else [],
+                report=report,
+                actor=actor,
+                processes=options["processes"],
+                on_progress=self._progress,
+            )
+        except InvalidCsv as error:
+            fail(upload, str(error))
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt as stop:
+            fail(upload, INTERRUPTED)
+            raise CommandError("Stopped; the same command goes on from there.", returncode=130) from stop
+        except BaseException:
+            fail(upload, INTERRUPTED)
+            raise
+        self._write_report(upload, report, actor)
+
+    def _write_report(self, upload: Upload, report: ImportReport, actor: User | None) -> None:
         for sentence in report.sentences():
             self.stdout.write(sentence)
         if report.takes_new_facts and report.counts["another header"]:
@@ -135,7 +207,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  the first of these names in the CSV: {', '.join(report.first_names.table)}")
             self.stdout.write(f"  the first files without a row: {', '.join(report.first_names.files) or 'none'}")
         if report.has_matched_nothing:
-            raise CommandError(f"{NOTHING_MATCHED}.")
+            raise CommandError(f"{report.sentences()[0]}.")
         for quarantined in upload.quarantined.all():
             self.stdout.write(
                 f"  quarantined {quarantined.name or quarantined.source_sha256[:12]}: {quarantined.sentence}"

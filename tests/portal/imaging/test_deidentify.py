@@ -109,6 +109,7 @@ ALLOWED: list[tuple[dict[int, tuple[str, Any]], str, str | None]] = [
     ({0x00101010: ("AS", "103Y")}, "age_years", "90"),
     ({0x00101010: ("AS", "018M")}, "age_years", "1"),
     ({0x00101010: ("AS", "003W")}, "age_years", "0"),
+    ({0x00101010: ("AS", "51")}, "age_years", "51"),  # the RSNA challenge
     ({0x00101010: ("AS", "999Y")}, "age_years", None),
     ({0x00101010: ("AS", "Jane")}, "age_years", None),
     ({0x00100030: ("DA", "19700601"), 0x00080020: ("DA", "20200531")}, "age_years", "49"),

@@ -1,0 +1,67 @@
+"""CheXpert (Irvin et al. 2019): 224,316 films of Stanford as 8-bit JPEG. Software mined the labels of train from
+reports; three radiologists read the films of valid, eight those of test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from portal.imaging.views import view_of_word
+from portal.intake.csv_labels import CsvRow
+from portal.intake.csv_people import age_of, sex_of
+from portal.intake.sources.reported_findings import DEVICES, NO_FINDING, label_of_columns
+from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions, Tables, TableShape
+from portal.models import LabelOrigin
+
+_TITLE = "CheXpert"
+_PATH = re.compile(r"(?:^|/)((train|valid|test)/(patient\d+)/.+)$")
+_PARTS = {"train": "train", "valid": "tune", "test": "test"}
+
+
+def _films(tables: Tables, options: SourceOptions) -> Iterator[SourceFilm | LeftOut]:
+    for table in tables["labels"]:
+        for row in table.rows():
+            yield _film(row, options)
+
+
+def _film(row: Mapping[str, str], options: SourceOptions) -> SourceFilm | LeftOut:
+    path = row["Path"].replace("\\", "/")
+    place = _PATH.search(path)  # the folder above, such as CheXpert-v1.0-small, is that of a size
+    name, folder, patient = place.groups() if place else (path, "", "")
+    side = row.get("Frontal/Lateral", "")
+    view = view_of_word(row.get("AP/PA", "") or side) or view_of_word(side) or ""
+    if view == "" and not place:
+        view = "LATERAL" if "lateral" in path.lower() else "FRONTAL"
+    age = age_of(row.get("Age", ""))
+    if left_out := options.left_out(view=view, age_years=age):
+        return left_out
+    reported = label_of_columns(row)
+    origin = LabelOrigin.SOFTWARE if folder == "train" else LabelOrigin.READER
+    return SourceFilm(
+        CsvRow(
+            filename=name,
+            label=reported.label,
+            findings=reported.findings,
+            attributes=reported.attributes,
+            patient_id=f"{_TITLE} {patient}" if patient else "",
+            projection=view,
+            split=_PARTS.get(folder, ""),
+            sex=sex_of(row.get("Sex", "")),
+            age_years=age,
+            origin=origin if reported.label else "",
+            extra={"unsure of": "|".join(reported.unsure)} if reported.unsure else {},
+        )
+    )
+
+
+SOURCE = Source(
+    key="chexpert",
+    title=_TITLE,
+    shapes={
+        "labels": TableShape(
+            "train.csv", frozenset({"Path", "Frontal/Lateral", NO_FINDING, DEVICES}), may_be_several=True
+        )
+    },
+    films=_films,
+    parts_of_name=3,
+)
