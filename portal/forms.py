@@ -1,5 +1,7 @@
 from django import forms
 
+from portal.intake.sources.registry import SOURCES
+from portal.intake.sources.source import VIEW_WORDS
 from portal.models import Cohort, Dataset, Part, Split, Upload
 from portal.sets.splits import ALL_FRONTAL, DEFAULT_FRACTIONS
 
@@ -10,6 +12,17 @@ class DatasetForm(forms.ModelForm):
     class Meta:
         model = Dataset
         fields = ["name", "source", "licence", "purpose"]
+
+
+class SourceForm(forms.Form):
+    """Of which published dataset files are, and what to take of it."""
+
+    source = forms.ChoiceField(choices=[(key, source.title) for key, source in SOURCES.items()])
+    views = forms.ChoiceField(
+        choices=[("", "The usual of the dataset"), *((view.value, words) for view, words in VIEW_WORDS.items())],
+        required=False,
+    )
+    children = forms.BooleanField(required=False)
 
 
 class UploadForm(forms.Form):

@@ -37,6 +37,7 @@ urlpatterns = [
     path("datasets/<uuid:uuid>/", datasets.dataset, name="dataset"),
     path("datasets/<uuid:uuid>/counts/", datasets.label_counts, name="label-counts"),
     path("datasets/<uuid:uuid>/upload/", datasets.upload, name="upload"),
+    path("datasets/<uuid:uuid>/folder/", datasets.import_folder, name="import-folder"),
     path("datasets/<uuid:uuid>/quarantine/", quarantine.quarantine, name="quarantine"),
     path("datasets/<uuid:uuid>/quarantine/again/", quarantine.try_again, name="quarantine-again"),
     path("datasets/<uuid:uuid>/quarantine/delete/", quarantine.delete, name="quarantine-delete"),

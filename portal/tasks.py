@@ -70,7 +70,7 @@ def resume_uploads() -> None:
         state__in=[Upload.State.RECEIVED, Upload.State.IMPORTING], heartbeat_at__lt=timezone.now() - SILENCE
     )
     for upload in silent:
-        if zip_path(upload).exists() or plan_path(upload).exists():
+        if upload.folder or zip_path(upload).exists() or plan_path(upload).exists():
             publish(upload)
             if upload.state == Upload.State.RECEIVED:  # one that waits is not published every minute
                 Upload.objects.filter(pk=upload.pk).update(heartbeat_at=timezone.now())

@@ -26,6 +26,8 @@ from rest_framework.views import APIView
 
 from portal.intake import resumable
 from portal.intake.resumable import CONTENT
+from portal.intake.sources.choice import chosen_source
+from portal.intake.sources.source import InvalidSource
 from portal.intake.zip_uploads import InvalidUpload
 from portal.models import Dataset, PartialUpload, Upload
 from portal.people.access import get_visible, require
@@ -97,7 +99,7 @@ def _in_terms_of_http(error: Exception) -> Exception:
             return Refused(CHECKSUM_MISMATCH, "The checksum is not that of the bytes that arrived; send them again.")
         case resumable.NoSpace():
             return Refused(507, str(error))
-        case InvalidUpload():
+        case InvalidUpload() | InvalidSource():
             return Refused(400, str(error))
     return error
 
@@ -126,7 +128,9 @@ class NewPartialUpload(TusView):
         """Announce a file for the dataset: a zip of films, or a table. Upload-Length is its size; of Upload-Metadata,
         `filename` says whether it is a table (.csv, .tsv, .xlsx), `patients` (table, header) what counts where table
         and header name two patients, and `check_columns` (yes) that the table waits until somebody has said what its
-        columns mean. Location is where to send it."""
+        columns mean. `source` (padchest, nih, chexpert, mimic, rsna, vindr) says that the zip is of that published
+        dataset, with its tables; of these `views` (pa, frontal, all) and `children` (yes) say what to take. Location is
+        where to send it."""
         metadata = _metadata(request.headers.get("Upload-Metadata", ""))
         announced = resumable.Announced(
             bytes_total=_whole_number(request, "Upload-Length"),
@@ -136,6 +140,7 @@ class NewPartialUpload(TusView):
             fingerprint=metadata.get("fingerprint", "")[:64],
             patients=metadata.get("patients", Upload.Patients.TABLE),
             check_columns=metadata.get("check_columns") == "yes",
+            of_source=chosen_source(metadata),
         )
         partial = resumable.begin(dataset=self.dataset, author=person(request), announced=announced)
         address = request.build_absolute_uri(

@@ -14,11 +14,15 @@ from rest_framework.views import APIView
 
 from portal.intake.column_questions import QuestionTable, answer, discard, open_question, require_answer
 from portal.intake.csv_labels import InvalidCsv
+from portal.intake.folder_imports import import_server_folder
 from portal.intake.import_preview import MappingPreview
 from portal.intake.mapping.meaning import FIELDS, MEANINGS, InvalidMapping, mapping_of_json
 from portal.intake.remembered_mappings import made_words
+from portal.intake.sources.choice import chosen_source
+from portal.intake.sources.server_folders import InvalidFolder, listed_folders
+from portal.intake.sources.source import InvalidSource
 from portal.intake.zip_uploads import InvalidUpload
-from portal.models import Upload
+from portal.models import Dataset, Upload
 from portal.people.access import get_visible, require
 from portal.people.signed_in import person
 
@@ -26,7 +30,18 @@ from portal.people.signed_in import person
 class UploadSerializer(serializers.ModelSerializer[Upload]):
     class Meta:
         model = Upload
-        fields = ["uuid", "created_at", "state", "done", "total", "counts", "message", "finished_at", "patients"]
+        fields = [
+            "uuid",
+            "created_at",
+            "state",
+            "done",
+            "total",
+            "counts",
+            "message",
+            "finished_at",
+            "patients",
+            "source",
+        ]
 
 
 class MappingRequest(serializers.Serializer[None]):
@@ -43,6 +58,46 @@ class MappingRequest(serializers.Serializer[None]):
 
 class _NotWaiting(APIException):
     status_code = status.HTTP_409_CONFLICT
+
+
+class FolderRequest(serializers.Serializer[None]):
+    folder = serializers.CharField(help_text="The name of a folder in the import folder of the server.")
+    source = serializers.CharField(help_text="padchest, nih, chexpert, mimic, rsna or vindr.")
+    views = serializers.CharField(
+        default="", allow_blank=True, help_text="pa, frontal or all; by default the usual of the dataset."
+    )
+    children = serializers.BooleanField(default=False, help_text="Also take the films of people under 18.")
+
+
+class FolderImports(APIView):
+    """Published datasets that lie on the server."""
+
+    @extend_schema(responses={200: dict})
+    def get(self, request: Request, uuid: UUID) -> Response:
+        """The folders that can be imported."""
+        self._dataset(request, uuid)
+        return Response({"folders": listed_folders()})
+
+    @extend_schema(request=FolderRequest, responses={202: UploadSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        """Import a folder in the background. The answer has the UUID by which `/api/v1/imports/` says how far it is."""
+        dataset = self._dataset(request, uuid)
+        serializer = FolderRequest(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        try:
+            of_source = chosen_source(data)
+            upload = import_server_folder(
+                dataset=dataset, folder=data["folder"], of_source=of_source, author=person(request)
+            )
+        except (InvalidFolder, InvalidSource) as error:
+            raise ValidationError({"detail": str(error)}) from error
+        return Response(UploadSerializer(upload).data, status=status.HTTP_202_ACCEPTED)
+
+    def _dataset(self, request: Request, uuid: UUID) -> Dataset:
+        dataset = get_visible(Dataset.objects.select_related("site"), person(request), uuid)
+        require(person(request), "import films", dataset.site)
+        return dataset
 
 
 class UploadState(APIView):

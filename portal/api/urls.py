@@ -25,6 +25,7 @@ urlpatterns = [
     path("datasets/<uuid:uuid>/quarantine/delete/", quarantine.DeleteFiles.as_view(), name="api-quarantine-delete"),
     path("quarantine/<uuid:uuid>/file/", quarantine.QuarantinedBytes.as_view(), name="api-quarantined-file"),
     path("datasets/<uuid:uuid>/images/", views.Images.as_view(), name="api-images"),
+    path("datasets/<uuid:uuid>/folder-imports/", uploads.FolderImports.as_view(), name="api-folder-imports"),
     path("datasets/<uuid:uuid>/uploads/", resumable.NewPartialUpload.as_view(), name="api-new-partial-upload"),
     path("uploads/<uuid:uuid>/", resumable.OnePartialUpload.as_view(), name="api-partial-upload"),
     path("imports/<uuid:uuid>/", uploads.UploadState.as_view(), name="api-import"),

@@ -23,6 +23,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.intake import film_files
+from portal.intake.sources.choice import OWN_FILES, SourceChoice
 from portal.intake.tables import TABLE_ENDINGS
 from portal.intake.zip_uploads import (
     DISK_IS_FULL,
@@ -83,6 +84,7 @@ class Announced:
     fingerprint: str = ""
     patients: str = Upload.Patients.TABLE
     check_columns: bool = False
+    of_source: SourceChoice = OWN_FILES
 
 
 def begin(*, dataset: Dataset, author: User, announced: Announced) -> PartialUpload:
@@ -104,6 +106,8 @@ def begin(*, dataset: Dataset, author: User, announced: Announced) -> PartialUpl
         fingerprint=announced.fingerprint,
         patients=announced.patients,
         check_columns=announced.check_columns,
+        source=announced.of_source.key,
+        options=dict(announced.of_source.options),
     )
     path = part_path(partial)
     path.touch(exist_ok=False)
@@ -294,6 +298,8 @@ def _finish(partial: PartialUpload, path: Path) -> Upload:
             heartbeat_at=timezone.now(),
             patients=partial.patients,
             check_columns=partial.check_columns,
+            source=partial.source,
+            options=partial.options,
         )
         _make_zip(partial, zip_path(upload))
         try:

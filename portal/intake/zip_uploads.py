@@ -164,7 +164,7 @@ def receive_zip(
         patients=patients,
         check_columns=check_columns,
         source=of_source.key,
-        options=of_source.options,
+        options=dict(of_source.options),
     )
     path = zip_path(upload)
     path.parent.mkdir(parents=True, exist_ok=True)

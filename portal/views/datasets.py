@@ -10,10 +10,14 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.forms import DatasetForm, UploadForm
+from portal.forms import DatasetForm, SourceForm, UploadForm
 from portal.intake.correction_rows import waiting_in
 from portal.intake.first_names import take_first_names
+from portal.intake.folder_imports import import_server_folder
 from portal.intake.resumable import unfinished_of
+from portal.intake.sources.choice import chosen_source
+from portal.intake.sources.server_folders import InvalidFolder, listed_folders
+from portal.intake.sources.source import InvalidSource
 from portal.intake.waiting import waiting_for
 from portal.intake.zip_uploads import InvalidUpload, receive_zip
 from portal.labels.criteria import current_criteria
@@ -111,6 +115,8 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "corrected": waiting_in(dataset).order_by().values("image").distinct().count(),
         "upload_form": UploadForm(),
         "may_evaluate_set": bool(page.films) or dataset.uploads.exists(),
+        "source_form": SourceForm(),
+        "server_folders": listed_folders(),
         **_counts(dataset, filters, without=withheld),
     }
     return render(request, "portal/dataset.html", context)
@@ -164,8 +170,23 @@ def upload(request: SignedInRequest, uuid: UUID) -> HttpResponse:
             author=request.user,
             patients=form.cleaned_data["patients"] or Upload.Patients.TABLE,
             check_columns=form.cleaned_data["check_columns"],
+            of_source=chosen_source(request.POST),
         )
-    except InvalidUpload as error:
+    except (InvalidUpload, InvalidSource) as error:
+        context = {"dataset": dataset, "sentence": str(error)}
+        return render(request, "portal/upload_refused.html", context, status=400)
+    return redirect("portal:dataset", dataset.uuid)
+
+
+@require_POST
+def import_folder(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+    """Import a published dataset that lies on the server."""
+    dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
+    require(request.user, "import films", dataset.site)
+    try:
+        of_source, folder = chosen_source(request.POST), request.POST.get("folder", "")
+        import_server_folder(dataset=dataset, folder=folder, of_source=of_source, author=request.user)
+    except (InvalidFolder, InvalidSource) as error:
         context = {"dataset": dataset, "sentence": str(error)}
         return render(request, "portal/upload_refused.html", context, status=400)
     return redirect("portal:dataset", dataset.uuid)

@@ -38,8 +38,9 @@ function prepare() {
 }
 
 async function begin(files) {
-  const { patients, check_columns: check } = form.elements; // before the form is reset
-  const choices = { patients: patients.value, ...(check.checked && { check_columns: "yes" }) };
+  const { patients, check_columns: check, source, views, children } = form.elements; // before the form is reset
+  const ofSource = { source: source.value, views: views.value, ...(children.checked && { children: "yes" }) };
+  const choices = { patients: patients.value, ...(check.checked && { check_columns: "yes" }), ...(source.value && ofSource) };
   const row = document.getElementById("sending-row").content.firstElementChild.cloneNode(true);
   row.querySelector("[data-words]").textContent = `${files.name}, ${sizeOf(files.size)}`;
   list.append(row);
