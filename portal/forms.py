@@ -11,7 +11,9 @@ CHECK = {"class": "form-check-input"}
 class DatasetForm(forms.ModelForm):
     class Meta:
         model = Dataset
-        fields = ["name", "source", "licence", "purpose"]
+        fields = ["name", "source", "licence", "ethics_approval", "purpose", "expires_on"]
+        labels = {"expires_on": "Approved until"}
+        widgets = {"expires_on": forms.DateInput(attrs={"type": "date"})}
 
 
 class SourceForm(forms.Form):

@@ -32,10 +32,11 @@ from analysis.reading.assignments import AssignmentRefused, assign, require_read
 from ml_engine.core.score.conformal import PromisedRate
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal.labels.events import labels_at
-from portal.models import Image, LabelValue, Part, SplitImage, User
+from portal.models import Dataset, Image, LabelValue, Part, SplitImage, User
 from portal.people import audit, blinding
 from portal.people.access import require
 from portal.people.exposure import WASHOUT_DAYS
+from portal.sets.approvals import why_ended
 
 POINTS = {
     "calibrate specificity": "Specificity on calibrate",
@@ -221,6 +222,9 @@ def _check(request: WorklistRequest) -> None:
             raise WorklistRefused(f"The {words} is {days} days; enter a whole number from {least} to {MOST_DAYS}.")
     if not 0 <= request.seed <= _LARGEST_SEED:
         raise WorklistRefused(f"The seed is {request.seed}; enter a whole number from 0 to {_LARGEST_SEED}.")
+    scored = Image.objects.filter(scores__run=run).values("dataset")
+    if why := why_ended(Dataset.objects.filter(pk__in=scored).select_related("site")):
+        raise WorklistRefused(why)
     _check_design(request)
 
 

@@ -25,9 +25,10 @@ from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerDown
 
 from ml_engine.models import Run, RunState
-from portal.models import User
+from portal.models import Dataset, User
 from portal.people import audit
 from portal.people.access import require
+from portal.sets.approvals import why_ended
 
 logger = logging.getLogger(__name__)
 
@@ -306,6 +307,8 @@ def retry(*, run: Run, actor: User | None) -> Run:
                 f"“{run.name}” needs the result of “{previous.name}”, which is "
                 f"{previous.get_state_display().lower()}. Retry that run first."
             )
+        if why := why_ended(Dataset.objects.filter(Q(runs=run) | Q(splits=run.split_id)).select_related("site")):
+            raise RunRefused(why)
         before = {"state": run.state, "message": run.message}
         ended = Run.objects.filter(pk=run.pk, state__in=[RunState.FAILED, RunState.CANCELLED])
         changed = ended.update(

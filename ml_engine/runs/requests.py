@@ -28,6 +28,7 @@ from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
 from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.people import audit
 from portal.people.access import require
+from portal.sets.approvals import why_ended
 from portal.sets.film_copies import FilmCopies
 
 _LONGEST_NAME = 100
@@ -419,8 +420,12 @@ def queue(
     planned: ExperimentPlan | None = None,
     **fields: Any,
 ) -> Run:
-    """Store the run and publish it. `planned` are the experiments of an ablation or a sweep. Raises RunRefused for
-    weights that are not on this machine, whose weights folder the workers share."""
+    """Store the run and publish it. `planned` are the experiments of an ablation or a sweep. Raises RunRefused for a
+    dataset whose approval has ended, and for weights that are not on this machine, whose weights folder the workers
+    share."""
+    split: Split | None = fields.get("split")
+    if why := why_ended([*datasets, *(split.datasets.select_related("site") if split else ())]):
+        raise RunRefused(why)
     try:
         config = PipelineConfig.from_json(fields["config"])
     except EngineError as refusal:

@@ -12,7 +12,9 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 
     class Meta:
         model = Dataset
-        fields = ["uuid", "name", "source", "licence", "purpose", "created_at", "films"]
+        fields = [
+            *("uuid", "name", "source", "licence", "ethics_approval", "purpose", "expires_on", "created_at", "films"),
+        ]
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):

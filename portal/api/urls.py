@@ -2,6 +2,7 @@ from django.urls import path
 
 from portal.api import (
     corrections,
+    dataset_facts,
     double_reading,
     duplicates,
     quarantine,
@@ -14,6 +15,7 @@ from portal.api import (
 
 urlpatterns = [
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
+    path("datasets/<uuid:uuid>/", dataset_facts.OneDataset.as_view(), name="api-dataset"),
     path("datasets/<uuid:uuid>/corrections/", corrections.Corrections.as_view(), name="api-corrections"),
     path(
         "datasets/<uuid:uuid>/corrections/decide/",

@@ -14,6 +14,8 @@ class Dataset(Addressed):
     source = models.CharField(max_length=200, blank=True)
     licence = models.CharField(max_length=200, blank=True)
     purpose = models.CharField(max_length=200, blank=True)
+    ethics_approval = models.CharField(max_length=200, blank=True)  # the committee's number
+    expires_on = models.DateField(null=True, blank=True)  # the last day on which something new may start with its films
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
 
     class Meta:

@@ -26,6 +26,7 @@ class Site(Addressed):
     # The test part of a split stays sealed until an analysis plan is locked, and until a second person has approved it.
     plan_before_test = models.BooleanField(default=False)
     second_person_for_test = models.BooleanField(default=False)
+    quota_gib = models.PositiveIntegerField(null=True, blank=True)  # null: that of the installation's settings
 
     def __str__(self) -> str:
         return self.name

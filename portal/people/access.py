@@ -22,6 +22,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "import films": frozenset({Role.CURATOR, Role.MANAGER}),
     "keep further columns": frozenset({Role.MANAGER}),
     "open quarantined files": frozenset({Role.CURATOR, Role.MANAGER}),
+    "edit datasets": frozenset({Role.MANAGER}),
     "judge duplicates": frozenset({Role.CURATOR, Role.MANAGER}),
     "label films": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.MANAGER}),
     "adjudicate labels": frozenset({Role.ADJUDICATOR, Role.MANAGER}),

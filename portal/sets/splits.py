@@ -31,6 +31,7 @@ from portal.models import (
 )
 from portal.people import audit, blinding
 from portal.people.access import require
+from portal.sets.approvals import why_ended
 from portal.sets.cohorts import ADDED_BY_SCORE
 from portal.sets.film_copies import FilmCopies
 from portal.sets.patient_draw import (
@@ -166,6 +167,8 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     if cutoff > now:
         raise InvalidSplit(f"The label cut-off {cutoff.isoformat()} is in the future; choose a past time.")
     all_films = list(_films(request))
+    if why := why_ended(Dataset.objects.filter(pk__in={film.dataset_id for film in all_films}).select_related("site")):
+        raise InvalidSplit(why)
     # who lands in fit, and the numbers of each part, tell labels: parts, seed and view are the author's choice
     blinding.refuse_file(request.author, Image.objects.filter(pk__in=[film.pk for film in all_films]), what="The split")
     films = [film for film in all_films if _has_view(film, request.view_position)]

@@ -29,6 +29,7 @@ from portal.people.access import get_visible, people_who_may, require
 from portal.people.exposure import record_exposure, shown_to
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
+from portal.sets.approvals import approval_of
 from portal.sets.cohorts import names_at
 from portal.sets.film_pairs import unjudged_at
 
@@ -41,10 +42,11 @@ def datasets(request: SignedInRequest) -> HttpResponse:
 
 
 def _list(request: SignedInRequest, form: DatasetForm) -> HttpResponse:
-    of_site = list(Dataset.objects.filter(site=request.hilum_site))
+    of_site = list(Dataset.objects.filter(site=request.hilum_site).select_related("site"))
     counts = film_filters.counts_by_dataset(of_site, without=blinding.withheld_patients(request.user))
     for dataset in of_site:
         dataset.counts = counts[dataset.pk]  # type: ignore[attr-defined]
+        dataset.approval = approval_of(dataset)  # type: ignore[attr-defined]
     context = {"room": "data", "datasets": of_site, "form": form}
     return render(request, "portal/datasets.html", context, status=400 if form.errors else 200)
 
@@ -114,6 +116,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "quarantined": dataset.quarantined.count(),
         "corrected": waiting_in(dataset).order_by().values("image").distinct().count(),
         "upload_form": UploadForm(),
+        "approval": approval_of(dataset),
         "may_evaluate_set": bool(page.films) or dataset.uploads.exists(),
         "source_form": SourceForm(),
         "server_folders": listed_folders(),

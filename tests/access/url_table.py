@@ -166,6 +166,7 @@ PORTAL = {
     "portal:apply-relabel": act("label films", NOTHING, "dataset"),
     "portal:relabelled": page(OWN, NOTHING, "dataset", "own act"),
     "portal:undo-relabel": act("label films", REFUSED, "dataset", "own act"),
+    "portal:about-dataset": page(MEMBER, NOTHING, "dataset"),
     "portal:quarantine": page(MEMBER, NOTHING, "dataset"),
     "portal:quarantine-again": act("import films", NOTHING, "dataset", data=quarantined),
     "portal:quarantine-delete": act("import films", NOTHING, "dataset", data=quarantined),
@@ -207,6 +208,7 @@ PORTAL = {
     "portal:split-parts": page(MEMBER, REFUSED, "split"),
     "api-datasets": page(SIGNED_IN, NOTHING),
     "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
+    "api-dataset": page(MEMBER, NOTHING, "dataset"),
     "api-quarantine": page(MEMBER, NOTHING, "dataset"),
     "api-quarantine-again": act("import films", NOTHING, "dataset"),
     "api-quarantine-delete": act(
