@@ -7,7 +7,7 @@ from portal.triggers import append_only_again
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0030_kept_quarantine"),
+        ("portal", "0031_approvals_and_quotas"),
     ]
 
     operations = [
