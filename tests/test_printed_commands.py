@@ -17,7 +17,7 @@ from ml_engine.command.parsers import parser as engine_parser
 from tests.paths import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PYTHON = r"(?:\.venv/bin/)?python3?"
+PYTHON = r"(?:\.venv(?:-bench)?/bin/)?python3?"
 CALL = rf"(?:{PYTHON} )?(?:-m [\w.]+|manage\.py|make|pip)\b"
 
 
@@ -42,7 +42,7 @@ def fault_of(line: str) -> str:
     """What is wrong with the line; empty if nothing is."""
     words = words_of(line)
     if re.fullmatch(PYTHON, words[0]):
-        if not words[0].startswith(".venv/") and not line.startswith("python -m"):
+        if not words[0].startswith((".venv/", ".venv-bench/")) and not line.startswith("python -m"):
             return "does not name the environment"
         words = words[1:]
     if words[0] == "make":
