@@ -1,7 +1,7 @@
 """From a zip of films to the first ROC curve, unattended: seconds of each stage.
 
     python -m benchmarks.first_roc [--films 5000] [--size 224] [--side 1024] [--backbone NAME] [--no-alignment]
-                                   [--set FIELD=VALUE ...]
+                                   [--set FIELD=VALUE ...] [--zip FILE]
 
 Starts web server, broker and workers as `manage.py start` does, in a folder of their own, on PostgreSQL. Draws phantom
 films as DICOM with labels and boxes, four fifths normal, and packs them into a zip, whose time is given but does not
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="side of a drawn film, in pixels")
     parser.add_argument("--backbone", help="by default that of the preset")
     parser.add_argument("--no-alignment", action="store_true", help="fit no alignment first")
+    parser.add_argument("--zip", type=Path, metavar="FILE", help="the zip: drawn there if it is not, otherwise used")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the portal's processes too
@@ -50,9 +51,12 @@ def main() -> None:
     with throw_away_portal(), tempfile.TemporaryDirectory() as scratch:
         from portal.project.embedded import Portal
 
-        path = Path(scratch) / "films.zip"
+        path = given.zip or Path(scratch) / "films.zip"
         with stages.timed("draw and pack the films (does not count)"):
-            count = write_zip(path, films=given.films, side=given.side)
+            if not path.exists():
+                write_zip(path, films=given.films, side=given.side)
+        with zipfile.ZipFile(path) as archive:
+            count = sum(name.endswith(".dcm") for name in archive.namelist())
         token, dataset, user = make_author()
         config = config_of(given)
         with Portal(port=8900) as portal:
@@ -110,8 +114,8 @@ def _cpu_of(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def write_zip(path: Path, *, films: int, side: int) -> int:
-    """Phantom films with labels.csv and boxes.csv, stored as they are; the number of films."""
+def write_zip(path: Path, *, films: int, side: int) -> None:
+    """Phantom films with labels.csv and boxes.csv, stored as they are."""
     from portal.imaging.phantom import FINDINGS, write_demo_set
 
     normals = round(NORMAL_SHARE * films)
@@ -123,7 +127,6 @@ def write_zip(path: Path, *, films: int, side: int) -> int:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for member in members:
                 archive.write(member, member.name)
-    return sum(member.suffix == ".dcm" for member in members)
 
 
 def make_author() -> tuple[str, Any, Any]:
