@@ -95,6 +95,22 @@ class TestLook(Addressed):
     plan = models.ForeignKey(AnalysisPlan, models.PROTECT, null=True, related_name="looks")  # current at that time
 
 
+class ExternalValidation(Addressed):
+    """Append-only. A frozen detector on films of other datasets, with their labels at a cut-off, beside an evaluation
+    of the detector on its own test part."""
+
+    run = models.ForeignKey(Run, models.PROTECT, related_name="external_validations")  # scored whole datasets
+    evaluation = models.ForeignKey(Evaluation, models.PROTECT, related_name="external_validations")
+    label_cutoff = models.DateTimeField()
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"external validation of {self.evaluation.run} on the films of {self.run}"
+
+
 class Stage(models.TextChoices):
     UNAIDED = "unaided", "Without the model"
     AIDED = "aided", "With the model"

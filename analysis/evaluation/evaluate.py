@@ -6,7 +6,7 @@ is moving the fusion weight there: each look is counted.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +25,7 @@ from analysis.figures.palette import Kind
 from analysis.models import Evaluation, ScoreKind, TestLook
 from ml_engine.models import Run, RunKind, RunState, Score
 from portal.labels.events import labels_at
+from portal.labels.resolving import Label
 from portal.models import LabelValue, Part, Split, SplitImage, User
 from portal.people import audit
 from portal.people.access import require
@@ -172,6 +173,20 @@ def scored_part(run: Run, *, part: str, cutoff: datetime, classes: Mapping[str, 
     scores = list(
         Score.objects.filter(run=run, image_id__in=members.values("image_id")).select_related("image").order_by("row")
     )
+    return labelled_part(run, part, scores, patient_of=patient_of, labels=labels, classes=classes)
+
+
+def labelled_part(
+    run: Run,
+    part: str,
+    scores: Sequence[Score],
+    *,
+    patient_of: Mapping[int, int],
+    labels: Mapping[int, Label],
+    classes: Mapping[str, int] = CLASSES,
+) -> ScoredPart:
+    """Those of the scored films that can be used, from scores with their `image`, and by primary key of a film its
+    patient and its label; films of `patient_of` without a score are counted. Raises as `scored_part`."""
     left_out: Counter[str] = Counter()
     left_out["not scored by this run"] = len(patient_of) - len(scores)
     trained_on: set[int] = set()

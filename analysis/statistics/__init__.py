@@ -16,6 +16,7 @@ from analysis.statistics.double_reading import AgreementMeasure, DoubleReadingAg
 from analysis.statistics.drift import BatchDrift, score_drift
 from analysis.statistics.findings import Finding, finding_aurocs
 from analysis.statistics.free_response import Froc, froc, peaks
+from analysis.statistics.independent import independent_difference
 from analysis.statistics.localisation import Aupro, aupro, pixel_auroc, pointing_game, regions_of_boxes, regions_of_mask
 from analysis.statistics.logistic import cross_fitted_log_odds, patient_folds
 from analysis.statistics.matched_pairs import MatchedPairs, matched_auroc
@@ -139,6 +140,7 @@ __all__ = [
     "histogram",
     "holm",
     "imrmc_table",
+    "independent_difference",
     "krippendorff_alpha",
     "matched_auroc",
     "mrmc_long_table",

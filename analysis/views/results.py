@@ -30,6 +30,7 @@ from analysis.report.score_table import score_table
 from analysis.sections import evaluation_figures
 from analysis.sections.data_flow import data_of
 from analysis.studies.opening import finished_studies
+from analysis.views.external import validations
 from analysis.views.query_parameters import get_evaluation, get_part, get_weight, is_a_look, theme_of
 from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part
@@ -53,6 +54,7 @@ def results(request: SignedInRequest) -> HttpResponse:
         "room": "results",
         "runs": runs,
         "studies": finished_studies(site),
+        "validations": validations().filter(run__site=site),
         "asked": request.GET.get("run", ""),
         "may_evaluate": may(request.user, "evaluate runs", site),
     }

@@ -68,6 +68,7 @@ _SITE_PATHS = {
     "Evaluation": "run__site",
     "SetEvaluation": "dataset__site",
     "AnalysisPlan": "split__site",
+    "ExternalValidation": "run__site",
     "Worklist": "run__site",
     "WorklistItem": "worklist__run__site",
     "Reading": "image__dataset__site",

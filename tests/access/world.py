@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.external import validate
 from analysis.models import Reading, SetEvaluation
 from analysis.reading import head_proposals, verdicts
 from analysis.reading.assignments import assign
@@ -32,7 +33,7 @@ from portal.sets.cohorts import freeze_cohort
 from portal.sets.screening_queues import Order, queue_films
 from tests.analysis import laid, studied
 from tests.analysis.headed import fitted_head, with_head
-from tests.analysis.scored import scored_run
+from tests.analysis.scored import scored_dataset, scored_run
 from tests.analysis.sections.test_comparison import scored_again
 from tests.analysis.worklists import items, read, read_study, study, worklist
 from tests.ml_engine import reports
@@ -140,6 +141,9 @@ def _results(site: Site, boss: User) -> dict[str, Any]:
     (run_folder(run.uuid) / "run.json").write_text(json.dumps({"kind": "score"}))
     ablation_split = laid.split_with_films(site)
     bank, arrays = studied.bank_study(site)
+    abroad = factories.dataset("Abroad", at=site)
+    for number, label in enumerate(("normal", "abnormal") * 2):
+        factories.film(abroad, label, person=f"abroad {number}")
     things: dict[str, Any] = {
         "run": run,
         "scored": scored,
@@ -156,6 +160,7 @@ def _results(site: Site, boss: User) -> dict[str, Any]:
         "ablation film": Image.objects.filter(dataset__name="Films", current_label__value="abnormal").last(),
         "bank film": arrays["films"][0],
         "plan": lock_plan(split=scored.split, author=boss, intent=Intent()),
+        "external run": scored_dataset(scored, abroad),
         "set evaluation": SetEvaluation.objects.create(
             dataset=scored.films[0].dataset,
             name=scored.split.name,
@@ -176,8 +181,10 @@ def _results(site: Site, boss: User) -> dict[str, Any]:
 def _opened(things: dict[str, Any], boss: User) -> dict[str, Any]:
     for name in ("ablation", "sweep", "bank study", "blind spots"):
         open_test(run=things[name], author=boss)
+    evaluation = evaluate(run=things["run"], author=boss)
     return {
-        "evaluation": evaluate(run=things["run"], author=boss),
+        "evaluation": evaluation,
+        "external validation": validate(run=things["external run"], author=boss),
         "other evaluation": evaluate(run=scored_again(things["scored"], seed=1, config={}), author=boss),
     }
 

@@ -13,9 +13,10 @@ from analysis.models import TestLook
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.reports import AlignmentReport, SuspectFilm, TuneReport
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs.paths import run_folder
-from portal.models import Image, Part, Site, Split, User
+from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.ml_engine import reports, scored_folders
 from tests.ml_engine.scored_folders import GRID
@@ -77,6 +78,44 @@ def scored_run(
     scoring = _run(at, split, RunKind.SCORE, f"Scores {seed}", random_weights, detector=detector)
     sweep = _arrays(scoring, films, weight=weight, seed=seed)
     return Scored(scoring, split, films, sweep)
+
+
+def scored_dataset(scored: Scored, dataset: Dataset, *, shift: float = 0.0) -> Run:
+    """A run that scored a whole dataset, of films with a label, with the detector of `scored`: abnormal films score
+    higher by 1, all by `shift`."""
+    detector = scored.run.detector
+    assert detector is not None
+    run = Run.objects.create(
+        site=dataset.site,
+        name=f"Scores of {dataset}",
+        kind=RunKind.SCORE,
+        split=scored.split,
+        detector=detector,
+        state=RunState.DONE,
+        random_weights=scored.run.random_weights,
+    )
+    run.datasets.add(dataset)
+    films = list(dataset.images.order_by("pk"))
+    labels = np.array([film.label_events.get().value == "abnormal" for film in films])
+    values = np.random.default_rng(len(films)).normal(3 + shift, 1, len(films)) + labels
+    sweep = scored_folders.sweep_between(values, values)
+    rows = [ManifestRow(filename=f"files/{film.uuid}.u16.gz", image=str(film.uuid)) for film in films]
+    maps = np.ones((len(films), 2, GRID, GRID), dtype=np.float32)
+    calibrated = ScoredFolder(run_folder(scored.run.uuid)).summary
+    scored_folders.write(
+        run_folder(run.uuid),
+        rows,
+        sweep,
+        maps=maps,
+        weight=detector.fusion_weight,
+        calibration_scores=calibrated.calibration_scores,
+        calibration_patients=calibrated.calibration_patients,
+    )
+    Score.objects.bulk_create(
+        Score(run=run, image=film, row=row, global_score=value, region_score=value, fused_score=value)
+        for row, (film, value) in enumerate(zip(films, sweep[:, 0].tolist(), strict=True))
+    )
+    return run
 
 
 def looked_at(run: Run) -> Run:

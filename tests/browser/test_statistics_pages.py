@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from analysis.evaluation.evaluate import evaluate
 from ml_engine.runs.paths import run_folder
 from portal.models import Role
-from tests.analysis.scored import scored_run
+from tests.analysis.scored import scored_dataset, scored_run
 from tests.analysis.sections.test_drift import BASE, score_films
 from tests.browser.axe import serious_findings
 from tests.ml_engine.scored_folders import change_summary
@@ -37,6 +37,7 @@ def test_pages_draw_their_figures_and_answer(
     for name, shift in (("Winter", 0.1), ("Spring", 0.9)):
         later = factories.dataset(name, at=scored.run.site)
         score_films(scored.run, later, normal=np.linspace(2.0, 4.0, 40) + shift, abnormal=np.linspace(4, 6, 31))
+        scored_dataset(scored, later)
     evaluation = evaluate(run=scored.run, author=analyst)
     assert scored.run.detector is not None
     sign_in(analyst)
@@ -52,6 +53,13 @@ def test_pages_draw_their_figures_and_answer(
     page.goto(f"{live_server.url}/results/detectors/{scored.run.detector.run.uuid}/drift/")
     expect(page.locator("#drift .js-plotly-plot, #drift.js-plotly-plot").first).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="into Spring")).to_contain_text("0.")
+    assert fits(page)
+    assert serious_findings(page) == []
+
+    page.goto(f"{live_server.url}/results/")
+    page.get_by_role("button", name="Validate externally").first.click()
+    expect(page.locator("#external.js-plotly-plot")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("The populations differ in dataset (complete)")
     assert fits(page)
     assert serious_findings(page) == []
 

@@ -1,4 +1,4 @@
-// The page on drift of a detector's scores: draws its figure.
+// A page of figures that the server drew, and nothing more: draws them.
 
 import { drawFigure, whenReady } from "./figures.js";
 
