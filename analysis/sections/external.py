@@ -134,10 +134,12 @@ def compare_external(validation: ExternalValidation) -> External:
 def draw_external(result: External, *, theme: Theme, random_weights: bool) -> dict[str, Any]:
     """Both ROC curves of the fused score, for Plotly. It names no film."""
     curves = [
-        figures.RunCurve(name, side.curve, side.auroc["fused"])
+        figures.RunCurve(f"{name}, {side.abnormal} abnormal, {side.normal} normal", side.curve, side.auroc["fused"])
         for name, side in (("Internal", result.internal), ("External", result.external))
     ]
-    return figures.as_json(figures.comparison_figure(curves, theme=theme, random_weights=random_weights))
+    figure = figures.comparison_figure(curves, theme=theme, random_weights=random_weights)
+    figure.update_layout(legend_title_text="AUROC of the fused score (95 % interval)")  # each curve says its n
+    return figures.as_json(figure)
 
 
 def _results(run: Run, scored: ScoredPart, *, words: str, weight: float) -> PopulationResults:
