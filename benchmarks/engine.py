@@ -1,12 +1,13 @@
 """The engine against its peers, each beside the least that it has to reach: `make bench`, `make bench-quick`.
 
-    python -m benchmarks.engine [--quick] [--only WORK ...] [--films DIR] [--write]
+    python -m benchmarks.engine [--quick] [--only WORK ...] [--films DIR] [--kept DIR] [--write]
 
 Each work runs in a process of its own, by turns with its peer where it has one: CPU seconds of one thread unless a row
 says otherwise, the median of five turns, of three where a turn takes over a minute. Peers are anomalib 2.7 (see
 `benchmarks.anomalib_peer`), as shipped and with an allocator that keeps freed memory, and faiss's flat index.
 ``--films`` is a folder with ``images`` and ``labels.csv``; works on real films are left out without it. ``--quick``
-takes smaller sizes, in under five minutes, to which the goals do not apply. ``--write`` puts the table into
+takes smaller sizes, in under five minutes, to which the goals do not apply. With ``--kept`` what was measured is kept
+there and not measured again, so that a benchmark which was stopped goes on at the next work. ``--write`` puts the table into
 docs/performance.md. Ends with 1 where a goal is missed.
 """
 
@@ -457,6 +458,18 @@ def run_alone(name: str, given: argparse.Namespace) -> list[Row]:
     return [Row(**json.loads(line)) for line in printed.splitlines() if line.startswith("{")]
 
 
+def rows_of(name: str, given: argparse.Namespace) -> list[Row]:
+    """The rows of a work, from where they are kept if it was measured before."""
+    if given.kept is None:
+        return run_alone(name, given)
+    path = given.kept / f"{name}{'-quick' * given.quick}.json"
+    if not path.exists():
+        rows = run_alone(name, given)
+        given.kept.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+    return [Row(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+
+
 def machine() -> str:
     """The machine, the versions and the day, as a sentence."""
     processor = next(
@@ -488,6 +501,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=WORKS, default=list(WORKS), metavar="WORK", help=", ".join(WORKS))
     parser.add_argument("--films", type=Path, default=FILMS)
+    parser.add_argument("--kept", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--alone", choices=WORKS, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -502,7 +516,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in given.only:
         began = time.monotonic()
-        rows += run_alone(name, given)
+        rows += rows_of(name, given)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     table = tabulate([row.cells() for row in rows], HEADINGS, tablefmt="github", disable_numparse=True)
     sentence = machine()
