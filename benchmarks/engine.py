@@ -7,7 +7,7 @@ says otherwise, the median of five turns, of three where a turn takes over a min
 `benchmarks.anomalib_peer`), as shipped and with an allocator that keeps freed memory, and faiss's flat index.
 ``--films`` is a folder with ``images`` and ``labels.csv``; works on real films are left out without it. ``--quick``
 takes smaller sizes, in under five minutes, to which the goals do not apply. With ``--kept`` what was measured is kept
-there and not measured again, so that a benchmark which was stopped goes on at the next work. ``--write`` puts the table into
+there and not measured again: a benchmark that was stopped goes on at the next work. ``--write`` puts the table into
 docs/performance.md. Ends with 1 where a goal is missed.
 """
 
