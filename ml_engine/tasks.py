@@ -8,7 +8,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 from django.db import DatabaseError
 
-from ml_engine.runs import lifecycle, supervisor
+from ml_engine.runs import lifecycle, run_files, supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,12 @@ def execute_run(run_uuid: str) -> None:
 @shared_task
 def reap_runs() -> int:
     return lifecycle.reap()
+
+
+@shared_task
+def remove_failed_runs() -> None:
+    if removed := run_files.remove_old():
+        logger.info("removed the files of %d failed or cancelled runs", removed)
 
 
 @worker_ready.connect

@@ -33,7 +33,7 @@ admin.site.unregister(EmailAddress)  # addresses are fields of a person; none is
 
 
 # Fields whose values the audit records. Of all others, such as passwords and addresses, it records only the change.
-_RECORDED = frozenset({"name", "username", "is_active", "is_staff", "is_superuser"})
+_RECORDED = frozenset({"name", "quota_gib", "username", "is_active", "is_staff", "is_superuser"})
 
 
 class Audited(admin.ModelAdmin):

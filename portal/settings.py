@@ -133,6 +133,10 @@ IMPORT_PROCESSES = environment.integer("HILUM_IMPORT_PROCESSES", min(8, environm
 QUARANTINE_DAYS = environment.integer("HILUM_QUARANTINE_DAYS", 90, low=0, high=3650)
 # Folders of this folder may be imported as published datasets, without being sent
 IMPORT_FOLDER = environment.existing_folder("HILUM_IMPORT_FOLDER")
+SITE_QUOTA_GIB = environment.integer("HILUM_SITE_QUOTA_GIB", 0, low=0, high=1_000_000)  # of each site; 0: no quota
+# Days after which an unfinished upload is removed, and the files of a failed or cancelled run (0: never)
+UNFINISHED_UPLOAD_DAYS = environment.integer("HILUM_UNFINISHED_UPLOAD_DAYS", 1, low=1, high=365)
+FAILED_RUN_DAYS = environment.integer("HILUM_FAILED_RUN_DAYS", 0, low=0, high=3650)
 FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------
@@ -269,6 +273,7 @@ CELERY_TASK_ROUTES = {
     "portal.tasks.resume_uploads": {"queue": "upkeep"},
     "analysis.tasks.advance_set_evaluations": {"queue": "upkeep"},
     "portal.tasks.tidy_up": {"queue": "upkeep"},
+    "ml_engine.tasks.remove_failed_runs": {"queue": "upkeep"},
     "portal.tasks.look_everywhere": {"queue": "upkeep"},  # asks for the search of a site, which is among the imports
 }
 CELERY_TIMEZONE = "UTC"
@@ -277,6 +282,7 @@ CELERY_BEAT_SCHEDULE = {
     "reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0},
     "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
     "advance-set-evaluations": {"task": "analysis.tasks.advance_set_evaluations", "schedule": 3.0},
+    "remove-failed-runs": {"task": "ml_engine.tasks.remove_failed_runs", "schedule": 3600.0},
     "tidy-up": {"task": "portal.tasks.tidy_up", "schedule": 3600.0},
     "look-for-near-copies": {"task": "portal.tasks.look_everywhere", "schedule": 900.0},
 }

@@ -10,6 +10,7 @@ from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look,
 from portal.intake.import_plans import plan_path
 from portal.intake.planned_imports import import_planned
 from portal.intake.quarantine import remove_expired
+from portal.intake.quotas import QuotaReached, full_usage
 from portal.intake.resumable import look_after_partial_uploads
 from portal.intake.waiting import SILENCE, has_to_wait, next_after
 from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, publish, sweep, zip_path
@@ -23,7 +24,7 @@ LOOK_SECONDS = 5.0
 def import_upload(uuid: str) -> None:
     """Claim the upload by a conditional UPDATE and import it, or leave it until another of its author's has ended."""
     upload = Upload.objects.select_related("dataset__site", "uploaded_by").get(uuid=uuid)
-    if has_to_wait(upload):
+    if has_to_wait(upload) or (upload.state == Upload.State.RECEIVED and full_usage(upload.dataset.site)):
         return
     lapsed = Q(state=Upload.State.RECEIVED) | Q(state=Upload.State.IMPORTING, heartbeat_at__lt=timezone.now() - SILENCE)
     claimed = Upload.objects.filter(lapsed, uuid=uuid).update(state=Upload.State.IMPORTING, heartbeat_at=timezone.now())
@@ -35,6 +36,10 @@ def import_upload(uuid: str) -> None:
             import_planned(upload)
         else:
             import_zip(upload)
+    except QuotaReached as error:  # what was sent is kept, and the import goes on once there is room
+        Upload.objects.filter(pk=upload.pk).update(
+            state=Upload.State.RECEIVED, message=str(error), heartbeat_at=timezone.now()
+        )
     except Exception:  # a bug, not a bad file: a retry would fail in the same way
         logger.exception("upload %s failed", uuid)
         fail(

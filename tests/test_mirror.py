@@ -75,6 +75,7 @@ ELSEWHERE = {
     "portal/intake/label_words.py": "tests/portal/intake/mapping/test_guesses.py",
     "portal/intake/zip_tables.py": "tests/portal/intake/test_zip_uploads.py",
     "portal/intake/entries.py": "tests/portal/intake/test_films.py, tests/portal/intake/test_zip_uploads.py",
+    "portal/api/usage.py": "tests/portal/intake/test_quotas.py",
     "portal/views/dataset_facts.py": "tests/portal/sets/test_approvals.py requests the page",
     "portal/api/dataset_facts.py": "tests/portal/sets/test_approvals.py",
     "portal/management/commands/change_dataset.py": "tests/portal/sets/test_approvals.py",

@@ -25,6 +25,7 @@ from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunK
 from ml_engine.runs import paths, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
+from portal.intake.quotas import QuotaReached, require_room
 from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.people import audit
 from portal.people.access import require
@@ -426,6 +427,10 @@ def queue(
     split: Split | None = fields.get("split")
     if why := why_ended([*datasets, *(split.datasets.select_related("site") if split else ())]):
         raise RunRefused(why)
+    try:
+        require_room(request.site, 0, what="This run")
+    except QuotaReached as refusal:
+        raise RunRefused(str(refusal)) from refusal
     try:
         config = PipelineConfig.from_json(fields["config"])
     except EngineError as refusal:

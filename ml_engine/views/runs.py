@@ -22,6 +22,7 @@ from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import fitted_on, left_out_in_words
 from ml_engine.runs.requests import changes_from_preset
+from ml_engine.runs.run_files import is_removed
 from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
 from ml_engine.runs.waiting import ACTIVE, has_lost_worker, places, wait_of
 from ml_engine.views.heads import head_report
@@ -96,6 +97,7 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     context = {
         "room": "runs",
         "run": run,
+        "files_removed": is_removed(run),
         "may_run": may(request.user, "request runs", run.site),
         "settings": _settings(run.config, changed),
         "changed": changed,

@@ -90,7 +90,9 @@ def _in_terms_of_http(error: Exception) -> Exception:
         case resumable.WrongOffset():
             return Refused(409, str(error))
         case resumable.UploadGone():
-            return Refused(410, "The upload is not there any more: it was discarded, or nothing was sent for a day.")
+            return Refused(410, "The upload is not there any more: it was discarded, or nothing was sent for too long.")
+        case resumable.OverQuota():
+            return Refused(507, str(error))
         case resumable.TooLarge():
             return Refused(413, str(error))
         case resumable.UploadBusy():

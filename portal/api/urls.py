@@ -10,10 +10,12 @@ from portal.api import (
     resumable,
     split_parts,
     uploads,
+    usage,
     views,
 )
 
 urlpatterns = [
+    path("usage/", usage.SiteUsages.as_view(), name="api-usage"),
     path("datasets/", views.Datasets.as_view(), name="api-datasets"),
     path("datasets/<uuid:uuid>/", dataset_facts.OneDataset.as_view(), name="api-dataset"),
     path("datasets/<uuid:uuid>/corrections/", corrections.Corrections.as_view(), name="api-corrections"),

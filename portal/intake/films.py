@@ -36,11 +36,13 @@ from portal.intake.patient_identifiers import (
     patient_identifier,
     spellings_of_number,
 )
+from portal.intake.quotas import film_bytes, grow, require_room
 from portal.models import Image, QuarantinedFile, Upload, User
 from portal.people import audit, blinding
 
 SECONDS_BETWEEN_HEARTBEATS = 2.0
 LeaveOut = Callable[[CsvRow | None, Mapping[str, str]], str | None]
+FILMS_BETWEEN_LOOKS = 50  # at the quota of the site
 
 
 def import_entries(
@@ -53,7 +55,8 @@ def import_entries(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
     """Import every entry into the upload's dataset and mark the upload as done. `processes` decode the films, by
-    default as many as the settings say."""
+    default as many as the settings say. Raises QuotaReached; the films imported so far are kept, and the import goes on
+    from there when it is begun again."""
     batch = Batch(entries, rows=len(entries))
     return import_batches(
         upload=upload,
@@ -145,6 +148,8 @@ def _import_batch(
     with _films_ahead(upload, batch, processes or settings.IMPORT_PROCESSES, rules) as ahead:
         for done, entry in enumerate(entries, start=1):
             try:
+                if done % FILMS_BETWEEN_LOOKS == 1:
+                    require_room(upload.dataset.site, 0, what="This import")
                 if entry.there is not None:
                     count = _change_there(upload, entry, entry.there, report, imported)
                 elif entry.path is None and names is not None:
@@ -234,6 +239,7 @@ def _import_one(
         of_patient = _patient_identifier(entry, header, report.patients_of)
         image, is_new = find_or_store(dataset, entry, source, film, header, of_patient=of_patient)
         if is_new:
+            grow(dataset.site, film_bytes(image))
             _count_difference(entry, header, of_patient, report)
             _count_differing_person(image, entry, header, report)
             report.counts.update(WARNED + key for key in keys_of(header))

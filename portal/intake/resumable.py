@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from portal.intake import film_files
 from portal.intake.sources.choice import OWN_FILES, SourceChoice
+from portal.intake.quotas import QuotaReached, require_room
 from portal.intake.tables import TABLE_ENDINGS
 from portal.intake.zip_uploads import (
     DISK_IS_FULL,
@@ -38,6 +39,7 @@ from portal.intake.zip_uploads import (
     zip_path,
 )
 from portal.models import Dataset, PartialUpload, Upload, User
+from portal.people import audit
 from portal.people.access import require
 
 BLOCK = 2**20
@@ -54,6 +56,10 @@ class TooLarge(InvalidUpload):
 class NoSpace(InvalidUpload):
     def __init__(self) -> None:
         super().__init__(DISK_IS_FULL)
+
+
+class OverQuota(InvalidUpload):
+    """More than the site may use."""
 
 
 class UploadGone(Exception):
@@ -92,6 +98,10 @@ def begin(*, dataset: Dataset, author: User, announced: Announced) -> PartialUpl
     require(author, "import films", dataset.site)
     film_files.upload_path("x").parent.mkdir(parents=True, exist_ok=True)
     _check(announced)
+    try:
+        require_room(dataset.site, announced.bytes_total, what="This upload")
+    except QuotaReached as error:
+        raise OverQuota(str(error)) from error
     if PartialUpload.objects.filter(author=author, upload=None).count() >= MOST_UNFINISHED:
         raise InvalidUpload(
             f"You have {MOST_UNFINISHED} unfinished uploads, which is the limit; finish or discard some of them first."
@@ -204,7 +214,7 @@ def _upload_of(partial: PartialUpload) -> Upload | None:
 
 
 def expires_at(partial: PartialUpload) -> datetime:
-    """A day after the last byte. Raises UploadGone."""
+    """HILUM_UNFINISHED_UPLOAD_DAYS after the last byte. Raises UploadGone."""
     try:
         seconds = part_path(partial).stat().st_mtime
     except FileNotFoundError:
@@ -342,11 +352,21 @@ def look_after_partial_uploads() -> None:
             if offset_of(partial) == partial.bytes_total:
                 finish(partial)
         except UploadGone:
-            partial.delete()
+            _forget(partial)
         except (UploadBusy, NoSpace):
             continue
     before = timezone.now() - timedelta(seconds=SECONDS_UNTIL_SWEPT)
     PartialUpload.objects.filter(created_at__lt=before, upload__isnull=False).delete()
+
+
+def _forget(partial: PartialUpload) -> None:
+    """Remove the row of an upload whose bytes were swept, and record that."""
+    with transaction.atomic():
+        after = {"bytes announced": partial.bytes_total, "begun": partial.created_at.date().isoformat()}
+        audit.record(
+            verb="remove unfinished upload", site=partial.dataset.site, actor=None, target=partial.dataset, after=after
+        )
+        partial.delete()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from portal.intake.quotas import full_usage
 from portal.models import Upload, User
 from portal.people.access import visible
 
@@ -40,6 +41,11 @@ def next_after(upload: Upload) -> Upload | None:
 
 def waiting_for(upload: Upload, viewer: User) -> str:
     """What an upload that is not being imported yet waits for, as the viewer may know it."""
+    if (usage := full_usage(upload.dataset.site)) is not None:
+        return (
+            f"Waiting for space: {upload.dataset.site.name} has {usage.words}. What was sent is kept; the import "
+            "begins, or goes on, within minutes once there is room. Delete what is not needed, or ask for a larger quota"
+        )
     others = list(running().exclude(pk=upload.pk).select_related("dataset"))
     own = [other for other in others if other.uploaded_by_id == upload.uploaded_by_id]
     known = set(

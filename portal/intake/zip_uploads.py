@@ -34,6 +34,7 @@ from portal.intake.import_plans import plan_path
 from portal.intake.import_report import ImportReport
 from portal.intake.name_matching import ENDINGS
 from portal.intake.patient_identifiers import PatientSource
+from portal.intake.quotas import QuotaReached, require_room
 from portal.intake.remembered_mappings import SiteMappings
 from portal.intake.sources.choice import OWN_FILES, SourceChoice
 from portal.intake.sources.file_index import files_of_folder
@@ -57,7 +58,7 @@ BYTES_ALWAYS_UNPACKED = 256 * 2**20
 CHUNK = 2**20
 # Of LZMA, zipfile inflates all packed bytes of a chunk at once: 4 kB may become 30 MB.
 LZMA_CHUNK = 2**12
-SECONDS_UNTIL_SWEPT = 86_400.0
+SECONDS_UNTIL_SWEPT = 86_400.0 * settings.UNFINISHED_UPLOAD_DAYS
 IMPORT = "portal.tasks.import_upload"
 INTERRUPTED = (
     "The import was interrupted; start it again: the films imported so far are kept, and it continues from there."
@@ -157,6 +158,10 @@ def receive_zip(
     require(author, "import films", dataset.site)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
         raise InvalidUpload(too_large(file.size or 0))
+    try:
+        require_room(dataset.site, file.size or 0, what="This upload")
+    except QuotaReached as error:
+        raise InvalidUpload(str(error)) from error
     upload = Upload(
         dataset=dataset,
         uploaded_by=author,
@@ -323,8 +328,8 @@ def fail(upload: Upload, sentence: str) -> None:
 
 
 def sweep() -> None:
-    """Remove files that killed processes left behind more than a day ago: partial zips, zips of ended imports, and
-    pixels that were being written."""
+    """Remove files that killed processes left behind more than HILUM_UNFINISHED_UPLOAD_DAYS ago: partial zips, zips of
+    ended imports, and pixels that were being written."""
     kept = Upload.objects.filter(state__in=[Upload.State.RECEIVED, Upload.State.MAPPING, Upload.State.IMPORTING])
     addresses = [str(uuid) for uuid in kept.values_list("uuid", flat=True)]
     for path in (*film_files.upload_path("x").parent.glob("*"), *film_files.unfinished_pixels()):

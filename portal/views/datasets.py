@@ -14,6 +14,7 @@ from portal.forms import DatasetForm, SourceForm, UploadForm
 from portal.intake.correction_rows import waiting_in
 from portal.intake.first_names import take_first_names
 from portal.intake.folder_imports import import_server_folder
+from portal.intake.quotas import shown_usage
 from portal.intake.resumable import unfinished_of
 from portal.intake.sources.choice import chosen_source
 from portal.intake.sources.server_folders import InvalidFolder, listed_folders
@@ -47,7 +48,8 @@ def _list(request: SignedInRequest, form: DatasetForm) -> HttpResponse:
     for dataset in of_site:
         dataset.counts = counts[dataset.pk]  # type: ignore[attr-defined]
         dataset.approval = approval_of(dataset)  # type: ignore[attr-defined]
-    context = {"room": "data", "datasets": of_site, "form": form}
+    usage = shown_usage(request.hilum_site)
+    context = {"room": "data", "datasets": of_site, "form": form, "usage": usage}
     return render(request, "portal/datasets.html", context, status=400 if form.errors else 200)
 
 
@@ -117,6 +119,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "corrected": waiting_in(dataset).order_by().values("image").distinct().count(),
         "upload_form": UploadForm(),
         "approval": approval_of(dataset),
+        "usage": shown_usage(dataset.site),
         "may_evaluate_set": bool(page.films) or dataset.uploads.exists(),
         "source_form": SourceForm(),
         "server_folders": listed_folders(),

@@ -206,6 +206,7 @@ PORTAL = {
     "portal:new-split": page("make splits", NOTHING),
     "portal:split": page(MEMBER, NOTHING, "split"),
     "portal:split-parts": page(MEMBER, REFUSED, "split"),
+    "api-usage": page(SIGNED_IN, NOTHING),
     "api-datasets": page(SIGNED_IN, NOTHING),
     "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
     "api-dataset": page(MEMBER, NOTHING, "dataset"),
