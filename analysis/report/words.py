@@ -60,9 +60,10 @@ def _method(report: EvaluationReport) -> str:
     if config.mask:
         text += " Patches that are black in the mean film were left out (hard mask)."
     if config.detector == "patchcore":
+        most = f", at most {config.bank_most:,} a bank" if config.bank_most else ""
         text += (
             f" Memory banks, one of all patches and one of each cell of a {config.grid} × {config.grid} grid with a "
-            f"halo of {config.halo}, hold the share {config.rate:g} of the patches, chosen by greedy k-centre; a "
+            f"halo of {config.halo}, hold the share {config.rate:g} of the patches{most}, chosen by greedy k-centre; a "
             f"patch's score is the mean {'squared ' if config.distance == 'squared' else ''}L2 distance to its "
             f"{config.neighbours} nearest bank vector(s)."
         )

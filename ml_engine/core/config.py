@@ -127,6 +127,9 @@ class PipelineConfig:
         high=64,
     )
     rate: float = setting(0.01, "Share of patches selected for a memory bank.", symbol="s", low=1e-6, high=1)
+    bank_most: int = setting(
+        0, "Most vectors of a memory bank, where the share would be more; 0 = no limit.", low=0, high=10**8
+    )
     coreset_start: str = setting(
         "first",
         "First pick of the greedy k-centre: first = patch 0; seeded = drawn by the seed.",

@@ -203,7 +203,14 @@ class _Run:
         """The films of the fit of a detector that scores, by its bank; as many as it scores where that is not known."""
         if self.size.fitted_films:
             return self.size.fitted_films
+        if self.size.bank_vectors == self.config.bank_most:  # a full bank, or no bank, tells nothing
+            return self.size.films
         return round(self.size.bank_vectors / (self.rate * self.per_film)) or self.size.films
+
+    def _picks(self, rows: float) -> float:
+        """The vectors of a bank that is selected from so many patches."""
+        picks = max(1.0, self.rate * rows)
+        return min(picks, self.config.bank_most) if self.config.bank_most else picks
 
     @property
     def _read_seconds(self) -> float:
@@ -228,7 +235,7 @@ class _Run:
         return self._selecting(films * self.per_film, with_radius=with_radius) + self.config.grid**2 * cell
 
     def _selecting(self, rows: float, *, with_radius: bool) -> float:
-        costs, picks = self.costs.bank, max(1.0, self.rate * rows)
+        costs, picks = self.costs.bank, self._picks(rows)
         if self._is_projected(rows, picks):
             small = self.config.coreset_dimensions
             seconds = rows * (costs.projected_row * self.wide * small + costs.projected_product * picks * small)
@@ -244,7 +251,7 @@ class _Run:
     def _search(self, fitted: int) -> float:
         """Seconds to search a film's patches in the global bank and in those of the cells."""
         costs, cells = self.costs.bank, self.config.grid**2
-        whole, one = self.rate * fitted * self.per_film, self.rate * fitted * self.per_cell
+        whole, one = self._picks(fitted * self.per_film), self._picks(fitted * self.per_cell)
         products = self.per_film * self.wide * (whole + one)
         return (
             costs.search_call * (1 + cells)
@@ -254,7 +261,7 @@ class _Run:
 
     def _vectors(self, fitted: int) -> float:
         """Vectors in all banks."""
-        return self.rate * fitted * (self.per_film + self.config.grid**2 * self.per_cell)
+        return self._picks(fitted * self.per_film) + self.config.grid**2 * self._picks(fitted * self.per_cell)
 
     # memory
 
@@ -277,7 +284,7 @@ class _Run:
 
     def _selecting_phase(self, films: int, *, kept: float) -> Phase:
         rows = films * self.per_film
-        picks = max(1.0, self.rate * rows)
+        picks = self._picks(rows)
         projected = self._is_projected(rows, picks)
         dims = self.config.coreset_dimensions if projected else self.wide
         points = rows * ((6 if projected else 2) * dims + 24) + 4 * picks * dims

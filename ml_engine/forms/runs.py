@@ -172,7 +172,7 @@ BANKS = Section(
     "Mask and memory banks",
     (
         "mask", "mask_keep", "mask_threshold", "mask_coverage", "mask_images", "mask_least", "mask_most", "rate",
-        "grid", "halo", "neighbours", "distance", "reweight", "coreset_start", "coreset_dimensions",
+        "bank_most", "grid", "halo", "neighbours", "distance", "reweight", "coreset_start", "coreset_dimensions",
         "coreset_exact_limit", "search",
     ),
 )  # fmt: skip

@@ -23,8 +23,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.intake import film_files
-from portal.intake.sources.choice import OWN_FILES, SourceChoice
 from portal.intake.quotas import QuotaReached, require_room
+from portal.intake.sources.choice import OWN_FILES, SourceChoice
 from portal.intake.tables import TABLE_ENDINGS
 from portal.intake.zip_uploads import (
     DISK_IS_FULL,

@@ -46,7 +46,8 @@ def _extended(
 ) -> Bank:
     per_film, films, old = len(source.places), len(source.films), len(bank.vectors)
     rows = (torch.arange(films)[:, None] * per_film + inside).reshape(-1)
-    wanted = memory_bank.bank_size((films_before + films) * len(inside), config.rate)
+    patches = (films_before + films) * len(inside)
+    wanted = memory_bank.bank_size(patches, config.rate, most=config.bank_most)
     pool = torch.cat([bank.vectors.to(features.device), features[rows]])
     count = max(old, min(wanted, len(pool)))
     grid = coreset.selection_grid(

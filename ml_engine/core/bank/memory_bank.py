@@ -77,9 +77,11 @@ def is_near_cell(places: Tensor, cell: int, *, patches: int, grid: int, halo: in
     return ((places >= first) & (places < end)).all(1)
 
 
-def bank_size(patches: int, rate: float) -> int:
-    """The number of vectors in a bank: the share ``rate`` of the patches, rounded up, at least one."""
-    return max(1, math.ceil(rate * patches - 1e-9))
+def bank_size(patches: int, rate: float, *, most: int = 0) -> int:
+    """The number of vectors in a bank: the share ``rate`` of the patches, rounded up, at least one, and at most
+    ``most`` unless that is 0."""
+    size = max(1, math.ceil(rate * patches - 1e-9))
+    return min(size, most) if most else size
 
 
 def build(
@@ -119,7 +121,7 @@ def at_rate(banks: Banks, places: Tensor, config: PipelineConfig, *, rate: float
     """
 
     def shortened(bank: Bank, patches: int) -> Bank:
-        count = bank_size(films * patches, rate)
+        count = bank_size(films * patches, rate, most=config.bank_most)
         return Bank(bank.vectors[:count], bank.provenance[:count], bank.radius[:count])
 
     cells = tuple(
@@ -139,7 +141,7 @@ def places_near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
 
 def _select(features: Features, rows: Tensor, source: Source, config: PipelineConfig, with_radius: bool) -> Bank:
     """A bank from some rows of the features."""
-    count = bank_size(len(rows), config.rate)
+    count = bank_size(len(rows), config.rate, most=config.bank_most)
     start = 0
     if config.coreset_start == "seeded":
         start = int(torch.randint(len(rows), (1,), generator=torch.Generator().manual_seed(config.seed)))
@@ -152,7 +154,8 @@ def _select(features: Features, rows: Tensor, source: Source, config: PipelineCo
         dimensions=config.coreset_dimensions,
         exact_limit=config.coreset_exact_limit,
     )
-    sizes = {bank_size(len(rows), rate) for rate in (*config.tried("rate"), config.rate)} if with_radius else set()
+    rates = (*config.tried("rate"), config.rate) if with_radius else ()
+    sizes = {bank_size(len(rows), rate, most=config.bank_most) for rate in rates}
     counts = {k for size in sizes for k in counts_of(size) if k <= count}
     picks, nearest = coreset.selection(grid, count, start=start, counts=counts)
     del grid

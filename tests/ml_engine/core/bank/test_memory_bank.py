@@ -55,6 +55,21 @@ def test_bank_size_is_the_share_rounded_up(patches: int, rate: float, size: int)
     assert memory_bank.bank_size(patches, rate) == size
 
 
+def test_a_bank_has_at_most_so_many_vectors_and_they_are_its_first() -> None:
+    features, source = draw_features()
+    banks = memory_bank.build(features, source, CONFIG)
+    capped = memory_bank.build(features, source, CONFIG.replace(bank_most=7))
+    assert len(banks.whole.vectors) > 7
+    assert torch.equal(capped.whole.vectors, banks.whole.vectors[:7])
+    for bank, short in zip(banks.cells, capped.cells, strict=True):
+        assert (bank is None) == (short is None)
+        assert bank is None or (short is not None and torch.equal(short.vectors, bank.vectors[:7]))
+    shortened = memory_bank.at_rate(banks, source.places, CONFIG.replace(bank_most=7), rate=0.1, films=6)
+    assert torch.equal(shortened.whole.vectors, capped.whole.vectors)
+    uncapped = memory_bank.build(features, source, CONFIG.replace(bank_most=10**6))
+    assert torch.equal(uncapped.whole.vectors, banks.whole.vectors)
+
+
 def neighbours(place: int, halo: int) -> range:
     """The rows or columns of the 8 x 8 grid at most ``halo`` away."""
     return range(max(0, place - halo), min(8, place + halo + 1))
