@@ -88,7 +88,7 @@ def start(request: SetRequest) -> SetEvaluation:
             audit.record(verb="request evaluation of set", site=site, actor=row.author, target=row, after=after)
             if not is_importing:
                 _freeze_and_queue(row)
-    except (InvalidSplit, RunRefused, EngineError) as refusal:
+    except (InvalidSplit, RunRefused, CannotEvaluate, EngineError) as refusal:
         raise CannotStart(str(refusal)) from refusal
     return row
 
@@ -168,7 +168,7 @@ def _refuse_failed_import(row: SetEvaluation) -> None:
 
 
 def _freeze_and_queue(row: SetEvaluation) -> None:
-    """Raises InvalidSplit and RunRefused."""
+    """Raises InvalidSplit, RunRefused and CannotEvaluate."""
     request = SplitRequest(
         site=row.dataset.site,
         name=row.name,
@@ -181,15 +181,28 @@ def _freeze_and_queue(row: SetEvaluation) -> None:
         row.split = split_from_csv(request)
     else:
         row.split = draw_split(request, fractions=DEFAULT_FRACTIONS)
+    parts = _parts_with_films(row.split, parts_scored(opens_test=row.opens_test))
     chain = request_chain(
         RunRequest(site=row.dataset.site, name=row.name, requested_by=row.author),
         split=row.split,
         config=PipelineConfig.from_json(row.config),
         aligned=row.aligned,
-        parts=parts_scored(opens_test=row.opens_test),
+        parts=parts,
     )
     row.score = chain.score
     row.save(update_fields=["split", "score"])
+
+
+def _parts_with_films(split: Split, wanted: list[str]) -> list[str]:
+    there = set(split.members.filter(images__isnull=False).values_list("part", flat=True))
+    parts = [part for part in wanted if part in there]
+    if not there & set(wanted) & {Part.TUNE, Part.TEST}:
+        asked = "tune or test" if Part.TEST in wanted else "tune"
+        raise CannotEvaluate(
+            f"No film would be in {asked}, where scores are compared with labels: label more films normal and "
+            "abnormal, or correct the column 'split' of the table."
+        )
+    return parts
 
 
 def try_again(*, row: SetEvaluation, actor: User) -> None:

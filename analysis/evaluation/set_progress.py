@@ -44,7 +44,8 @@ def outlook(dataset: Dataset, config: PipelineConfig, *, aligned: bool, opens_te
         (part, value, count) for part, value, count in values if value in (LabelValue.NORMAL, LabelValue.ABNORMAL)
     ]
     from_table = names_parts(dataset)
-    parts = _parts_of_table(counts) if from_table else _parts_to_draw(counts)
+    drawn = _parts_of_table(counts) if from_table else _parts_to_draw(counts)
+    parts = {part: drawn[part] for part in Part.values if drawn.get(part)}
     made = run_forecasts.of_chain(
         parts,
         config,

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import trigger_client_event
 
 from analysis.evaluation import set_evaluation
 from analysis.evaluation.set_evaluation import ACTIONS, LONGEST_NAME, CannotStart, SetRequest
@@ -125,6 +126,9 @@ def progress(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     }
     template = "analysis/_set_evaluation.html" if is_part else "analysis/set_evaluation.html"
     response = render(request, template, context)
+    if is_part and (row.evaluation or context["progress"].failed):
+        outcome = "It is evaluated." if row.evaluation else "A step failed."
+        trigger_client_event(response, "hilum:ended", {"title": row.name, "body": outcome})
     if is_part and context["results"]:
         response["HX-Redirect"] = str(context["results"])
     return response

@@ -39,13 +39,12 @@ def wait_of(run: Run) -> Wait | None:
 def places() -> dict[int, int]:
     """By primary key of each queued or running run, how many are executed before it by a single worker. Those that run
     already are the first."""
-    active = list(Run.objects.filter(state__in=ACTIVE).order_by("queued_at", "pk").values("pk", "state", "after_id"))
-    waiting = {run["pk"] for run in active}
+    fields = ("pk", "state", "after_id", "after__state")
+    active = list(Run.objects.filter(state__in=ACTIVE).order_by("queued_at", "pk").values(*fields))
     followers: dict[int, list[int]] = defaultdict(list)
     for run in active:
-        if run["after_id"] in waiting:
-            followers[run["after_id"]].append(run["pk"])
-    ready = [run for run in active if run["after_id"] not in waiting]
+        followers[run["after_id"]].append(run["pk"])
+    ready = [run for run in active if run["after__state"] in (None, RunState.DONE)]
     in_order = sorted(ready, key=lambda run: run["state"] != RunState.RUNNING)  # stable: then as they were queued
     return {pk: place for place, pk in enumerate(_as_executed((run["pk"] for run in in_order), followers))}
 

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import trigger_client_event
 
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine.reports import SuspectFilm
@@ -184,6 +185,10 @@ def progress(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     response = render(request, "ml_engine/_progress.html", context)
     if run.has_ended:
         response["HX-Refresh"] = "true"
+        notice = {"title": run.name, "body": f"The run is {run.get_state_display().lower()}."}
+        if run.state == RunState.FAILED:
+            notice["body"] = "The run failed."
+        trigger_client_event(response, "hilum:ended", notice)
     return response
 
 

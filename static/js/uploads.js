@@ -3,6 +3,7 @@
 
 import { csrf } from "./labelling/server.js";
 import { ChosenFiles } from "./upload/chosen_files.js";
+import { droppedFiles } from "./upload/dropped_files.js";
 import { announce, discard, send } from "./upload/tus.js";
 
 const UNITS = [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
@@ -33,8 +34,31 @@ function prepare() {
     form.reset();
   });
   for (const one of inputs) one.addEventListener("change", () => input.setCustomValidity(""));
+  takeDrops();
   for (const one of list.querySelectorAll("[data-resume]")) one.addEventListener("change", () => goOn(one));
   list.dataset.ready = "";
+}
+
+// Files and folders may be dropped anywhere on the page; without this a browser would leave it to show the file.
+function takeDrops() {
+  const isOver = (yes) => form.classList.toggle("is-target", yes);
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    form.closest("details").open = true;
+    isOver(true);
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) isOver(false); // it left the window
+  });
+  document.addEventListener("drop", async (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    isOver(false);
+    const files = await droppedFiles(event.dataTransfer);
+    if (files.length) begin(new ChosenFiles(files));
+  });
 }
 
 async function begin(files) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import socket
 import threading
 import zipfile
@@ -232,6 +233,27 @@ def test_films_and_a_table_are_sent_as_they_are(page: Page, line: Line, of: Data
     expect(page.get_by_text("Waiting for")).to_be_visible()
     assert import_it().message.startswith("3 films imported")
     expect(page.get_by_role("link", name="Show the films")).to_be_visible()
+
+
+def test_a_folder_and_a_table_are_dropped_on_the_page(page: Page, line: Line, of: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    (folder / "inner").mkdir(parents=True)
+    names = [f"inner/{number}.png" for number in range(104)]  # a browser lists a folder a hundred entries at a time
+    for seed, name in enumerate(names):
+        factories.png(folder / name, seed=seed)
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,label\n" + "".join(f"films/{name},normal\n" for name in names))
+    open_dataset(page, line, of)
+    drop = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(folder), str(table)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver"):
+        drop.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": data})
+    expect(page.locator("#add-films")).to_have_class(re.compile("is-target"))
+    drop.send("Input.dispatchDragEvent", {"type": "drop", "x": 400, "y": 300, "data": data})
+    expect(page.get_by_text("Waiting for")).to_be_visible(timeout=30_000)
+    expect(page.locator("#add-films")).not_to_have_class(re.compile("is-target"))
+    assert import_it().message.startswith("104 films imported")
+    assert of.images.filter(current_label__value="normal").count() == 104
 
 
 def test_any_part_of_a_packed_zip_can_be_read(page: Page, line: Line, of: Dataset) -> None:

@@ -9,12 +9,14 @@ export class ChosenFiles {
   #source;
   #files;
 
+  // `files` are those of an input, or { path, file } of a drop.
   constructor(files) {
-    this.#files = [...files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+    this.#files = [...files].map((one) => (one.path ? one : { path: one.webkitRelativePath || one.name, file: one }));
     this.#files.sort((a, b) => (a.path < b.path ? -1 : Number(a.path > b.path)));
     const [first] = this.#files;
     this.isZip = this.#files.length === 1 && first.path.toLowerCase().endsWith(".zip");
-    this.isFolder = Boolean(first.file.webkitRelativePath);
+    const folders = new Set(this.#files.map(({ path }) => (path.includes("/") ? path.split("/")[0] : "")));
+    this.isFolder = folders.size === 1 && !folders.has("");
     this.count = this.#files.length;
     this.name = this.isFolder ? first.path.split("/")[0] : this.count === 1 ? first.path : `${this.count} files`;
     this.#source = this.isZip ? null : new PackedZip(this.#files);

@@ -104,6 +104,18 @@ def test_a_refused_request_leaves_nothing(data_dir: Path, analyst: User) -> None
     assert not AuditEvent.objects.filter(verb__in=["request evaluation of set", "freeze split"]).exists()
 
 
+def test_parts_without_a_film_are_not_scored(data_dir: Path, analyst: User) -> None:
+    dataset = factories.dataset()
+    for number, part in enumerate(["fit"] * 4 + ["test"] * 2):
+        factories.film(dataset, "normal", person=f"patient {number}", csv_split=part)
+    with pytest.raises(CannotStart, match="No film would be in tune, where scores are compared with labels"):
+        start(asked(dataset, analyst, opens_test=False))
+    assert not Split.objects.exists()
+    row = start(asked(dataset, analyst))
+    assert row.score is not None
+    assert row.score.parts == ["test"]
+
+
 def test_a_name_is_needed_that_no_split_has(labelled: Dataset, analyst: User) -> None:
     start(asked(labelled, analyst))
     with pytest.raises(CannotStart, match="A split named 'All films' already exists at Seoul"):

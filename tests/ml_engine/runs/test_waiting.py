@@ -65,6 +65,14 @@ def test_the_time_of_several_runs_before_is_not_known(split: Any) -> None:
     assert (wait.before, wait.seconds_left) == (2, None)
 
 
+def test_what_waits_for_a_failed_run_is_before_nobody(split: Any) -> None:
+    failed = queued(split, state=RunState.FAILED)
+    queued(split, ago=9, after=failed)
+    wait = wait_of(queued(split))
+    assert wait is not None
+    assert wait.before == 0
+
+
 def test_a_retried_run_goes_to_the_end(split: Any) -> None:
     failed = queued(split, ago=500, state=RunState.FAILED)
     other = queued(split, ago=60)

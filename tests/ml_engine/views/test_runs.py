@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,7 @@ def test_polling_stops_when_the_run_has_ended(web: Client, split: Any) -> None:
     Run.objects.filter(pk=run.pk).update(state=RunState.DONE)
     response = web.get(at("run-progress", run))
     assert response.headers["HX-Refresh"] == "true"
+    assert json.loads(response.headers["HX-Trigger"]) == {"hilum:ended": {"title": "A run", "body": "The run is done."}}
     assert "hx-trigger" not in response.text
 
 
@@ -298,7 +300,7 @@ def test_a_waiting_run_names_the_one_before(web: Client, split: Any) -> None:
     before = made.run(split, name="The alignment", state=RunState.RUNNING)
     run = made.run(split, kind=RunKind.FIT_DETECTOR, after=before)
     text = one_line(web.get(at("run", run)))
-    assert f'Waiting for <a href="{at("run", before)}">The alignment</a>, which is running.' in text
+    assert f'Waiting for <a class="alert-link" href="{at("run", before)}">The alignment</a>, which is running.' in text
     assert f'<a href="{at("run", run)}">A run</a>' in web.get(at("run", before)).text
 
 
