@@ -28,6 +28,7 @@ from analysis.views import (
     reading,
     recalibration,
     results,
+    search,
     semi_supervised,
     set_evaluation,
     split_data,
@@ -40,6 +41,7 @@ from analysis.views import (
 
 app_name = "analysis"
 urlpatterns = [
+    path("search/", search.search, name="search"),
     path("results/", results.results, name="results"),
     path("results/compare/", comparison.comparison, name="comparison"),
     path("results/compare/figures/<slug:name>.csv", exports.comparison_csv, name="comparison-csv"),

@@ -13,6 +13,7 @@ from portal.views import (
     frame,
     images,
     labels,
+    manual,
     mapping,
     people,
     preferences,
@@ -26,6 +27,9 @@ from portal.views import (
 app_name = "portal"
 urlpatterns = [
     path("", frame.home, name="home"),
+    path("manual/", manual.contents, name="manual"),
+    path("manual/images/<str:name>", manual.image, name="manual-image"),
+    path("manual/<slug:name>/", manual.page, name="manual-page"),
     path("site/", frame.choose_site, name="choose-site"),
     path("theme/", frame.choose_theme, name="choose-theme"),
     path("sites/new/", people.make_site, name="make-site"),

@@ -52,6 +52,7 @@ ELSEWHERE = {
     "analysis/__main__.py": "the name of a documented command: tests/analysis/studies/test_evaluate_folder.py",
     "analysis/sweep.py": "the name of a documented command: tests/analysis/views/test_studies.py",
     # portal
+    "portal/views/manual_pages.py": "tests/portal/views/test_manual.py",
     "portal/views/accounts.py": "tests/portal/people/test_accounts.py, tests/portal/views/test_people.py",
     "portal/api/declared_statuses.py": "tests/access/test_schema.py",
     "portal/api/filters.py": "tests/portal/people/test_accepted_query.py",

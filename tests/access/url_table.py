@@ -142,6 +142,9 @@ PORTAL = {
     "invitation": page(ANYONE, NOTHING, "invited", "token of invitation"),
     "schema": page(SIGNED_IN, NOTHING),
     "portal:home": page(SIGNED_IN, NOTHING),
+    "portal:manual": page(SIGNED_IN, NOTHING),
+    "portal:manual-page": page(SIGNED_IN, NOTHING, "page of the manual"),
+    "portal:manual-image": page(SIGNED_IN, NOTHING, "picture of the manual"),
     "portal:make-site": act(ADMINISTRATOR, NOTHING),
     "portal:people": page(MEMBER, NOTHING),
     "portal:add-person": act("manage people", NOTHING),
@@ -272,6 +275,7 @@ RUNS = {
 
 SEE = "see scores"
 RESULTS = {
+    "analysis:search": page(MEMBER, OMITS, query=lambda world: {"q": "zebra"}),
     "analysis:results": page(SEE, NOTHING, look=SHOWS),
     "analysis:make-evaluation": act("evaluate runs", NOTHING, "run", look=COUNTS),
     "analysis:evaluate-set": page("request runs", OMITS, "dataset"),

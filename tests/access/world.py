@@ -171,6 +171,8 @@ def _results(site: Site, boss: User) -> dict[str, Any]:
         ),
         "kind of run": "fit_detector",
         "picture": "canonical.png",
+        "page of the manual": "data",
+        "picture of the manual": "grid.png",
         "figure": "roc",
         "compared figure": "scatter",
         "username": "reader",
