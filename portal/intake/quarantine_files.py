@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from portal.intake import film_files
-from portal.intake.csv_labels import Box, CsvRow
+from portal.intake.csv_labels import Box, CsvRow, RowReading
 from portal.intake.encrypted_files import decrypt, decrypted, encrypt_bytes, encrypt_file
 from portal.intake.entries import Entry
 from portal.models import QuarantinedFile
@@ -86,7 +86,11 @@ def _row_to_json(entry: Entry) -> dict[str, object]:
 def _entry_from_json(path: Path, stored: dict[str, object]) -> Entry:
     row, boxes = stored["row"], stored["boxes"]
     assert isinstance(row, dict)
-    tuples = {name: tuple(row[name]) for name in ("findings", "attributes", "left_out")}
+    tuples: dict[str, tuple[object, ...]] = {name: tuple(row[name]) for name in ("findings", "attributes", "left_out")}
+    tuples["readings"] = tuple(
+        RowReading(one["reader"], one["label"], tuple(one["findings"]), tuple(Box(**box) for box in one["boxes"]))
+        for one in row["readings"]
+    )
     read = CsvRow(**{**row, **tuples, "columns": frozenset(row["columns"])})
     if boxes is None:
         return Entry(path, read.filename, read)

@@ -44,7 +44,8 @@ def waiting_for(upload: Upload, viewer: User) -> str:
     if (usage := full_usage(upload.dataset.site)) is not None:
         return (
             f"Waiting for space: {upload.dataset.site.name} has {usage.words}. What was sent is kept; the import "
-            "begins, or goes on, within minutes once there is room. Delete what is not needed, or ask for a larger quota"
+            "begins, or goes on, within minutes once there is room. Delete what is not needed, or ask for "
+            "a larger quota"
         )
     others = list(running().exclude(pk=upload.pk).select_related("dataset"))
     own = [other for other in others if other.uploaded_by_id == upload.uploaded_by_id]

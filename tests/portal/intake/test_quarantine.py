@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from portal import tasks
 from portal.intake import quarantine, quarantine_files
-from portal.intake.csv_labels import Box, CsvRow, read_boxes, read_labels
+from portal.intake.csv_labels import Box, CsvRow, RowReading, read_boxes, read_labels
 from portal.intake.encrypted_files import decrypt
 from portal.intake.entries import Entry, entries_of_folder
 from portal.intake.films import import_entries
@@ -112,7 +112,8 @@ def test_a_row_survives_its_file_of_json(of: Dataset, tmp_path: Path) -> None:
     row = CsvRow(
         filename="a/b.png", label="abnormal", patient_id="0012", projection="AP", split="test", findings=("mass",),
         attributes=("device",), sex="F", age_years="47", extra={"kVp": "120"}, columns=frozenset({"filename", "label"}),
-        left_out=("doctor",), line=7,
+        left_out=("doctor",), line=7, origin="report",
+        readings=(RowReading("R1", "abnormal", ("mass",), (Box(1, 2, 3, 4, "mass"),)), RowReading("R2", "normal")),
     )  # fmt: skip
     (tmp_path / "b.png").write_bytes(b"x")
     file = factories.quarantined(of, data=b"x")
