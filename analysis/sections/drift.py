@@ -120,7 +120,10 @@ def _batches(films: Sequence[Image]) -> list[str]:
         of_film = (
             upload
             for upload in uploads
-            if upload.dataset_id == film.dataset_id and upload.created_at <= film.created_at <= upload.finished_at
+            if upload.dataset_id == film.dataset_id
+            and upload.created_at <= film.created_at
+            and upload.finished_at is not None
+            and film.created_at <= upload.finished_at
         )
         upload = next(of_film, None)
         names.append(

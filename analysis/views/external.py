@@ -38,8 +38,8 @@ def external_validation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     try:
         result = compare_external(validation)
     except CannotEvaluate as error:
-        context = {"title": "Results are gone", "sentence": str(error)}
-        return render(request, "portal/error.html", context, status=error.status)
+        refusal = {"title": "Results are gone", "sentence": str(error)}
+        return render(request, "portal/error.html", refusal, status=error.status)
     random_weights = validation.run.random_weights
     drawn = draw_external(result, theme=theme_of(request.user), random_weights=random_weights)
     evaluation = validation.evaluation
