@@ -121,3 +121,9 @@ def test_refusals_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no table 'nothing'" in capsys.readouterr().err
     assert docs_tables.main(["--list", "phantom-findings"]) == 0
     assert "python -m benchmarks.phantoms" in capsys.readouterr().out
+
+
+def test_a_setting_that_came_later_counts_once_it_changes_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ONE.hash()
+    monkeypatch.setitem(docs_tables.NEUTRAL, "bank_most", 5)  # so that today's value is another one
+    assert ONE.hash() != before
