@@ -9,6 +9,7 @@ from django.utils import timezone
 from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
 from portal.intake.import_plans import plan_path
 from portal.intake.planned_imports import import_planned
+from portal.intake.pseudonym_key import OtherKey
 from portal.intake.quarantine import remove_expired
 from portal.intake.quotas import QuotaReached, full_usage
 from portal.intake.resumable import look_after_partial_uploads
@@ -40,6 +41,8 @@ def import_upload(uuid: str) -> None:
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.RECEIVED, message=str(error), heartbeat_at=timezone.now()
         )
+    except OtherKey as error:
+        fail(upload, str(error))
     except Exception:  # a bug, not a bad file: a retry would fail in the same way
         logger.exception("upload %s failed", uuid)
         fail(

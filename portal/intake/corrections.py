@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from portal.imaging.acquisition import shifted_day
 from portal.intake import film_files
-from portal.intake.film_storage import site_key
 from portal.intake.header_facts import HEADER_KEYS, PIXEL_KEYS, Fact
+from portal.intake.pseudonym_key import site_key
 from portal.models import HeaderDifference, Image, Patient, SplitImage, SplitMember, Study, Upload, User
 from portal.people import audit, blinding
 from portal.people.access import require

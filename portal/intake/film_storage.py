@@ -1,11 +1,8 @@
 """A decoded film becomes an Image with its patient, under pseudonyms, its pixels and its preview."""
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from datetime import date
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from portal.imaging.acquisition import shifted_day
@@ -18,6 +15,7 @@ from portal.intake.csv_labels import CsvRow
 from portal.intake.entries import Entry
 from portal.intake.film_labels import append_label
 from portal.intake.patient_identifiers import PatientIdentifier
+from portal.intake.pseudonym_key import site_key
 from portal.models import Dataset, Image, Patient, Site, Study
 
 
@@ -137,11 +135,6 @@ def _acquired_day(patient: Patient, header: Mapping[str, str]) -> date | None:
     """A film that is its own patient has no other to be compared with, so nothing of its date is kept."""
     acquired_on = header.get("identifier:acquired_on", "")
     return shifted_day(site_key(patient.site), patient.pseudonym, acquired_on) if patient.identified else None
-
-
-def site_key(site: Site) -> bytes:
-    """Return the key of a site's pseudonyms, derived from the installation's secret and never stored."""
-    return hmac.new(settings.PSEUDONYM_SECRET.encode(), site.uuid.bytes, hashlib.sha256).digest()
 
 
 def age_band(age_years: str) -> str:

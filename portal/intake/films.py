@@ -23,7 +23,7 @@ from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.entries import Entry
 from portal.intake.film_boxes import fit_boxes
 from portal.intake.film_labels import AmbiguousName, FilmNames, RowOutcome, append_change, has_label_of_readers
-from portal.intake.film_storage import find_or_store, site_key
+from portal.intake.film_storage import find_or_store
 from portal.intake.films_ahead import FilmsAhead
 from portal.intake.first_names import keep_first_names
 from portal.intake.header_differences import differences, keep_differences
@@ -36,6 +36,7 @@ from portal.intake.patient_identifiers import (
     patient_identifier,
     spellings_of_number,
 )
+from portal.intake.pseudonym_key import require_same_key, site_key
 from portal.intake.quotas import film_bytes, grow, require_room
 from portal.models import Image, QuarantinedFile, Upload, User
 from portal.people import audit, blinding
@@ -55,8 +56,8 @@ def import_entries(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
     """Import every entry into the upload's dataset and mark the upload as done. `processes` decode the films, by
-    default as many as the settings say. Raises QuotaReached; the films imported so far are kept, and the import goes on
-    from there when it is begun again."""
+    default as many as the settings say. Raises OtherKey, and QuotaReached; then the films imported so far are kept, and
+    the import goes on from there when it is begun again."""
     batch = Batch(entries, rows=len(entries))
     return import_batches(
         upload=upload,
@@ -94,7 +95,8 @@ def import_batches(
 ) -> ImportReport:
     """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. `leave_out`
     names the count of a film that is not to be stored, by its row and its header; `bits` are used of the 16 of its
-    pictures."""
+    pictures. Raises OtherKey."""
+    require_same_key(upload.dataset.site)
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=total, done=0, heartbeat_at=timezone.now()
     )

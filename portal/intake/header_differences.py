@@ -14,9 +14,10 @@ from portal.imaging.film import PixelFacts
 from portal.imaging.film_warnings import keys_of
 from portal.imaging.visibility import SHOWS_NOTHING
 from portal.intake.csv_labels import CsvRow
-from portal.intake.film_storage import age_band, site_key, view_of, warning_of
+from portal.intake.film_storage import age_band, view_of, warning_of
 from portal.intake.header_facts import HEADER_KEYS, PIXEL_KEYS, Fact, KeptDifferences
 from portal.intake.patient_identifiers import PatientIdentifier, spellings_of_number
+from portal.intake.pseudonym_key import site_key
 from portal.models import HeaderDifference, Image, Patient, Upload
 
 

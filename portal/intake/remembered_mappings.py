@@ -14,10 +14,10 @@ from typing import Any
 
 from portal.intake.csv_columns import is_known
 from portal.intake.csv_people import is_age_column, is_sex_column
-from portal.intake.film_storage import site_key
 from portal.intake.further_columns import Kept
 from portal.intake.mapping.facts import TableFacts, distinct_names, read_facts
 from portal.intake.mapping.meaning import TableKind, TableMapping
+from portal.intake.pseudonym_key import site_key
 from portal.intake.tables import UnclearTable, read_table
 from portal.models import ColumnMapping, Site, User
 

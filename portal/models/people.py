@@ -27,6 +27,8 @@ class Site(Addressed):
     plan_before_test = models.BooleanField(default=False)
     second_person_for_test = models.BooleanField(default=False)
     quota_gib = models.PositiveIntegerField(null=True, blank=True)  # null: that of the installation's settings
+    # of the key of its pseudonyms (portal.intake.pseudonym_key); blank before the first import
+    key_fingerprint = models.CharField(max_length=16, blank=True, editable=False)
 
     def __str__(self) -> str:
         return self.name

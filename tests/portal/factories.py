@@ -26,7 +26,7 @@ from portal.imaging.deidentify import pseudonym
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
 from portal.intake import film_files, quarantine_files
 from portal.intake.encrypted_files import encrypt_bytes
-from portal.intake.film_storage import site_key
+from portal.intake.pseudonym_key import site_key
 from portal.labels.events import LabelChange, append, label_as_seen
 from portal.models import (
     Dataset,

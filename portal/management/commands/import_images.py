@@ -17,6 +17,7 @@ from portal.intake.mapping.facts import read_facts
 from portal.intake.mapping.guesses import guess_mapping
 from portal.intake.mapping.meaning import InvalidMapping, TableKind, TableMapping, check_mapping, mapping_of_json
 from portal.intake.patient_identifiers import PatientSource
+from portal.intake.pseudonym_key import OtherKey
 from portal.intake.quotas import QuotaReached
 from portal.intake.remembered_mappings import SiteMappings, remember
 from portal.intake.sources.file_index import files_of_folder
@@ -148,6 +149,9 @@ class Command(BaseCommand):
             done = report.counts["imported"]
             films = "1 film is imported" if done == 1 else f"{done} films are imported"
             raise CommandError(f"Stopped. {films}; the same command goes on from there.", returncode=130) from stop
+        except OtherKey as error:
+            fail(upload, str(error))
+            raise CommandError(str(error)) from error
         except QuotaReached as error:
             fail(upload, str(error))
             raise CommandError(

@@ -15,7 +15,7 @@ from django.test import Client
 
 from portal.imaging.acquisition import shifted_day
 from portal.intake import corrections, film_files
-from portal.intake.film_storage import site_key
+from portal.intake.pseudonym_key import site_key
 from portal.models import (
     AuditEvent,
     Dataset,

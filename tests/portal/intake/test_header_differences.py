@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from portal.imaging.deidentify import pseudonym
-from portal.intake.film_storage import site_key
 from portal.intake.header_facts import Fact
+from portal.intake.pseudonym_key import site_key
 from portal.models import AuditEvent, Dataset, HeaderDifference, Image
 from tests.portal import factories
 from tests.portal.corrected import FIRST, export, run
