@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from analysis.figures.palette import LABELS, PAPER, RUNS, SHAPES, Theme
-from analysis.figures.paper import empty, finish, format_auroc, new_figure, rounded, who
+from analysis.figures.paper import add_line_across, empty, finish, format_auroc, new_figure, rounded, who
 from analysis.figures.roc import ROC_POINTS
 from analysis.statistics import Auroc, RocCurve
 
@@ -93,7 +93,8 @@ def scatter_figure(
             )
         )
     if thresholds is not None:
-        line = {"color": PAPER[theme]["ink"], "width": 1, "dash": "dash"}
-        figure.add_shape(type="line", x0=thresholds[0], x1=thresholds[0], y0=0, y1=1, yref="paper", line=line)
-        figure.add_shape(type="line", y0=thresholds[1], y1=thresholds[1], x0=0, x1=1, xref="paper", line=line)
+        for at, name, is_vertical in zip(thresholds, names, (True, False), strict=True):
+            line = {"color": PAPER[theme]["ink"], "width": 1, "dash": "dash" if is_vertical else "dot"}
+            words = f"Threshold of {name}: {at:.4g}"
+            add_line_across(figure, at, is_vertical=is_vertical, name=words, line=line)
     return finish(figure, f"n = {len(first):,} films", theme=theme)

@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.figures.palette import PAPER, RUNS, SCORES, Kind, Theme
-from analysis.figures.paper import empty, finish, format_auroc, new_figure, percent, who
+from analysis.figures.palette import MARKS, PAPER, RUNS, SCORES, Kind, Theme
+from analysis.figures.paper import empty, finish, format_auroc, new_figure, percent, text_side, who
 from analysis.statistics import Auroc
 
 ROW_PX = 46
@@ -87,13 +87,13 @@ def _marks(
         x=[_plain(area.auroc) for area in aurocs],
         y=[place for place, _ in places],
         text=[f"{format_auroc(mark.auroc)}{mark.note and ', ' + mark.note}" for _, mark in places],
-        textposition=[_side(area.auroc, reach) for area in aurocs],
+        textposition=[text_side(area.auroc or 0.0, reach) for area in aurocs],
         textfont={"size": 11},
         mode="markers+text",
         marker={
             "color": [colour if mark.is_base else PAPER[theme]["paper"] for _, mark in places],
             "size": 10,
-            "symbol": "square",
+            "symbol": MARKS["estimate"],
             "line": {"width": 2, "color": colour},
         },
         error_x=_bars(aurocs, colour=ink),
@@ -101,12 +101,6 @@ def _marks(
         name={"global": "Global", "region": "Region", "fused": "Combined"}[kind],
         hovertemplate="%{text}<extra></extra>",
     )
-
-
-def _side(area: float | None, reach: Sequence[float]) -> str:
-    """The position of a mark's text that keeps it inside the plot."""
-    place = ((area or 0.0) - reach[0]) / (reach[1] - reach[0])
-    return "top left" if place > 0.6 else "top right" if place < 0.4 else "top center"
 
 
 def axis_figure(
@@ -141,7 +135,7 @@ def axis_figure(
                 text=[format_auroc(area) for area in line.aurocs],
                 mode="lines+markers",
                 line={"color": colour, "width": 2, "dash": dash},
-                marker={"size": 8},
+                marker={"symbol": MARKS["estimate"], "size": 9},
                 error_y=_bars(line.aurocs, colour=colour),
                 name=f"{line.name} ({percent(known[0].confidence)} interval)",
                 hovertemplate="%{x:g}: %{text}<extra></extra>",
@@ -158,7 +152,7 @@ def _seeds(line: AxisLine, *, colour: str) -> go.Scatter:
         x=[x for x, _ in pairs],
         y=[_plain(area) for _, area in pairs],
         mode="markers",
-        marker={"symbol": "circle-open", "size": 6, "color": colour},
+        marker={"symbol": MARKS["other estimate"], "size": 7, "color": colour},
         name=f"{line.name}, other seeds",
         hovertemplate="%{x:g}: %{y:.3f}<extra>another seed</extra>",
     )

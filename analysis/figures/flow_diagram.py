@@ -161,7 +161,8 @@ def _marked_up(box: PlacedBox) -> str:
 def _box(left: float, top: float, title: str, *texts: str, width: float = WIDE, label: str = "") -> PlacedBox:
     titles, below = _wrapped(title), [line for text in texts for line in _wrapped(text)]
     height = LINE * (len(titles) + len(below)) + 2 * PAD
-    return PlacedBox(left, top, width, height, (*titles, *below), len(titles), label)
+    lines = (*titles, *below)
+    return PlacedBox(left=left, top=top, width=width, height=height, lines=lines, titles=len(titles), label=label)
 
 
 def _counted(box: FlowBox) -> tuple[str, str]:

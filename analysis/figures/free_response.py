@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
-from analysis.figures.palette import DASHES, SCORES, Kind, Theme
+from analysis.figures.palette import DASHES, MARKS, SCORES, Kind, Theme
 from analysis.figures.paper import empty, finish, new_figure, percent, rounded, with_interval
 
 LEAST, MOST = 1 / 8, 8.0  # range of false positives per film that is drawn
@@ -68,15 +69,12 @@ def froc_figure(
 
 
 def _trace(curve: FrocCurve, *, theme: Theme) -> go.Scatter:
-    rates, sensitivity = np.asarray(curve.false_positives_per_film), np.asarray(curve.sensitivity)
-    before = sensitivity[rates <= LEAST].max(initial=0.0)  # a logarithmic axis has no 0
-    inside = (rates > LEAST) & (rates <= MOST)
-    last = sensitivity[rates <= MOST].max(initial=0.0)
+    x, y = drawn_points(curve)
     mean = curve.mean_sensitivity
     words = "not defined" if mean is None else with_interval(mean, curve.mean_low, curve.mean_high)
     return go.Scatter(
-        x=rounded(np.r_[LEAST, rates[inside], MOST]),
-        y=rounded(np.r_[before, sensitivity[inside], last]),
+        x=rounded(x),
+        y=rounded(y),
         mode="lines",
         line={
             "color": SCORES[theme][curve.kind],
@@ -89,13 +87,21 @@ def _trace(curve: FrocCurve, *, theme: Theme) -> go.Scatter:
     )
 
 
+def drawn_points(curve: FrocCurve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False marks per film and sensitivity within the range that is drawn; a logarithmic axis has no 0."""
+    rates, sensitivity = np.asarray(curve.false_positives_per_film), np.asarray(curve.sensitivity)
+    before, last = (sensitivity[rates <= end].max(initial=0.0) for end in (LEAST, MOST))
+    inside = (rates > LEAST) & (rates <= MOST)
+    return np.r_[LEAST, rates[inside], MOST], np.r_[before, sensitivity[inside], last]
+
+
 def _interval(curve: FrocCurve, *, theme: Theme) -> go.Scatter:
     at, low, high = (np.asarray(values, dtype=np.float64) for values in (curve.at_rates, curve.low, curve.high))
     return go.Scatter(
         x=list(curve.rates),
         y=rounded(at),
         mode="markers",
-        marker={"color": SCORES[theme]["fused"], "size": 6},
+        marker={"symbol": MARKS["estimate"], "color": SCORES[theme]["fused"], "size": 7},
         error_y={
             "type": "data",
             "symmetric": False,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.figures.palette import LABELS, PAPER, SHAPES, Theme, translucent
 from analysis.figures.paper import (
+    add_line_across,
     empty,
     finish,
     left_out,
@@ -27,6 +28,7 @@ def histogram_figure(
     image_ids: Sequence[str | None],
     score_name: str = "Fused score",
     threshold: float | None = None,
+    threshold_follows: bool = False,
     max_films: int = 1000,
     theme: Theme = "light",
     random_weights: bool = False,
@@ -36,7 +38,7 @@ def histogram_figure(
 
     scores (N,) and groups (N,) are the input of the histogram, image_ids (N) the ids of their films. Of more than
     `max_films` films, the highest, the lowest and evenly spaced ones of each label get a mark, and the title of the
-    axis states how many.
+    axis states how many. `threshold_follows` reserves the line of the threshold in the legend, which the page fills in.
     """
     names = _in_order(histogram.counts)
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
@@ -80,8 +82,10 @@ def histogram_figure(
             "fixedrange": True,
         },
     )
-    if threshold is not None:
-        _mark_threshold(figure, threshold, histogram=histogram, theme=theme)
+    if threshold is not None or threshold_follows:
+        name = "No threshold" if threshold is None else f"Threshold {threshold:.4g}"
+        line = {"color": PAPER[theme]["ink"], "width": 1.5, "dash": "dash"}
+        add_line_across(figure, threshold, is_vertical=True, name=name, line=line, meta="operating")
     return finish(figure, f"n = {total:,} films" + left_out(histogram.left_out), theme=theme)
 
 
@@ -103,33 +107,8 @@ def _film_marks(
         mode="markers",
         marker={"symbol": SHAPES.get(name, "circle"), "color": colour, "size": 6, "opacity": 0.6},
         legendgroup=name,
-        showlegend=False,
+        name=f"{name.capitalize()}, one film each",
         hovertemplate=f"score %{{x:.4g}}<br>film %{{customdata}}<extra>{name.capitalize()}</extra>",
-    )
-
-
-def _mark_threshold(figure: go.Figure, threshold: float, *, histogram: Histogram, theme: Theme) -> None:
-    ink = PAPER[theme]["ink"]
-    figure.add_shape(
-        type="line",
-        x0=threshold,
-        x1=threshold,
-        y0=0,
-        y1=1,
-        yref="paper",
-        line={"color": ink, "width": 1.5, "dash": "dash"},
-    )
-    left_half = threshold < (histogram.edges[0] + histogram.edges[-1]) / 2
-    figure.add_annotation(
-        text=f"threshold {threshold:.4g}",
-        x=threshold,
-        y=1,
-        yref="paper",
-        xanchor="left" if left_half else "right",
-        yanchor="top",
-        xshift=4 if left_half else -4,
-        showarrow=False,
-        bgcolor=PAPER[theme]["paper"],
     )
 
 

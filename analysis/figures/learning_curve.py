@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.palette import PAPER, RUNS, SCORES, Theme, translucent
+from analysis.figures.palette import MARKS, PAPER, RUNS, SCORES, Theme, translucent
 from analysis.figures.paper import empty, films_of, finish, new_figure, with_interval
 
 
@@ -53,7 +53,7 @@ def learning_curve_figure(
             fillcolor=translucent(colour, 0.15),
             line={"width": 0},
             hoverinfo="skip",
-            showlegend=False,
+            name="95 % interval of combined",
         )
     )
     figure.add_trace(_line(combined, "Combined", colour, dash, width=3))
@@ -84,7 +84,7 @@ def _line(points: Sequence[AreaPoint], name: str, colour: str, dash: str, *, wid
         y=[point.value for point in points],
         mode="lines+markers",
         line={"color": colour, "width": width, "dash": dash},
-        marker={"size": 7},
+        marker={"symbol": MARKS["estimate"], "size": 8},
         text=[with_interval(point.value, point.low, point.high) for point in points],
         name=f"{name} {with_interval(last.value, last.low, last.high)}",
         hovertemplate=f"%{{x:g}} reads: %{{text}}<extra>{name}</extra>",

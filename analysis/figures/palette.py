@@ -57,6 +57,17 @@ SHAPES: dict[str, str] = {
     "exclude": "x",
     "unresolved": "square",
 }
+# Marks that are no film: what each symbol means in every figure. None has the shape of a label. Open: not the reported
+# estimate but another one, or a reader without the model.
+MARKS: dict[str, str] = {
+    "estimate": "pentagon",  # of an AUROC or another measure, with its interval
+    "other estimate": "pentagon-open",
+    "chosen": "star",  # best on tune
+    "setting": "cross-open",  # in use: the run's fusion weight, the operating point
+    "best on test": "triangle-down-open",  # not to be reported
+    "reader": "triangle-right-open",
+    "reader with model": "triangle-right",
+}
 PAPER: dict[Theme, dict[str, str]] = {
     "light": {"paper": "#ffffff", "ink": "#212529", "muted": "#5c636a", "grid": "#e6e9ec", "line": "#adb5bd"},
     "dark": {"paper": "#0e0f10", "ink": "#d6d8d9", "muted": "#9aa0a4", "grid": "#25292b", "line": "#4a5053"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,28 @@ def who(auroc: Auroc) -> str:
 
 def left_out(films: int) -> str:
     return f"<br>{films:,} without a score left out" if films else ""
+
+
+def add_line_across(
+    figure: go.Figure, at: float | None, *, is_vertical: bool, name: str, line: dict[str, Any], **more: Any
+) -> None:
+    """A line through the whole plot, with an entry in the legend, which a shape would not have. It has an axis of its
+    own along its length."""
+    long = {"range": [0, 1], "visible": False, "fixedrange": True, "domain": [0, 1]}
+    ends, place = [0, 1], [at, at]
+    if is_vertical:
+        figure.update_layout(yaxis9={**long, "overlaying": "y", "anchor": "x"})
+        axes: dict[str, Any] = {"x": place, "y": ends, "yaxis": "y9"}
+    else:
+        figure.update_layout(xaxis9={**long, "overlaying": "x", "anchor": "y"})
+        axes = {"x": ends, "y": place, "xaxis": "x9"}
+    figure.add_trace(go.Scatter(mode="lines", line=line, name=name, hoverinfo="skip", **axes, **more))
+
+
+def text_side(value: float, reach: Sequence[float]) -> str:
+    """The position of a mark's text that keeps it inside the plot."""
+    place = (value - reach[0]) / (reach[1] - reach[0])
+    return "top left" if place > 0.6 else "top right" if place < 0.4 else "top center"
 
 
 def films_of(count: int, word: str) -> str:

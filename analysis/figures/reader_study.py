@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.palette import PAPER, RUNS, Theme
+from analysis.figures.palette import MARKS, PAPER, RUNS, Theme
 from analysis.figures.paper import empty, finish, new_figure, rounded, who, with_interval
 from analysis.statistics import Auroc, ReaderPoint, RocCurve
 
 ROC_POINTS = 400
-_SYMBOLS = {"unaided": "circle-open", "aided": "circle"}
+_SYMBOLS = {"unaided": MARKS["reader"], "aided": MARKS["reader with model"]}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.palette import DASHES, PAPER, SCORES, Kind, Theme
+from analysis.figures.palette import DASHES, MARKS, PAPER, SCORES, Kind, Theme
 from analysis.figures.paper import (
     add_band,
     empty,
@@ -38,6 +38,7 @@ def roc_figure(
     image_ids: Sequence[str | None],
     band: RocBand | None = None,
     band_follows: bool = False,
+    point_follows: bool = False,
     theme: Theme = "light",
     random_weights: bool = False,
     title: str = "",
@@ -45,7 +46,7 @@ def roc_figure(
     """ROC of each kind of score with AUROC in the legend, `band` as that of the fused score, and the chance line.
 
     image_ids[i] is the id of film i of the arrays from which the curves were computed. `band_follows` reserves the line
-    of the band in the legend.
+    of the band in the legend, `point_follows` that of the operating point, which the page fills in.
     """
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_xaxes(
@@ -66,7 +67,24 @@ def roc_figure(
         figure.add_trace(_roc_trace(score, image_ids=image_ids, theme=theme))
     chance = {"color": PAPER[theme]["muted"], "width": 1, "dash": "2px,3px"}
     figure.add_trace(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line=chance, name="Chance 0.500", hoverinfo="skip"))
+    if point_follows:
+        figure.add_trace(operating_mark(theme=theme))
     return finish(figure, who(scores[0].auroc), theme=theme)
+
+
+def operating_mark(*, theme: Theme) -> go.Scatter:
+    """The mark of the operating point, without its place."""
+    ink = PAPER[theme]["ink"]
+    return go.Scatter(
+        meta="operating",
+        x=[None],
+        y=[None],
+        mode="markers",
+        marker={"symbol": MARKS["setting"], "size": 14, "color": ink, "line": {"width": 2, "color": ink}},
+        cliponaxis=False,
+        name="No operating point",
+        hovertemplate="operating point<br>sensitivity %{y:.3f}, 1 − specificity %{x:.3f}<extra></extra>",
+    )
 
 
 def _roc_trace(score: KindOfScore, *, image_ids: Sequence[str | None], theme: Theme) -> go.Scatter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.palette import PAPER, SCORES, Theme
+from analysis.figures.palette import MARKS, PAPER, SCORES, Theme
 from analysis.figures.paper import (
     add_band,
     empty,
@@ -56,14 +56,14 @@ def sweep_figure(
             hovertemplate="w = %{x:.2f}<br>AUROC %{text}<extra></extra>",
         )
     )
-    _mark_weight(figure, sweep, 0.0, name="Global", symbol="circle", colour=SCORES[theme]["global"])
-    _mark_weight(figure, sweep, 1.0, name="Region", symbol="circle", colour=SCORES[theme]["region"])
+    _mark_weight(figure, sweep, 0.0, name="Global", symbol=MARKS["estimate"], colour=SCORES[theme]["global"])
+    _mark_weight(figure, sweep, 1.0, name="Region", symbol=MARKS["estimate"], colour=SCORES[theme]["region"])
     ink = PAPER[theme]["ink"]
     if on_test:
         _warn_of_best(figure, sweep, colour=PAPER[theme]["muted"])
     if chosen_weight is not None:
-        _mark_weight(figure, sweep, chosen_weight, name="On tune", symbol="star", colour=ink)
-    _mark_weight(figure, sweep, run_weight, name="Run", symbol="diamond-open", colour=ink, size=18)
+        _mark_weight(figure, sweep, chosen_weight, name="On tune", symbol=MARKS["chosen"], colour=ink)
+    _mark_weight(figure, sweep, run_weight, name="Run", symbol=MARKS["setting"], colour=ink, size=18)
     text = f"n = {films_of(sweep.positives, 'abnormal')}, {films_of(sweep.negatives, 'normal')}"
     return finish(figure, text + left_out(sweep.left_out), theme=theme)
 
@@ -100,7 +100,12 @@ def _warn_of_best(figure: go.Figure, sweep: FusionSweep, *, colour: str) -> None
             x=[round(float(sweep.weights[k]), 5)],
             y=[round(float(sweep.auroc[k]), 5)],
             mode="markers",
-            marker={"symbol": "x-thin", "color": colour, "size": 10, "line": {"width": 2, "color": colour}},
+            marker={
+                "symbol": MARKS["best on test"],
+                "color": colour,
+                "size": 10,
+                "line": {"width": 2, "color": colour},
+            },
             cliponaxis=False,
             name=NOT_TO_BE_REPORTED,
             hovertemplate=f"{NOT_TO_BE_REPORTED}<br>w = %{{x:.2f}}<extra></extra>",

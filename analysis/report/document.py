@@ -7,25 +7,34 @@ from typing import Any
 from analysis import statistics
 from analysis.evaluation.operating_point import RequestedPoint
 from analysis.figures import NOTICE, format_auroc, place_flow
+from analysis.figures.forest import divide_rows, not_drawn
+from analysis.figures.paper import with_interval
 from analysis.models import Evaluation
 from analysis.report import drawings, standards, words
+from analysis.report.example_films import EACH, ExampleFilm, ExampleFilms
 from analysis.report.gathering import EvaluationReport, PartReport, gather
 from analysis.report.head_tables import add_semi_supervised
-from analysis.report.paper import MUTED, SMALL, Paper
+from analysis.report.paper import MUTED, SMALL, Draw, Paper
+from analysis.report.references import references
 from analysis.report.trivial_tables import add_trivial_tables
 from analysis.sections.attributes import GROUPS
+from analysis.sections.galleries import WORDS
+from analysis.sections.localisation import froc_curves
 from analysis.sections.semi_supervised import NAMES
 from analysis.sections.table_one import TableOne, compared, differences_in_words, in_words
+from analysis.statistics.subgroups import LEAST_FILMS
 from ml_engine.core.version import code_version
+from portal.models import User
 
 MOST_LOOKS = 40
 ROW_PX = 13
 
 
-def report_pdf(evaluation: Evaluation, *, point: RequestedPoint | None = None) -> bytes:
-    """The report as PDF: the same bytes for the same database rows and files under one release. Without `point` the
-    operating point is the plan's, or the default. Raises CannotEvaluate when the run's folder is gone."""
-    return as_pdf(gather(evaluation, point=point))
+def report_pdf(evaluation: Evaluation, *, point: RequestedPoint | None = None, viewer: User | None = None) -> bytes:
+    """The report as PDF: the same bytes for the same database rows and files under one release, and a person who may
+    see the same films. Without `point` the operating point is the plan's, or the default; without `viewer` there are no
+    example films. Raises CannotEvaluate when the run's folder is gone."""
+    return as_pdf(gather(evaluation, point=point, viewer=viewer))
 
 
 def as_pdf(report: EvaluationReport) -> bytes:
@@ -48,9 +57,9 @@ def as_pdf(report: EvaluationReport) -> bytes:
     paper.heading("Provenance")
     digests = [(f"Scores and labels of {part.part}, BLAKE2b", part.digest) for part in report.parts]
     paper.facts([*report.provenance, *digests])
-    paper.heading("Citation")
-    for line in words.citation():
-        paper.paragraph(line)
+    paper.heading("Citations")
+    for number, line in enumerate(references(report), 1):
+        paper.paragraph(f"{number}. {line}", size=8)
     _standards(paper, report)
     return paper.to_pdf(creator=f"Hilum {code_version()}")
 
@@ -96,27 +105,37 @@ def _source(report: EvaluationReport) -> str:
 
 
 def _results(paper: Paper, report: EvaluationReport, part: PartReport) -> None:
-    paper.new_page()
-    paper.heading(f"Results on {part.part}", size=15)
+    paper.heading(f"Results on {part.part}", size=15, keep=380)
     if part.note:
         paper.paragraph(part.note, size=8, colour=MUTED)
     counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(part.left_out.items()))
     sentence = f"{part.abnormal:,} abnormal and {part.normal:,} normal films of {part.patients:,} patients."
     paper.paragraph(f"{sentence} Left out: {counted}." if counted else f"{sentence} No film is left out.")
     curves = {kind: (curve, part.areas[kind]) for kind, curve in part.curves.items()}
+    precise = {kind: (curve, part.precision.auprc[kind]) for kind, curve in part.precision_curves.items()}
     paper.plots(
         [
-            lambda axes: drawings.roc(axes, curves, part.band),
-            lambda axes: drawings.sweep(axes, part.sweep, run_weight=report.weight, chosen=report.chosen),
+            lambda axes: drawings.roc(axes, curves, part.band, point=part.operating),
+            lambda axes: drawings.precision(axes, precise),
         ],
-        height=205,
-        below=108,
+        height=195,
+        below=112,
     )
     threshold = part.operating.threshold
-    paper.plots([lambda axes: drawings.histogram(axes, part.histogram, threshold=threshold)], height=120, below=80)
+    paper.plots(
+        [
+            lambda axes: drawings.sweep(axes, part.sweep, run_weight=report.weight, chosen=report.chosen),
+            lambda axes: drawings.histogram(axes, part.histogram, threshold=threshold),
+        ],
+        height=130,
+        below=100,
+    )
     _operating(paper, part)
     if part.beside:
         add_semi_supervised(paper, part.beside)
+    _localisation(paper, part)
+    if part.examples:
+        _examples(paper, part.part, part.examples)
     _breakdown(paper, part)
 
 
@@ -166,14 +185,93 @@ def _operating(paper: Paper, part: PartReport) -> None:
         )
 
 
+def _localisation(paper: Paper, part: PartReport) -> None:
+    found = part.localisation
+    paper.heading("Localisation")
+    if found["reason"]:
+        paper.paragraph(found["reason"])
+        return
+    sources = ", ".join(f"{source} ({count:,})" for source, count in found["sources"].items())
+    paper.paragraph(
+        f"{found['boxes']:,} boxes on {found['films']:,} of {found['abnormal']:,} abnormal films, drawn by {sources}. "
+        f"FROC counts the marks on {found['normal']:,} normal films too."
+    )
+    rows = [
+        [
+            kind.capitalize(),
+            measure_words(of["aupro"], "aupro"),
+            measure_words(of["pixel_auroc"], "auroc"),
+            measure_words(of["pointing_game"], "value"),
+        ]
+        for kind, of in found["kinds"].items()
+    ]
+    paper.table(
+        ["Score", "AUPRO, up to 0.3", "Pixel AUROC", "Pointing game"],
+        rows,
+        caption="On the canonical patch grid, 95 % intervals by patient. The pointing game asks whether the highest "
+        "patch lies in a box; most of a film is background, so the pixel AUROC is optimistic",
+    )
+    if found["level"] is not None:
+        share = measure_words(found["hits"], "value")
+        paper.paragraph(f"Boxes that the heatmap reaches at its threshold, {found['level']:.3f}: {share}.")
+    if part.wrong_reasons.sentence:
+        paper.paragraph(part.wrong_reasons.sentence)
+    curves = froc_curves(found)
+    paper.plots([lambda axes: drawings.froc(axes, curves)], height=120, below=88)
+    of_findings = [
+        [row["name"], f"{row['films']:,}", f"{row['boxes']:,}"]
+        + (
+            ["below 30 films", "", ""]
+            if row["reason"]
+            else [
+                measure_words(row["pixel_auroc"], "auroc"),
+                measure_words(row["pointing_game"], "value"),
+                measure_words(row["hits"], "value"),
+            ]
+        )
+        for row in found["findings"]
+    ]
+    if of_findings:
+        head = ["Finding", "Films", "Boxes", "Pixel AUROC", "Pointing game", "Reached"]
+        paper.table(head, of_findings, caption="By finding of the boxes, fused")
+
+
+def _examples(paper: Paper, part: str, examples: ExampleFilms) -> None:
+    paper.heading(f"Example films of {part}", keep=150)
+    for note in examples.notes:
+        paper.paragraph(note, size=8, colour=MUTED)
+    if examples.films:
+        paper.paragraph(
+            "A yellow line outlines where the heatmap reaches its threshold, a ring marks its highest patch, a dashed "
+            "box is the reference. Below a film: its address as in the table of scores, its score, its findings.",
+            size=8,
+            colour=MUTED,
+        )
+    for title, films in examples.films.items():
+        if films:
+            paper.heading(title, size=9, keep=120)
+            wrong = title == WORDS["true_positives"]
+            paper.tiles([_example(film, may_be_wrong=wrong) for film in films], columns=EACH)
+
+
+def _example(example: ExampleFilm, *, may_be_wrong: bool) -> tuple[Draw, list[str]]:
+    film = example.film
+    texts = [f"{example.name}, {film.score:.2f}", ", ".join(film.findings)]
+    if may_be_wrong and film.misses_boxes:
+        texts.append("right for the wrong reason")
+    return lambda axes: drawings.film(axes, example), [text for text in texts if text]
+
+
 def _breakdown(paper: Paper, part: PartReport) -> None:
-    breakdown, rows = part.breakdown, part.forest_rows()
+    breakdown = part.breakdown
+    rows, others = divide_rows(part.forest_rows())
     paper.heading("By finding and group")
-    if rows:
-        for start in range(0, len(rows), 36):
-            some = rows[start : start + 36]
-            draw = _forest_of(some, breakdown.overall)
-            paper.plots([draw], height=max(40, ROW_PX * len(some)), below=64, left=190)
+    for start in range(0, len(rows), 36):
+        some = rows[start : start + 36]
+        draw = _forest_of(some, breakdown.overall)
+        paper.plots([draw], height=max(40, ROW_PX * len(some)), below=64, left=190, right=110)
+    if others:
+        paper.paragraph(not_drawn(others), size=8, colour=MUTED)
     table: list[list[Any]] = [
         ["Finding", row.name, row.films, row.auroc, row.adjusted_p_value] for row in breakdown.findings
     ]
@@ -183,7 +281,7 @@ def _breakdown(paper: Paper, part: PartReport) -> None:
     if table:
         paper.table(
             ["", "", "Films", "AUROC (95 % interval)", "p after Holm"],
-            [[kind, name, f"{films:,}", _area(area), p_words(p)] for kind, name, films, area, p in table],
+            [[kind, name, f"{films:,}", _area(area, films), p_words(p)] for kind, name, films, area, p in table],
             caption="Findings: abnormal films with it against all normal films, p of an AUROC of 0.5. Groups: p of no "
             "difference from all other films. Normals with an attribute: all abnormal films against them, p of no "
             "difference from the normal films without it",
@@ -202,8 +300,7 @@ def _forest_of(rows: Any, overall: statistics.Auroc) -> Any:
 
 
 def _data(paper: Paper, report: EvaluationReport) -> None:
-    paper.new_page()
-    paper.heading("Data", size=15)
+    paper.heading("Data", size=15, keep=150)
     first = report.first
     diagram = place_flow(first.flow.steps, first.flow.ends)
     scale = drawings.flow_scale(SMALL)
@@ -276,8 +373,7 @@ def _settings(paper: Paper, report: EvaluationReport) -> None:
 
 
 def _standards(paper: Paper, report: EvaluationReport) -> None:
-    paper.new_page()
-    paper.heading("Reporting standards", size=15)
+    paper.heading("Reporting standards", size=15, keep=120)
     paper.paragraph(
         "Topics of three reporting standards in brief, with what Hilum knows of each, as a start for the "
         "authors. This does not claim that a study complies with any of them: fill in the published checklists."
@@ -287,8 +383,14 @@ def _standards(paper: Paper, report: EvaluationReport) -> None:
         paper.table(["Topic", "What is known"], topics)
 
 
-def _area(area: statistics.Auroc | None) -> str:
-    return "below 30 films" if area is None else format_auroc(area)
+def _area(area: statistics.Auroc | None, films: int) -> str:
+    return f"below {LEAST_FILMS} films" if area is None or films < LEAST_FILMS else format_auroc(area)
+
+
+def measure_words(measure: dict[str, Any], name: str) -> str:
+    """A measure of localisation with its interval."""
+    value = measure[name]
+    return "not defined" if value is None else with_interval(value, measure["low"], measure["high"])
 
 
 def rate_words(rate: Any, *, digits: int = 3) -> str:

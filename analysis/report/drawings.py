@@ -6,18 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.patches import Rectangle
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Ellipse, Rectangle
 
 from analysis import statistics
-from analysis.figures import FlowDrawing, ForestRow, format_auroc
+from analysis.evaluation.operating_points import OperatingResult
+from analysis.figures import FlowDrawing, ForestRow, FrocCurve, format_auroc
 from analysis.figures.flow_diagram import LINE
-from analysis.figures.palette import LABELS, PAPER, RUNS, SCORES, Kind
-from analysis.figures.paper import films_of, percent
+from analysis.figures.free_response import LEAST, MOST, drawn_points
+from analysis.figures.palette import LABELS, MARKS, PAPER, RUNS, SCORES, Kind
+from analysis.figures.paper import films_of, percent, with_interval
+from analysis.report.example_films import ExampleFilm
 from analysis.report.paper import font, glyphs
 
 _SCORES, _LABELS, _INK, _MUTED = SCORES["light"], LABELS["light"], PAPER["light"]["ink"], PAPER["light"]["muted"]
 _DASHES = {"global": ":", "region": "--", "fused": "-"}
 _LINES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+_MARKS = {"pentagon": "p", "star": "*", "cross-open": "P"}  # of palette.MARKS
+_ESTIMATE, _CHOSEN, _SETTING = (_MARKS[MARKS[name]] for name in ("estimate", "chosen", "setting"))
+HEAT, BOX = "#fdd835", "#56b4e9"  # lines on a film, as in static/css/hilum.css
 _CHANCE: dict[str, Any] = {"color": _MUTED, "linewidth": 0.8, "linestyle": (0, (2, 3)), "label": "Chance 0.500"}
 
 
@@ -35,7 +42,10 @@ def roc(
     axes: Any,
     curves: Mapping[Kind, tuple[statistics.RocCurve, statistics.Auroc]],
     band: statistics.RocBand,
+    *,
+    point: OperatingResult | None = None,
 ) -> None:
+    """The curves with the band of the fused score, and the operating point on them."""
     if not _has_curves(axes, curves):
         return
     if len(band.low):
@@ -48,7 +58,19 @@ def roc(
         width = 1.8 if kind == "fused" else 1.2
         axes.plot(curve.false_positive_rate, curve.sensitivity, linewidth=width, label=label, **style)
     axes.plot([0, 1], [0, 1], **_CHANCE)
+    if point and point.sensitivity and point.specificity:
+        x, y = 1 - float(point.specificity.value or 0), float(point.sensitivity.value or 0)
+        label = f"Operating point: {y:.3f} at 1 − specificity {x:.3f}"
+        _mark(axes, x, y, _SETTING, colour=_INK, label=label, is_open=True, size=8)
     _legend(axes, f"{_who(curves['fused'][1])}; AUROC with 95 % interval")
+
+
+def _mark(
+    axes: Any, x: float, y: float, marker: str, *, colour: str, label: str, is_open: bool = False, size: float = 6
+) -> None:
+    face = "none" if is_open else colour
+    style: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": size, "linestyle": "none"}
+    axes.plot([x], [y], marker=marker, label=label, clip_on=False, **style)
 
 
 def compared_roc(
@@ -79,21 +101,18 @@ def sweep(axes: Any, curve: statistics.FusionSweep, *, run_weight: float, chosen
         axes.fill_between(curve.weights, curve.low, curve.high, **shade)
     axes.plot(curve.weights, curve.auroc, color=_SCORES["fused"], linewidth=1.6, label="Fused")
     marks: list[tuple[str, float | None, str, str]] = [
-        ("Global", 0.0, "o", _SCORES["global"]),
-        ("Region", 1.0, "o", _SCORES["region"]),
-        ("On tune", chosen, "*", _INK),
-        ("Run", run_weight, "D", _INK),
+        ("Global", 0.0, _ESTIMATE, _SCORES["global"]),
+        ("Region", 1.0, _ESTIMATE, _SCORES["region"]),
+        ("On tune", chosen, _CHOSEN, _INK),
+        ("Run", run_weight, _SETTING, _INK),
     ]
     for name, weight, marker, colour in marks:
         if weight is not None:
             k = int(np.argmin(np.abs(curve.weights - weight)))
-            face = "none" if name == "Run" else colour
             label = f"{name}, w {weight:g}: {_at(curve, k)}"
-            size = 8 if name == "Run" else 6
-            axes.plot(
-                [curve.weights[k]], [curve.auroc[k]], marker, color=colour, markerfacecolor=face, markersize=size,
-                label=label, clip_on=False,
-            )  # fmt: skip
+            is_open = marker == _SETTING
+            x, y = float(curve.weights[k]), float(curve.auroc[k])
+            _mark(axes, x, y, marker, colour=colour, label=label, is_open=is_open, size=9 if is_open else 7)
     low, high = axes.get_ylim()
     missing = max(0.0, 0.2 - (high - low)) / 2  # so that a difference of 0.01 does not look large
     axes.set_ylim(max(-0.01, low - missing), min(1.01, high + missing))
@@ -118,23 +137,99 @@ def histogram(axes: Any, bins: statistics.Histogram, *, threshold: float | None)
     _legend(axes, f"n = {sum(int(counts.sum()) for counts in bins.counts.values()):,} films")
 
 
-def forest(axes: Any, rows: Sequence[ForestRow], overall: statistics.Auroc) -> None:
+def forest(axes: Any, rows: Sequence[tuple[ForestRow, statistics.Auroc]], overall: statistics.Auroc) -> None:
+    """A line for each row, with its estimate printed at the right of the plot."""
     axes.set(xlabel="AUROC", xlim=(-0.01, 1.01), ylim=(len(rows) - 0.4, -0.6))
-    axes.set_yticks(range(len(rows)), [f"{glyphs(row.name)[:34]}, n = {row.films:,}" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{glyphs(row.name)[:34]}, n = {row.films:,}" for row, _ in rows])
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    for place, row in enumerate(rows):
-        area = row.auroc
-        if area is None or area.auroc is None:
-            continue
+    estimate = f"AUROC ({percent(overall.confidence)} interval)"
+    for place, (_, area) in enumerate(rows):
         if area.low is not None and area.high is not None:
             axes.plot([area.low, area.high], [place, place], color=_INK, linewidth=1)
-        axes.plot([area.auroc], [place], "s", color=_SCORES["fused"], markeredgecolor=_INK, markersize=4.5)
+        label = estimate if place == 0 else "_"
+        x = float(area.auroc or 0)
+        axes.plot(
+            [x], [place], _ESTIMATE, color=_SCORES["fused"], markeredgecolor=_INK, markersize=6, linestyle="none",
+            label=label, clip_on=False,
+        )  # fmt: skip
+        axes.text(1.04, place, format_auroc(area), va="center", fontsize=7, clip_on=False)
     axes.axvline(0.5, **_CHANCE)
     if overall.auroc is not None:
         label = f"All films {format_auroc(overall)}"
         axes.axvline(overall.auroc, color=_SCORES["fused"], linestyle="--", linewidth=1.2, label=label)
-    _legend(axes, f"AUROC with {percent(overall.confidence)} interval")
+    _legend(axes, "")
+
+
+def precision(axes: Any, curves: Mapping[Kind, tuple[statistics.PrecisionRecall, statistics.Auprc]]) -> None:
+    """Precision over sensitivity, with the prevalence as the line of uninformative scores."""
+    axes.set(xlabel="Sensitivity (recall)", ylabel="Precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_anchor("NW")
+    reason = next((curve.reason for curve, _ in curves.values() if curve.reason), "")
+    if reason:
+        _empty(axes, reason)
+        return
+    for kind, (curve, area) in curves.items():
+        words = "not defined" if area.auprc is None else with_interval(area.auprc, area.low, area.high)
+        style: dict[str, Any] = {"color": _SCORES[kind], "linestyle": _DASHES[kind]}
+        width = 1.8 if kind == "fused" else 1.2
+        x, y = np.r_[0.0, curve.recall], np.r_[curve.precision[:1], curve.precision]
+        # between two points the precision is that of the second
+        axes.plot(x, y, drawstyle="steps-pre", linewidth=width, label=f"{kind.capitalize()} {words}", **style)
+    first = curves["fused"][1]
+    share = first.prevalence or 0.0
+    axes.plot([0, 1], [share, share], **_CHANCE | {"label": f"Prevalence {share:.3f}: uninformative scores"})
+    title = f"n = {films_of(first.positives, 'abnormal')}, {films_of(first.negatives, 'normal')}"
+    _legend(axes, f"{title}; average precision with {percent(first.confidence)} interval")
+
+
+def froc(axes: Any, curves: Sequence[FrocCurve]) -> None:
+    """The share of boxes found over false marks per film, from 1/8 to 8."""
+    axes.set(xlabel="False marks per film", ylabel="Boxes found", ylim=(-0.01, 1.01))
+    known = [curve for curve in curves if len(curve.sensitivity)]
+    if not known:
+        _empty(axes, curves[0].reason if curves else "No boxes.")
+        return
+    axes.set(xscale="log", xlim=(LEAST * 0.95, MOST * 1.05))
+    ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
+    axes.set_xticks(ticks, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    axes.minorticks_off()
+    for curve in known:
+        mean = curve.mean_sensitivity
+        words = "not defined" if mean is None else with_interval(mean, curve.mean_low, curve.mean_high)
+        style: dict[str, Any] = {"color": _SCORES[curve.kind], "linestyle": _DASHES[curve.kind]}
+        width = 1.8 if curve.kind == "fused" else 1.2
+        x, y = drawn_points(curve)
+        axes.plot(x, y, drawstyle="steps-post", linewidth=width, label=f"{curve.kind.capitalize()} {words}", **style)
+        if curve.kind == "fused" and len(curve.low):
+            at, low, high = (np.asarray(values, dtype=float) for values in (curve.at_rates, curve.low, curve.high))
+            axes.errorbar(
+                curve.rates, at, yerr=[at - low, high - at], fmt=_ESTIMATE, color=_SCORES["fused"], markersize=4.5,
+                elinewidth=0.9, capsize=2, label=f"{percent(curve.confidence)} interval of fused",
+            )  # fmt: skip
+    first = known[0]
+    title = f"n = {first.lesions:,} boxes; false marks of {first.films:,} films"
+    _legend(axes, f"{title}; mean over the ticks with {percent(first.confidence)} interval")
+
+
+def film(axes: Any, example: ExampleFilm) -> None:
+    """The film with its boxes, the outline of its heatmap and a ring around its highest patch, as in the galleries."""
+    shown = example.film
+    axes.imshow(example.picture, cmap="gray", vmin=0, vmax=255, extent=(0, shown.columns, shown.rows, 0))
+    axes.set(xlim=(0, shown.columns), ylim=(shown.rows, 0), aspect=shown.pixel_aspect)
+    axes.set_axis_off()
+    axes.set_anchor("N")
+    under: dict[str, Any] = {"edgecolor": "black", "linewidth": 1.6, "alpha": 0.6, "facecolor": "none"}
+    over: dict[str, Any] = {"edgecolor": HEAT, "linewidth": 0.7, "facecolor": "none"}
+    for x, y, width, height, _ in shown.boxes:
+        axes.add_patch(Rectangle((x, y), width, height, **under))
+        axes.add_patch(Rectangle((x, y), width, height, **over | {"edgecolor": BOX, "linestyle": (0, (3, 2))}))
+    for colour, width in (("black", 1.6), (HEAT, 0.7)):
+        axes.add_collection(LineCollection(shown.segments(), colors=colour, linewidths=width))
+    if shown.hottest is not None:
+        across, down = shown.radii
+        for style in (under, over):
+            axes.add_patch(Ellipse(shown.hottest, 2 * across, 2 * down, **style))
 
 
 def flow(axes: Any, drawing: FlowDrawing, *, size: float) -> None:
@@ -184,6 +279,5 @@ def _empty(axes: Any, reason: str) -> None:
 
 
 def _at(curve: statistics.FusionSweep, k: int) -> str:
-    if not len(curve.low):
-        return f"{curve.auroc[k]:.3f} (no interval)"
-    return f"{curve.auroc[k]:.3f} ({curve.low[k]:.3f}–{curve.high[k]:.3f})"
+    low, high = (float(limits[k]) if len(limits) else None for limits in (curve.low, curve.high))
+    return with_interval(float(curve.auroc[k]), low, high)

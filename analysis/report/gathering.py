@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +29,22 @@ from analysis.evaluation.selection import SelectionEstimate, selection_of
 from analysis.figures import ForestRow
 from analysis.figures.palette import Kind
 from analysis.models import Evaluation, TestLook
+from analysis.report.example_films import ExampleFilms, example_films
 from analysis.sections.breakdown import Breakdown, break_down, forest_rows
 from analysis.sections.evaluation_figures import BINS
+from analysis.sections.localisation import localise
+from analysis.sections.precision import Precision, precision_of
 from analysis.sections.realised_alarms import RealisedAlarms, realised_alarms
 from analysis.sections.semi_supervised import SemiSupervisedResult, compare_head, scores_of
 from analysis.sections.stard_flow import StardFlow, stard_flow
 from analysis.sections.table_one import Flow, TableOne, flow, table_one
+from analysis.sections.wrong_reasons import WrongReasons, wrong_reasons
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine.scored_folder import ScoreSummary
 from ml_engine.runs.paths import file_sha256, run_folder
 from ml_engine.runs.requests import as_text, changes_from_preset
-from portal.models import Part
+from portal.models import Part, User
 
 UNKNOWN = "not known to Hilum"
 CURVE_POINTS = 1000
@@ -70,11 +75,16 @@ class PartReport:
     operating: OperatingResult
     alarms: tuple[RealisedAlarms, ...]
     flow: StardFlow
+    precision: Precision
+    precision_curves: dict[Kind, statistics.PrecisionRecall]
+    localisation: dict[str, Any]  # of `localise`
+    wrong_reasons: WrongReasons
     breakdown: Breakdown
     note: str
     digest: str
     selection: SelectionEstimate | None = None  # if settings were chosen on this part
     beside: BesideOneClass | None = None  # if the run has a semi-supervised head
+    examples: ExampleFilms | None = None  # if the report is made for a person
 
     def forest_rows(self) -> list[ForestRow]:
         return forest_rows(self.breakdown)
@@ -125,19 +135,25 @@ class EvaluationReport:
         return self.parts[0]
 
 
-def gather(evaluation: Evaluation, *, point: RequestedPoint | None = None) -> EvaluationReport:
-    """The report's contents at an operating point: `point`, otherwise the plan's, otherwise the default. Raises
-    CannotEvaluate when the run's folder is gone."""
+def gather(
+    evaluation: Evaluation, *, point: RequestedPoint | None = None, viewer: User | None = None
+) -> EvaluationReport:
+    """The report's contents at an operating point: `point`, otherwise the plan's, otherwise the default. Example films
+    are those of the first part that `viewer` may see; without one there is none. Raises CannotEvaluate when the run's
+    folder is gone."""
     split = evaluation.split
     with results_of(evaluation.run) as folder:
         score = folder.summary
     plan = current_plan(split)
     config, changed = _config(evaluation)
     point = point or planned_point(plan)
+    reported = parts_of(evaluation)[::-1]
     looks = TestLook.objects.filter(split=split)
     return EvaluationReport(
         evaluation=evaluation,
-        parts=tuple(_part(evaluation, part, point) for part in reversed(parts_of(evaluation))),
+        parts=tuple(
+            _part(evaluation, part, point, viewer=viewer if part == reported[0] else None) for part in reported
+        ),
         chosen=chosen_on_tune(evaluation),
         why_none_chosen=why_none_chosen(evaluation) if chosen_on_tune(evaluation) is None else "",
         table_one=table_one(split),
@@ -155,7 +171,7 @@ def gather(evaluation: Evaluation, *, point: RequestedPoint | None = None) -> Ev
     )
 
 
-def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartReport:
+def _part(evaluation: Evaluation, part: str, point: RequestedPoint, *, viewer: User | None) -> PartReport:
     scored, weight = evaluated_part(evaluation, part), float(evaluation.metrics["weight"])
     sweep, fused = sweep_of(scored), scored.scores_at(weight)
     at: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
@@ -178,11 +194,19 @@ def _part(evaluation: Evaluation, part: str, point: RequestedPoint) -> PartRepor
         operating=operating,
         alarms=realised_alarms(evaluation, scored, operating),
         flow=stard_flow(evaluation, scored, operating),
+        precision=precision_of(evaluation, scored, weight=weight),
+        precision_curves={
+            kind: statistics.precision_recall(scored.labels, scored.scores_at(to), max_points=CURVE_POINTS)
+            for kind, to in at.items()
+        },
+        localisation=localise(evaluation, scored, weight=weight),
+        wrong_reasons=wrong_reasons(evaluation, scored, operating),
         breakdown=break_down(evaluation, part=part),
         note=note_of(evaluation.split, part),
         digest=scored.digest.hex(),
         selection=selection_of(evaluation, part),
         beside=_beside(evaluation, scored) if evaluation.run.head else None,
+        examples=example_films(evaluation, scored, operating, viewer=viewer) if viewer else None,
     )
 
 

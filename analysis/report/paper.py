@@ -148,16 +148,34 @@ class Paper:
         """A table of names and values."""
         self.table(["", ""], facts, size=size, muted_first=True)
 
-    def plots(self, draws: Sequence[Draw], *, height: float, below: float, left: float = 44) -> None:
-        """Axes side by side, each `height` points tall, with `below` points below for ticks and legend."""
+    def plots(self, draws: Sequence[Draw], *, height: float, below: float, left: float = 44, right: float = 10) -> None:
+        """Axes side by side, each `height` points tall, with `below` points below for ticks and legend, and `left` and
+        `right` points beside them."""
         self.need(height + below + 14)
         wide = INSIDE / len(draws)
         for place, draw in enumerate(draws):
             x, y = MARGIN + place * wide + left, self.y - height - 8
-            box = (x / WIDTH, y / HEIGHT, (wide - left - 10) / WIDTH, height / HEIGHT)
+            box = (x / WIDTH, y / HEIGHT, (wide - left - right) / WIDTH, height / HEIGHT)
             with _drawing, matplotlib.rc_context(_SETTINGS):
                 draw(self.pages[-1].add_axes(box))
         self.y -= height + below + 14
+
+    def tiles(self, tiles: Sequence[tuple[Draw, Sequence[str]]], *, columns: int, size: float = 6.5) -> None:
+        """Square axes in rows, each with texts below it."""
+        wide = INSIDE / columns
+        side = wide - 2 * PAD
+        for start in range(0, len(tiles), columns):
+            row = tiles[start : start + columns]
+            texts = [[line for text in under for line in wrapped(text, side, size)] for _, under in row]
+            tall = side + size * LEADING * max(map(len, texts)) + 2 * PAD
+            self.need(tall)
+            for place, ((draw, _), lines) in enumerate(zip(row, texts, strict=True)):
+                x, y = MARGIN + place * wide, self.y - side
+                with _drawing, matplotlib.rc_context(_SETTINGS):
+                    draw(self.pages[-1].add_axes((x / WIDTH, y / HEIGHT, side / WIDTH, side / HEIGHT)))
+                for k, line in enumerate(lines, 1):
+                    _put(self.pages[-1], x, y - size * LEADING * k, line, size=size)
+            self.y -= tall
 
     def to_pdf(self, *, creator: str) -> bytes:
         target = io.BytesIO()

@@ -152,8 +152,8 @@ def facts(report: EvaluationReport) -> dict[str, str]:
         else "No attribute of the films has several groups.",
         "sample": f"As available: {first.abnormal:,} abnormal and {first.normal:,} normal films in {first.part}. "
         f"Whether a size was planned is {UNKNOWN}.",
-        "flow": "Under Data: flow from files to parts.",
-        "table_one": "Under Table 1, with standardised differences from fit.",
+        "flow": "Under Data: flow of films, drawn after STARD 2015.",
+        "table_one": "Under Table 1, by part and label, with standardised differences.",
         "confusion": f"{reached.true_positives} true and {reached.false_positives} false positives, "
         f"{reached.true_negatives} true and {reached.false_negatives} false negatives in {first.part}."
         if reached.threshold is not None
@@ -166,9 +166,9 @@ def facts(report: EvaluationReport) -> dict[str, str]:
         "sources": f"Datasets of one site: {report.evaluation.split.datasets.count()}; origin and dates are {UNKNOWN}.",
         "deidentification": "On import: headers by an allow-list, identifiers hashed. Burned-in text is not removed.",
         "sensitivity": "Other treatments of labels, trivial scores and matched strata, under Results.",
-        "explanation": "Heatmaps per film in the portal; not in this report.",
+        "explanation": "Localisation and example films with their heatmaps, under Results; all films in the portal.",
         "external": UNKNOWN,
-        "failures": "Worst misses and false alarms in the portal; not in this report.",
+        "failures": "Examples of the worst misses and false alarms, under Results; all of them in the portal.",
         "both": "Development (fit) and evaluation (tune, test) on parts of one split.",
         "predictors": "Pixels of one film; nothing else enters the score.",
         "imbalance": f"AUROC does not depend on it; {first.abnormal:,} of {first.abnormal + first.normal:,} films of "
@@ -193,4 +193,5 @@ def _left_out(report: EvaluationReport) -> str:
         for part in report.parts
         if part.left_out
     ]
-    return f"Films without a score or a usable label are left out and counted. {'; '.join(counts)}".rstrip() + "."
+    sentence = "Films without a score or a usable label are left out and counted."
+    return f"{sentence} {'; '.join(counts)}." if counts else sentence

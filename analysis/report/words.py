@@ -1,16 +1,10 @@
-"""The methods section of a report, and its citation."""
+"""The methods section of a report."""
 
 from __future__ import annotations
 
 from analysis.report.gathering import UNKNOWN, EvaluationReport
 from analysis.sections.semi_supervised import ABOUT
 from ml_engine.core.config import DETECTORS, PipelineConfig
-from ml_engine.core.version import code_version
-
-PAPER = (
-    "Kim H, Chun J. Region and Global-Specific PatchCore based Anomaly Detection from Chest X-ray Images. "
-    "Published August 31, 2024."
-)
 
 
 def methods(report: EvaluationReport) -> list[str]:
@@ -22,10 +16,6 @@ def methods(report: EvaluationReport) -> list[str]:
             "method can do."
         )
     return [paragraph for paragraph in paragraphs if paragraph]
-
-
-def citation() -> list[str]:
-    return [PAPER, f"Hilum, version {code_version()} (Apache-2.0), a research portal. Not a medical device."]
 
 
 def _data(report: EvaluationReport) -> str:

@@ -141,11 +141,12 @@ def _roc(
         for kind, auroc in areas.items()
     ]
     band = None if moving else band_of(scored, weight=weight)
-    return figures.roc_figure(kinds, image_ids=shown, band=band, band_follows=moving, **style)
+    return figures.roc_figure(kinds, image_ids=shown, band=band, band_follows=moving, point_follows=True, **style)
 
 
 def _histogram(scored: ScoredPart, shown: list[str | None], fused: Any, style: dict[str, Any]) -> Any:
     words = np.where(scored.labels == 1, "abnormal", "normal")
     return figures.histogram_figure(
-        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=shown, **style
-    )
+        statistics.histogram(fused, words, bins=BINS), scores=fused, groups=words, image_ids=shown,
+        threshold_follows=True, **style,
+    )  # fmt: skip

@@ -3,6 +3,7 @@ lines of its heatmap."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,6 +64,10 @@ class GalleryFilm:
     def height(self) -> float:
         """Height of the film as shown, in pixel widths."""
         return self.rows * self.pixel_aspect
+
+    def segments(self) -> NDArray[np.float64]:
+        """`lines` as (S, 2, 2): the two ends (x, y) of each stroke."""
+        return np.array(re.findall(r"[ML](\S+) ([^ML]+)", self.lines), dtype=np.float64).reshape(-1, 2, 2)
 
     @property
     def radii(self) -> tuple[float, float]:

@@ -225,8 +225,12 @@ def _of_finding(films: Sequence[_Film], name: str) -> dict[str, Any]:
 
 def froc_of(report: dict[str, Any], *, theme: Theme, random_weights: bool) -> dict[str, Any]:
     """The FROC figure of `localise`, for Plotly."""
-    curves = [figures.FrocCurve(kind, **_drawn(results["froc"])) for kind, results in report["kinds"].items()]
-    return figures.as_json(figures.froc_figure(curves, theme=theme, random_weights=random_weights))
+    return figures.as_json(figures.froc_figure(froc_curves(report), theme=theme, random_weights=random_weights))
+
+
+def froc_curves(report: dict[str, Any]) -> list[figures.FrocCurve]:
+    """The curves of `localise`."""
+    return [figures.FrocCurve(kind, **_drawn(results["froc"])) for kind, results in report["kinds"].items()]
 
 
 def _drawn(froc: dict[str, Any]) -> dict[str, Any]:

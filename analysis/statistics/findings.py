@@ -19,7 +19,8 @@ class Finding:
     """The abnormal films with one finding; a film with several counts for each.
 
     p_value is two-sided, of an AUROC of 0.5, from the variance that the interval uses; adjusted_p_value is Holm's over
-    all findings with a p-value. Both are None below 30 films, and `reason` explains why.
+    all findings with a p-value. Below 30 films the AUROC is not given and both are None, as in the other groups;
+    `reason` explains why.
     """
 
     name: str
@@ -74,8 +75,9 @@ def finding_aurocs(
 
 def _tested(row: Finding) -> Finding:
     if row.films < LEAST_FILMS:
-        few = f"{row.films} film{'s' if row.films != 1 else ''}: below {LEAST_FILMS} no p-value is given."
-        return replace(row, reason=f"{row.reason} {few}".strip())
+        few = f"{row.films} film{'s' if row.films != 1 else ''}: below {LEAST_FILMS} no AUROC is given."
+        nothing = replace(row.auroc, auroc=None, low=None, high=None, variance=None, reason=few)
+        return replace(row, auroc=nothing, reason=few)
     area = row.auroc
     if area.auroc is None or not area.variance:
         return replace(row, reason=row.reason or "The classes separate completely: no variance to test with.")

@@ -90,7 +90,7 @@ def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
     evaluation = get_evaluation(user, uuid)
     planned = planned_point(current_plan(evaluation.split))
     try:
-        content = report_pdf(evaluation, point=requested_point(query, default=planned))
+        content = report_pdf(evaluation, point=requested_point(query, default=planned), viewer=user)
     except InvalidOperatingPoint as error:
         raise CannotExportTable(str(error)) from error
     with transaction.atomic():

@@ -79,25 +79,19 @@ function markOperatingPoint() {
   const numbers = document.querySelector("#operating [data-threshold]");
   const isDrawn = numbers?.dataset.score === "one-class"; // the figures are of the one-class score
   const shown = isDrawn && Number(numbers.dataset.weight) === Number(root.dataset.shownWeight);
-  const [roc, histogram] = ["roc", "histogram"].map((name) => document.getElementById(name));
-  const old = roc.data.findIndex((trace) => trace.meta === "operating");
-  if (old !== -1) Plotly.deleteTraces(roc, old);
-  const ink = getComputedStyle(root).color;
-  if (shown && numbers.dataset.sensitivity !== "None" && numbers.dataset.specificity !== "None") {
-    Plotly.addTraces(roc, {
-      meta: "operating",
-      x: [1 - Number(numbers.dataset.specificity)],
-      y: [Number(numbers.dataset.sensitivity)],
-      mode: "markers",
-      marker: { symbol: "diamond-open", size: 13, color: ink, line: { width: 2 } },
-      cliponaxis: false,
-      showlegend: false,
-      hovertemplate: "operating point<br>sensitivity %{y:.3f}, 1 − specificity %{x:.3f}<extra></extra>",
-    });
-  }
-  const threshold = Number(numbers?.dataset.threshold);
-  const line = { type: "line", x0: threshold, x1: threshold, y0: 0, y1: 1, yref: "paper" };
-  Plotly.relayout(histogram, { shapes: shown ? [{ ...line, line: { color: ink, width: 1, dash: "dash" } }] : [] });
+  const place = shown && numbers.dataset.sensitivity !== "None" && numbers.dataset.specificity !== "None";
+  const [x, y] = place ? [1 - Number(numbers.dataset.specificity), Number(numbers.dataset.sensitivity)] : [null, null];
+  const point = place ? `Operating point: ${y.toFixed(3)} at 1 − specificity ${x.toFixed(3)}` : "No operating point";
+  fillIn("roc", { x: [[x]], y: [[y]], name: point });
+  const threshold = shown ? Number(numbers.dataset.threshold) : null;
+  fillIn("histogram", { x: [[threshold, threshold]], name: shown ? `Threshold ${threshold.toPrecision(4)}` : "No threshold" });
+}
+
+// The server draws the trace of the operating point without its place, so that its line in the legend has room.
+function fillIn(name, values) {
+  const figure = document.getElementById(name);
+  const place = figure.data.findIndex((trace) => trace.meta === "operating");
+  if (place !== -1) Plotly.restyle(figure, values, [place]);
 }
 
 function drawLater(name) {

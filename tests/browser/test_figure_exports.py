@@ -111,7 +111,7 @@ def test_the_operating_point_is_exported(evaluation: Page) -> None:
     evaluation.locator("select[name=target]").select_option("0.8")
     expect(evaluation.locator("#operating caption").first).to_contain_text("patients of tune")
     before = download_figure(evaluation, "histogram", "SVG")[1].decode()
-    assert "shapelayer" in before and "stroke-dasharray" in before.split("shapelayer", 1)[1]
+    assert "Threshold " in before and "No threshold" not in before
     with evaluation.expect_download() as download:
         evaluation.locator("#operating .hilum-exports a").click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))

@@ -9,15 +9,36 @@ import pytest
 from analysis.figures import (
     NOTICE,
     RANDOM_WEIGHTS,
+    AreaPoint,
+    AxisLine,
+    ExperimentMark,
+    ForestRow,
+    FrocCurve,
     KindOfScore,
+    ReaderMarks,
     as_json,
+    axis_figure,
+    experiments_figure,
+    forest_figure,
     format_auroc,
+    froc_figure,
     histogram_figure,
+    learning_curve_figure,
     palette,
+    reader_study_figure,
     roc_figure,
+    scatter_figure,
     sweep_figure,
 )
-from analysis.statistics import auroc_interval, choose_weight, fusion_sweep, histogram, roc_band, roc_curve
+from analysis.statistics import (
+    auroc_interval,
+    choose_weight,
+    fusion_sweep,
+    histogram,
+    reader_points,
+    roc_band,
+    roc_curve,
+)
 from tests.paths import ROOT
 
 CSS = ROOT / "static" / "css" / "hilum.css"
@@ -239,7 +260,7 @@ def test_histogram_shows_each_label_in_its_colour_and_shape():
     scores, groups, figure = make_histogram(theme="dark", threshold=1.5)
     names = ["normal", "abnormal", "unsure"]
     bars = [t for t in figure["data"] if t["type"] == "bar"]
-    marks = [t for t in figure["data"] if t["type"] == "scatter"]
+    marks = [t for t in figure["data"] if t["type"] == "scatter" and t["mode"] == "markers"]
     assert [b["legendgroup"] for b in bars] == [m["legendgroup"] for m in marks] == names
     for name, bar, mark in zip(names, bars, marks, strict=True):
         assert bar["name"] == f"{name.capitalize()}, n = {(groups == name).sum()}"
@@ -249,8 +270,9 @@ def test_histogram_shows_each_label_in_its_colour_and_shape():
         for x, film in zip(mark["x"], mark["customdata"], strict=True):
             assert x == pytest.approx(scores[int(film.removeprefix("film-"))], rel=1e-4)
             assert groups[int(film.removeprefix("film-"))] == name
-    assert figure["layout"]["shapes"][0]["x0"] == 1.5
-    assert "threshold 1.5" in notes(figure)
+    line = trace(figure, "Threshold 1.5")
+    assert (list(line["x"]), list(line["y"]), line["yaxis"]) == ([1.5, 1.5], [0, 1], "y9")
+    assert figure["layout"]["yaxis9"]["domain"] == [0, 1]  # across the counts and the marks
 
 
 def test_histogram_of_many_films_keeps_the_extremes_and_says_what_it_draws():
@@ -301,3 +323,64 @@ def test_colours_are_those_of_the_style_sheet(theme):
 
 def test_translucent():
     assert palette.translucent("#0072b2", 0.25) == "rgba(0, 114, 178, 0.25)"
+
+
+SYMBOLS = {**{shape: name for name, shape in palette.SHAPES.items()}, **{v: k for k, v in palette.MARKS.items()}}
+
+
+def make_marked():
+    """Every kind of figure that has marks."""
+    labels, scores, ids = make_films()
+    area = auroc_interval(labels, scores)
+    curve = roc_curve(labels, scores)
+    rates = {"rates": [0.125, 1.0], "at_rates": [0.2, 0.5], "low": [0.1, 0.4], "high": [0.3, 0.6]}
+    mean = {"mean_sensitivity": 0.35, "mean_low": 0.2, "mean_high": 0.4}
+    counts = {"films": 9, "lesions": 5, "confidence": 0.95}
+    froc = FrocCurve("fused", [0.1, 1.0], [0.2, 0.5], **rates, **mean, **counts)
+    _, points, _ = reader_points(labels, np.stack([labels, 1 - labels, labels], axis=1))
+    points_of = [AreaPoint(reads, 0.8, 0.7, 0.9) for reads in (5, 10)]
+    return {
+        "roc": make_roc(point_follows=True),
+        "sweep": make_sweep(on_test=True)[1],
+        "histogram": make_histogram(threshold_follows=True)[2],
+        "forest": as_json(forest_figure([ForestRow("nodule", 40, area)], overall=area)),
+        "scatter": as_json(
+            scatter_figure(scores, scores + 1, labels, names=("a", "b"), image_ids=ids, thresholds=(0.5, 1.5))
+        ),
+        "froc": as_json(froc_figure([froc])),
+        "experiments": as_json(experiments_figure([ExperimentMark("a", "fused", area)])),
+        "axis": as_json(axis_figure([AxisLine("a", [1.0], [area], [[0.7]])], axis="k", part="test")),
+        "readers": as_json(reader_study_figure(curve, area, [ReaderMarks("Anna", points, points)])),
+        "learning": as_json(
+            learning_curve_figure(combined=points_of, head=points_of, one_class=points_of[0], films=(60, 60))
+        ),
+    }
+
+
+def test_a_symbol_means_one_thing_in_every_figure():
+    """A symbol of a label is only on films, and no two meanings share a symbol."""
+    assert len(SYMBOLS) == len(palette.SHAPES) + len(palette.MARKS)
+    for name, figure in make_marked().items():
+        for one in figure["data"]:
+            if one["type"] != "scatter" or "markers" not in one["mode"]:
+                continue
+            symbols = one["marker"]["symbol"]
+            for symbol in [symbols] if isinstance(symbols, str) else symbols:
+                meaning = SYMBOLS[symbol]
+                is_label = meaning in palette.SHAPES
+                assert is_label == bool(one.get("customdata")), f"{name}: {one['name']} is a {symbol}"
+
+
+def test_every_mark_line_and_band_is_in_the_legend():
+    for name, figure in make_marked().items():
+        assert not figure["layout"].get("shapes"), name
+        for one in figure["data"]:
+            assert one.get("showlegend") is not False, f"{name}: {one['name']}"
+            assert one["name"], name
+
+
+def test_the_plot_is_at_least_as_large_as_its_legend():
+    for name, figure in make_marked().items():
+        margin, height = figure["layout"]["margin"], figure["layout"]["height"]
+        legend = margin["b"] - 52 - 24  # without axis and notice
+        assert height - margin["t"] - margin["b"] >= legend, name

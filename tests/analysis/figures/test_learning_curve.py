@@ -15,6 +15,7 @@ def test_each_score_is_named_with_its_interval_and_the_band_is_that_of_the_combi
     drawn = as_json(learning_curve_figure(COMBINED, HEAD, ONE_CLASS, films=(14, 9), random_weights=True))
     names = [trace["name"] for trace in drawn["data"] if trace.get("name")]
     assert names == [
+        "95 % interval of combined",
         "Combined 0.770 (0.690–0.850)",
         "Head alone 0.660 (0.570–0.750)",
         "One-class 0.680 (0.580–0.780)",

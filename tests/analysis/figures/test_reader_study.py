@@ -25,7 +25,7 @@ def test_a_reader_goes_from_the_open_to_the_filled_point(theme: str) -> None:
     model, anna, chance = figure["data"]
     assert (model["name"][:11], anna["name"], chance["name"]) == ("Model alone", "Anna", "Chance 0.500")
     assert (list(anna["x"]), list(anna["y"])) == ([0.5, 0.25], [0.75, 1.0])
-    assert list(anna["marker"]["symbol"]) == ["circle-open", "circle"]
+    assert list(anna["marker"]["symbol"]) == ["triangle-right-open", "triangle-right"]
     assert any(NOTICE in note["text"] for note in figure["layout"]["annotations"])
 
 

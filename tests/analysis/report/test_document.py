@@ -9,12 +9,14 @@ import re
 import subprocess
 import sys
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pypdf
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
@@ -24,13 +26,15 @@ from analysis.models import Evaluation
 from analysis.report.document import report_pdf
 from analysis.report.gathering import UNKNOWN, gather
 from analysis.report.paper import INSIDE, NO_GLYPH, Paper, text_width, wrapped
+from analysis.report.references import start_of
 from analysis.report.standards import STANDARDS, facts
 from analysis.report.words import methods
 from analysis.sections.breakdown import break_down
 from analysis.statistics import Auroc
 from ml_engine.core.config import PipelineConfig
 from ml_engine.runs.paths import run_folder
-from portal.models import AuditEvent, Membership, Role, User
+from portal.models import AuditEvent, Exposure, Membership, Role, User
+from portal.people import blinding
 from tests.analysis.headed import with_head
 from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine.scored_folders import change_array
@@ -184,7 +188,11 @@ def test_it_prints_the_provenance_of_the_run(evaluation: Evaluation, scored: Sco
     assert "Test, abnormal" in text
     assert "Test, abnormal from test, normal" in text
     assert "Changed setting Value rate 0.05" in text
-    assert "Kim H, Chun J." in text
+    for citation in ("Kim H, Chun J.", "Roth K, Pemula L", "Newcombe RG", "Bossuyt PM", "Holm S."):
+        assert citation in text
+    assert "average precision with 95 % interval" in text
+    assert "No abnormal film of test with a score has a box" in text
+    assert "Example films" not in text  # nobody asks
 
 
 @pytest.mark.django_db
@@ -400,3 +408,79 @@ def test_a_wide_table_fits_the_page() -> None:
 
     rows = [["Label", *["12,345 (100.0 %)"] * 12], ["Scanner: GENERAL ELECTRIC DEFINIUM", *["0"] * 12]]
     assert sum(column_widths(rows, 7.5)) <= INSIDE + 1e-6
+
+
+def boxed(scored: Scored, analyst: User) -> Evaluation:
+    """An evaluation in which two abnormal films of test have a box; the highest scores of test are abnormal."""
+    for film, x in ((22, 12.0), (23, 4.0)):
+        box = {"x": x, "y": 12.0, "width": 4.0, "height": 6.0, "finding": "nodule"}
+        factories.event(scored.films[film], "abnormal", boxes=[box], findings=["nodule"])
+    sweep = np.repeat(np.r_[np.arange(12.0), np.arange(12.0)][:, None], 101, axis=1).astype(np.float32)
+    change_array(run_folder(scored.run.uuid), "sweep", sweep)
+    maps = np.ones((24, 2, 4, 4), dtype=np.float32)
+    maps[:, :, 2, 1] = 3.0  # x 4 to 8, y 12 to 18
+    change_array(run_folder(scored.run.uuid), "maps", maps)
+    return evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
+
+
+POINT = {"rule": "specificity", "target": "0.8"}
+
+
+def examples_for(client: Client, evaluation: Evaluation) -> str:
+    text = text_of(client.get(reverse("analysis:report", args=[evaluation.uuid]), POINT).content)
+    return text[text.index("Example films of test") : text.index("By finding and group")]
+
+
+@pytest.mark.django_db
+def test_it_shows_example_films_by_their_address_and_localisation(
+    as_analyst: Client, analyst: User, data_dir: Any
+) -> None:
+    named = [{"original_name": f"Doe {n}.png"} for n in range(24)]
+    scored = scored_run(factories.site(), author=analyst, facts=named)
+    evaluation = boxed(scored, analyst)
+    answer = as_analyst.get(reverse("analysis:report", args=[evaluation.uuid]), POINT)
+    text = text_of(answer.content)
+    assert "Right for the wrong reason: of 2 true positives with boxes, 1 has its highest patch outside" in text
+    assert "2 boxes on 2 of 6 abnormal films, drawn by import (2)" in text
+    examples = text[text.index("Example films of test") : text.index("By finding and group")]
+    for film in scored.films[18:]:
+        assert (f"film {str(film.uuid)[:8]}" in examples) == (film in scored.films[19:])  # at most five of each kind
+    assert examples.count("right for the wrong reason") == 1
+    assert "Doe" not in text
+    assert "Operating point: " in text  # in the legend of the ROC
+    assert sum(len(page.images) for page in opened(answer.content).pages) >= 5
+    shown = Exposure.objects.filter(person=analyst, kind=Exposure.Kind.MAP)
+    assert shown.filter(image=scored.films[23]).exists()
+
+
+@pytest.mark.django_db
+def test_it_shows_no_film_while_one_is_withheld(as_analyst: Client, scored: Scored, analyst: User) -> None:
+    evaluation = boxed(scored, analyst)
+    blinding.open_for(person=analyst, images=scored.films[23:], source=uuid4(), words="a worklist", days=1)
+    examples = examples_for(as_analyst, evaluation)
+    assert "1 film is omitted: you have yet to read it" in examples
+    assert "Until then no example is shown." in examples
+    assert "film " + str(scored.films[22].uuid)[:8] not in examples
+    assert not Exposure.objects.filter(person=analyst, kind=Exposure.Kind.MAP).exists()
+
+
+@pytest.mark.django_db
+def test_it_leaves_out_films_that_the_person_has_to_label_or_whose_header_warns_of_text(
+    client: Client, analyst: User, data_dir: Any
+) -> None:
+    facts = [{}] * 23 + [{"header": {"burned_in": "YES"}}]
+    scored = scored_run(factories.site(), author=analyst, facts=facts)
+    evaluation = boxed(scored, analyst)
+    factories.event(scored.films[22], "unsure", factories.curator("other"))
+    client.force_login(factories.user("both", Role.ANALYST, Role.CURATOR))
+    examples = examples_for(client, evaluation)
+    assert "1 film of test is hidden from you" in examples
+    assert "Films with text burned into them, according to their headers, are left out." in examples
+    names = [f"film {str(film.uuid)[:8]}" in examples for film in scored.films[18:]]
+    assert names == [True, True, True, True, False, False]
+
+
+def test_networks_are_cited_by_their_family() -> None:
+    assert [start_of(name) for name in ("wide_resnet50_2", "timm:resnet50.a1_in1k", "xrv_densenet121", "vit")] == [
+        "wide_resnet", "resnet", "densenet", "",
+    ]  # fmt: skip

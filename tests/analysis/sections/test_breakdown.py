@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from analysis import figures, statistics
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
-from analysis.sections.breakdown import break_down, forest
+from analysis.sections.breakdown import break_down, forest, forest_rows
 from portal.models import Role, User
 from tests.analysis.scored import Scored
 from tests.portal import factories
@@ -31,7 +31,11 @@ def evaluation(scored: Scored, analyst: User) -> Evaluation:
     return evaluate(run=scored.run, author=analyst, label_cutoff=timezone.now())
 
 
-def test_findings_are_compared_with_the_remaining_normals(scored: Scored, evaluation: Evaluation) -> None:
+def test_findings_are_compared_with_the_remaining_normals(
+    scored: Scored, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert break_down(evaluation, part="test").findings[0].reason == "3 films: below 30 no AUROC is given."
+    monkeypatch.setattr("analysis.statistics.findings.LEAST_FILMS", 3)
     breakdown = break_down(evaluation, part="test")
     fused = scored.sweep[12:, 60]
     assert [(row.name, row.films) for row in breakdown.findings] == [("effusion", 3)]
@@ -61,9 +65,29 @@ def test_groups_are_those_in_which_films_differ(scored: Scored, evaluation: Eval
     assert list(breakdown.groups) == ["sex"]
     assert [(row.name, row.films) for row in breakdown.groups["sex"]] == [("female", 1), ("unknown", 9)]
     plot = forest(breakdown, theme="dark", random_weights=True)
-    assert plot["layout"]["yaxis"]["ticktext"] == ["effusion, n = 3", "Sex: female, n = 1", "Sex: unknown, n = 9"]
-    assert len(plot["data"][0]["x"]) == 1  # groups of a few films have no AUROC, and keep their line
+    words = plot["layout"]["annotations"][-2]["text"].replace("<br>", " ")
+    assert words.startswith("No AUROC to show. Too few films for an AUROC: effusion (n = 3), Sex: female (n = 1)")
     assert any(figures.RANDOM_WEIGHTS in note["text"] for note in plot["layout"]["annotations"])
+
+
+def test_the_forest_prints_estimates_and_draws_no_empty_row(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.statistics.findings.LEAST_FILMS", 3)
+    breakdown = break_down(evaluation, part="test")
+    few = figures.ForestRow("Sex: female", 1, None)
+    drawn = figures.as_json(figures.forest_figure([few, *forest_rows(breakdown)], overall=breakdown.overall))
+    assert drawn["layout"]["yaxis"]["ticktext"] == ["effusion, n = 3"]
+    assert list(drawn["data"][0]["text"]) == [figures.format_auroc(breakdown.findings[0].auroc)]
+    assert "text" in drawn["data"][0]["mode"]
+    assert "Sex: female (n = 1)" in drawn["layout"]["legend"]["title"]["text"].replace("<br>", " ")
+
+
+def test_an_area_of_zero_is_drawn() -> None:
+    worst = statistics.delong([0, 0, 1, 1], [3.0, 4.0, 1.0, 2.0])
+    assert worst.auroc == 0
+    drawn = figures.as_json(figures.forest_figure([figures.ForestRow("nodule", 40, worst)], overall=worst))
+    assert drawn["layout"]["yaxis"]["ticktext"] == ["nodule, n = 40"]
 
 
 def test_attributes_of_normals_are_compared(
@@ -84,7 +108,8 @@ def test_attributes_of_normals_are_compared(
     assert device.rest.auroc == pytest.approx(roc_auc_score([0] * 3 + [1] * 6, [*fused[3:6], *fused[6:]]))
     assert variant.auroc is None
     plot = forest(break_down(evaluation, part="test"), theme="light", random_weights=False)
-    assert "Normals with device, n = 3" in plot["layout"]["yaxis"]["ticktext"]
+    assert plot["layout"]["yaxis"]["ticktext"] == ["Normals with device, n = 3"]
+    assert "Normals with variant (n = 1)" in plot["layout"]["legend"]["title"]["text"].replace("<br>", " ")
     page = as_analyst.get(reverse("analysis:breakdown", args=[evaluation.uuid]), {"part": "test"}).content.decode()
     assert '<tr data-attribute="device">' in page
     answer = as_analyst.get(reverse("api-breakdown", args=[evaluation.uuid]), {"part": "test"}).json()
@@ -94,6 +119,7 @@ def test_attributes_of_normals_are_compared(
 def test_the_page_has_plot_and_tables(as_analyst: Client, evaluation: Evaluation) -> None:
     page = as_analyst.get(reverse("analysis:breakdown", args=[evaluation.uuid]), {"part": "test"}).content.decode()
     assert "effusion" in page
+    assert ">below 30 films<" in page
     assert "unresolved counted as normal" in page
     assert 'id="forest-figure"' in page
 
