@@ -9,7 +9,7 @@ from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.run_kinds import KINDS, RunKindFacts
 from ml_engine.engine.run_kinds import STUDIES as STUDIES
 from ml_engine.engine.run_kinds import RunKind as RunKind
-from portal.models import Addressed, Dataset, Image, Site, Split
+from portal.models import Addressed, Dataset, Erasure, Image, Site, Split
 
 KIND_CHOICES = [(kind.value, KINDS[kind].words) for kind in RunKind]
 
@@ -265,3 +265,34 @@ class Score(models.Model):
                 name="score_or_error",
             ),
         ]
+
+
+class WithdrawnModel(Addressed):
+    """An alignment, detector or head that was fitted on films of an erased patient: its file is deleted, and no run may
+    start from it. `fitted_again` is the run that fits it anew without these films."""
+
+    erasure = models.ForeignKey(Erasure, models.PROTECT, related_name="withdrawn_models")
+    alignment = models.ForeignKey(AlignmentModel, models.PROTECT, null=True, related_name="withdrawals")
+    detector = models.ForeignKey(DetectorModel, models.PROTECT, null=True, related_name="withdrawals")
+    head = models.ForeignKey(HeadModel, models.PROTECT, null=True, related_name="withdrawals")
+    fitted_again = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(alignment__isnull=False, detector__isnull=True, head__isnull=True)
+                | Q(alignment__isnull=True, detector__isnull=False, head__isnull=True)
+                | Q(alignment__isnull=True, detector__isnull=True, head__isnull=False),
+                name="withdrawn_model_is_one",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"withdrawn {self.model}"
+
+    @property
+    def model(self) -> AlignmentModel | DetectorModel | HeadModel:
+        model = self.alignment or self.detector or self.head
+        assert model is not None  # constraint withdrawn_model_is_one
+        return model

@@ -255,3 +255,155 @@ def further_columns_may_be_dropped() -> migrations.RunPython:
         before.code(apps, schema_editor)
 
     return migrations.RunPython(create, drop)
+
+
+# Erasing a patient ---------------------------------------------------------------------------------------
+
+# Of the patient whose erasure is open.
+_FILMS_TO_ERASE = """
+  SELECT film.id FROM portal_image AS film JOIN portal_erasure AS erasure ON erasure.patient_id = film.patient_id
+  WHERE erasure.state = 'open'
+"""
+_PATIENT_TO_ERASE = "SELECT patient_id FROM portal_erasure WHERE state = 'open'"
+_POSTGRESQL_ERASABLE = """
+CREATE OR REPLACE FUNCTION hilum_refuse_{table}() RETURNS trigger AS $$
+BEGIN
+  IF TG_OP = 'DELETE' AND {is_erased} THEN RETURN OLD; END IF;
+  {before}
+  RAISE EXCEPTION '{table} is {rule}: % refused', TG_OP;
+END; $$ LANGUAGE plpgsql;
+"""
+_SQLITE_ERASABLE = """
+CREATE TRIGGER {table}_guard_DELETE BEFORE DELETE ON {table} WHEN NOT ({is_erased})
+BEGIN SELECT RAISE(ABORT, '{table} is {rule}: DELETE refused'); END;
+"""
+_UNTIL_DECIDED = "IF TG_OP = 'UPDATE' AND OLD.state IN ('pending', 'taking') THEN RETURN NEW; END IF;"
+
+
+def erasable(table: str, rule: str, column: str = "image_id", *, of: str = "") -> migrations.RunPython:
+    """Let the guard of a table, which says `rule`, pass the deletion of rows of a patient whose erasure is open. The
+    `column` holds a film (`image_id`), a patient (`patient_id`), or a row of the table `of`, which has an
+    `image_id`."""
+    rows = _PATIENT_TO_ERASE if column == "patient_id" else _FILMS_TO_ERASE
+    if of:
+        rows = f"SELECT id FROM {of} WHERE image_id IN ({rows})"  # noqa: S608 (names of tables, from migrations)
+    is_erased = f"OLD.{column} IN ({rows})"
+    before = _UNTIL_DECIDED if rule == "kept" else ""
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        _replace(schema_editor, is_erased, before)
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        _replace(schema_editor, "1 = 0", before)
+
+    def _replace(schema_editor: BaseDatabaseSchemaEditor, is_erased: str, before: str) -> None:
+        facts = {"table": table, "rule": rule, "is_erased": is_erased, "before": before}
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(_POSTGRESQL_ERASABLE.format(**facts).replace("%", "%%"), ())
+            return
+        schema_editor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_DELETE")
+        schema_editor.execute(_SQLITE_ERASABLE.format(**facts))
+
+    return migrations.RunPython(create, drop)
+
+
+def scrubbable(table: str, rule: str, columns: tuple[str, ...]) -> migrations.RunPython:
+    """Let the guard of a table pass changes of these columns alone while an erasure is open: they may name the erased
+    films."""
+    listed = ", ".join(f"'{column}'" for column in columns)
+    is_open = "EXISTS (SELECT 1 FROM portal_erasure WHERE state = 'open')"
+    before = (
+        f"IF TG_OP = 'UPDATE' AND {is_open} AND to_jsonb(NEW) - ARRAY[{listed}] = to_jsonb(OLD) - ARRAY[{listed}] "
+        "THEN RETURN NEW; END IF;"
+    )
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        connection = schema_editor.connection
+        if connection.vendor == "postgresql":
+            facts = {"table": table, "rule": rule, "is_erased": "1 = 0", "before": before}
+            schema_editor.execute(_POSTGRESQL_ERASABLE.format(**facts).replace("%", "%%"), ())
+            return
+        with connection.cursor() as cursor:
+            fields = connection.introspection.get_table_description(cursor, table)
+        never = ", ".join(f'"{field.name}"' for field in fields if field.name not in columns)
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is {rule}: UPDATE refused'); END;"
+        schema_editor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_UPDATE")
+        schema_editor.execute(f"CREATE TRIGGER {table}_guard_UPDATE BEFORE UPDATE OF {never} ON {table} {refuse}")
+        schema_editor.execute(
+            f"CREATE TRIGGER {table}_guard_UPDATE_open BEFORE UPDATE ON {table} WHEN NOT {is_open} {refuse}"
+        )
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            facts = {"table": table, "rule": rule, "is_erased": "1 = 0", "before": ""}
+            schema_editor.execute(_POSTGRESQL_ERASABLE.format(**facts).replace("%", "%%"), ())
+            return
+        for name in ("UPDATE", "UPDATE_open"):
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS {table}_guard_{name}")
+        schema_editor.execute(_SQLITE.format(table=table, act="UPDATE", rule=rule))
+
+    return migrations.RunPython(create, drop)
+
+
+_POSTGRESQL_ERASURE = """
+CREATE OR REPLACE FUNCTION hilum_refuse_portal_erasure() RETURNS trigger AS $$
+BEGIN
+  IF TG_OP = 'DELETE' THEN RAISE EXCEPTION 'portal_erasure is kept: DELETE refused'; END IF;
+  IF TG_OP = 'INSERT' AND NEW.state <> 'begun' THEN RAISE EXCEPTION 'portal_erasure begins as begun'; END IF;
+  IF TG_OP = 'UPDATE' AND OLD.state = 'done' THEN RAISE EXCEPTION 'portal_erasure is kept: UPDATE refused'; END IF;
+  IF NEW.state = 'open' AND NOT EXISTS (SELECT 1 FROM portal_auditevent WHERE target_uuid = NEW.uuid)
+  THEN RAISE EXCEPTION 'portal_erasure opens with its audit event only'; END IF;
+  RETURN NEW;
+END; $$ LANGUAGE plpgsql;
+CREATE TRIGGER portal_erasure_guard BEFORE INSERT OR UPDATE OR DELETE ON portal_erasure
+FOR EACH ROW EXECUTE FUNCTION hilum_refuse_portal_erasure();
+CREATE OR REPLACE FUNCTION hilum_erasure_is_closed() RETURNS trigger AS $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM portal_erasure WHERE id = NEW.id AND state = 'open')
+  THEN RAISE EXCEPTION 'portal_erasure is open at the end of its transaction'; END IF;
+  RETURN NULL;
+END; $$ LANGUAGE plpgsql;
+CREATE CONSTRAINT TRIGGER portal_erasure_closed AFTER INSERT OR UPDATE ON portal_erasure
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hilum_erasure_is_closed();
+"""
+_SQLITE_ERASURE = (
+    """
+CREATE TRIGGER portal_erasure_guard_DELETE BEFORE DELETE ON portal_erasure
+BEGIN SELECT RAISE(ABORT, 'portal_erasure is kept: DELETE refused'); END;
+""",
+    """
+CREATE TRIGGER portal_erasure_guard_INSERT BEFORE INSERT ON portal_erasure WHEN NEW.state <> 'begun'
+BEGIN SELECT RAISE(ABORT, 'portal_erasure begins as begun'); END;
+""",
+    """
+CREATE TRIGGER portal_erasure_guard_UPDATE BEFORE UPDATE ON portal_erasure WHEN OLD.state = 'done'
+BEGIN SELECT RAISE(ABORT, 'portal_erasure is kept: UPDATE refused'); END;
+""",
+    """
+CREATE TRIGGER portal_erasure_guard_open BEFORE UPDATE ON portal_erasure
+WHEN NEW.state = 'open' AND NOT EXISTS (SELECT 1 FROM portal_auditevent WHERE target_uuid = NEW.uuid)
+BEGIN SELECT RAISE(ABORT, 'portal_erasure opens with its audit event only'); END;
+""",
+)
+
+
+def audited_erasures() -> migrations.RunPython:
+    """An erasure begins closed, opens after its audit event only, cannot end a transaction open (on PostgreSQL), and
+    never changes once done."""
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute(_POSTGRESQL_ERASURE.replace("%", "%%"), ())
+            return
+        for statement in _SQLITE_ERASURE:
+            schema_editor.execute(statement)
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.execute("DROP FUNCTION IF EXISTS hilum_refuse_portal_erasure() CASCADE")
+            schema_editor.execute("DROP FUNCTION IF EXISTS hilum_erasure_is_closed() CASCADE")
+            return
+        for name in ("DELETE", "INSERT", "UPDATE", "open"):
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS portal_erasure_guard_{name}")
+
+    return migrations.RunPython(create, drop)

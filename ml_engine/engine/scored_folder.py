@@ -25,8 +25,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,6 +76,7 @@ SEMI_SUPERVISED = (
     "semi_supervised_combined",
     "semi_supervised_p_value",
 )
+ERASED = "erased"  # the name of a film that was erased
 COLUMNS = ("filename", "global", "region", "fused", "mean_z", "top_z", "error")
 
 
@@ -253,6 +254,49 @@ class ScoredFolder:
 
     def write_summary(self, summary: ScoreSummary) -> None:
         files.write_json(self.path / SUMMARY, summary.to_json())
+
+    # --- forgetting ---------------------------------------------------------------------------------
+
+    def forget(self, images: Collection[str]) -> None:
+        """Blank the films with these ids, who keep their rows: NaN in every array, and no name in scores.csv and
+        images.csv. Raises ResultsMissing and InvalidManifest."""
+        rows = [row for row, film in enumerate(self.films) if film.image in images]
+        for name, file in ARRAYS.items():
+            if rows and (self.path / file).is_file():
+                array = np.array(self.array(name))
+                array[rows] = np.nan
+                self.write_array(name, array)
+        self._write_forgotten(set(rows))
+        if (self.path / "images.csv").is_file():
+            self._forget_listed(images)
+
+    def _forget_listed(self, images: Collection[str]) -> None:
+        listed = manifest.read(self.path / "images.csv")
+        blank = {"image": "", "sha256": "", "patient": "", "label": ""}
+        kept = [
+            replace(row, filename=f"{ERASED}-{at}", **blank) if row.image in images else row
+            for at, row in enumerate(listed)
+        ]
+        manifest.write(self.path / "images.csv", kept, with_labels=any(row.label for row in listed))
+
+    def _write_forgotten(self, rows: set[int]) -> None:
+        with (self.path / SCORES).open(encoding="utf-8", newline="") as file:
+            header, *lines = list(csv.reader(file))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        blank = {"image": "", "error": ERASED}
+        for row, line in enumerate(lines):
+            if row in rows:
+                named = blank | {"filename": f"{ERASED}-{row}", "notice": line[-1]}
+                line = [named.get(column, "nan") for column in header]
+            writer.writerow(line)
+        files.write_bytes(self.path / SCORES, text.getvalue().encode())
+
+    @staticmethod
+    def file_names() -> set[str]:
+        """The names of the files of a scored folder, beside the list of its films."""
+        return {*ARRAYS.values(), SCORES, SUMMARY, SEMI_SUPERVISED_SUMMARY}
 
     # --- checking -----------------------------------------------------------------------------------
 

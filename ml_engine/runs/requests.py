@@ -25,6 +25,7 @@ from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunK
 from ml_engine.runs import paths, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
+from ml_engine.runs.withdrawn import refuse_withdrawn
 from portal.intake.quotas import QuotaReached, require_room
 from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.people import audit
@@ -422,8 +423,8 @@ def queue(
     **fields: Any,
 ) -> Run:
     """Store the run and publish it. `planned` are the experiments of an ablation or a sweep. Raises RunRefused for a
-    dataset whose approval has ended, and for weights that are not on this machine, whose weights folder the workers
-    share."""
+    dataset whose approval has ended, for models that an erasure has withdrawn, and for weights that are not on this
+    machine, whose weights folder the workers share."""
     split: Split | None = fields.get("split")
     if why := why_ended([*datasets, *(split.datasets.select_related("site") if split else ())]):
         raise RunRefused(why)
@@ -431,6 +432,7 @@ def queue(
         require_room(request.site, 0, what="This run")
     except QuotaReached as refusal:
         raise RunRefused(str(refusal)) from refusal
+    refuse_withdrawn(*(fields.get(name) for name in ("alignment", "detector", "head")))
     try:
         config = PipelineConfig.from_json(fields["config"])
     except EngineError as refusal:

@@ -19,6 +19,7 @@ from ml_engine.runs import head_folder, paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import left_out
 from ml_engine.runs.requests import alignment_part, fit_report_of
+from ml_engine.runs.withdrawn import refuse_withdrawn
 from portal.intake.film_files import pixel_path
 from portal.labels.events import labels_at
 from portal.models import Image, LabelValue, Part, Split
@@ -125,6 +126,7 @@ def _models(run: Run) -> dict[str, AlignmentModel | DetectorModel | HeadModel]:
 def _inputs(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
     """Name -> (SHA-256, file) of everything that the run starts from. Raises RunRefused for a file that is gone."""
     inputs = {}
+    refuse_withdrawn(*_models(run).values())
     for name, model in _models(run).items():
         inputs[name] = (model.sha256, paths.model_path(model.sha256))
         if not (folder / INPUTS[name]).exists() and not inputs[name][1].exists():

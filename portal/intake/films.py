@@ -21,6 +21,7 @@ from portal.imaging.orientation import UPRIGHT
 from portal.intake import film_files, quarantine_files
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.entries import Entry
+from portal.intake.erased_patients import ErasedKeys
 from portal.intake.film_boxes import fit_boxes
 from portal.intake.film_labels import AmbiguousName, FilmNames, RowOutcome, append_change, has_label_of_readers
 from portal.intake.film_storage import find_or_store
@@ -101,7 +102,7 @@ def import_batches(
         state=Upload.State.IMPORTING, total=total, done=0, heartbeat_at=timezone.now()
     )
     imported: set[int] = set()
-    rules = _Rules(leave_out, bits)
+    rules = _Rules(leave_out, bits, ErasedKeys(upload.dataset.site))
     done = 0
     with _flushed_together():
         for batch in batches:
@@ -124,6 +125,7 @@ def import_batches(
 class _Rules:
     leave_out: LeaveOut
     bits: int | None
+    erased: ErasedKeys
 
 
 def _progress(upload: Upload, done: int, total: int, on_progress: Callable[[int, int], None]) -> None:
@@ -239,6 +241,8 @@ def _import_one(
             return left_out
         entry = _fitted(entry, film.facts.rows, film.facts.columns, header, report)
         of_patient = _patient_identifier(entry, header, report.patients_of)
+        if rules.erased.holds(of_patient, film.pixel_sha256):
+            return "of erased patients"
         image, is_new = find_or_store(dataset, entry, source, film, header, of_patient=of_patient)
         if is_new:
             grow(dataset.site, film_bytes(image))

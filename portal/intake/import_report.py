@@ -39,6 +39,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "file holds the same film as an earlier file of this import and was skipped",
         "files hold the same film as an earlier file of this import and were skipped",
     ),
+    "of erased patients": (
+        "file is of a patient who was erased here, and was not imported",
+        "files are of patients who were erased here, and were not imported",
+    ),
     "quarantined": ("file in quarantine, with the reason", "files in quarantine, with the reasons"),
     "quarantined already": ("file was already in quarantine", "files were already in quarantine"),
     "left quarantine": (

@@ -4,6 +4,7 @@ Integer keys are internal; URLs use `uuid`. Triggers of the database (portal.tri
 tables that must not change."""
 
 from portal.models.addressed import Addressed
+from portal.models.erasures import Erasure
 from portal.models.films import Dataset, FilmFingerprint, FilmPair, Image, Patient, Study
 from portal.models.intake import ColumnMapping, HeaderDifference, PartialUpload, QuarantinedFile, Upload
 from portal.models.labels import (
@@ -43,6 +44,7 @@ __all__ = [
     "CurrentLabel",
     "Dataset",
     "DoubleReading",
+    "Erasure",
     "Exposure",
     "FilmFingerprint",
     "FilmPair",

@@ -1,0 +1,174 @@
+"""Erase a patient, for example since they withdrew their consent: films, previews, labels, readings, scores, maps, and
+every mention of them in rows, run folders and logs. Models that were fitted on their films are withdrawn. What remains
+is a tombstone, `portal.models.Erasure`, and in the audit log that somebody did something.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from analysis.models import Evaluation
+from ml_engine.runs import erased_films
+from ml_engine.runs.erased_films import RunsOfFilms
+from portal.intake import erased_patients
+from portal.intake.resumable import part_path
+from portal.models import AuditEvent, Erasure, Image, PartialUpload, Patient, Upload, User
+from portal.people.access import require
+from portal.people.blinding import refuse_withheld
+
+LONGEST_REASON = 500
+_HANDED_OUT = ("download run", "download report", "export heatmap")
+_WAITING = (Upload.State.RECEIVED, Upload.State.MAPPING, Upload.State.IMPORTING)
+
+
+class CannotErase(Exception):
+    """The message is shown to the user."""
+
+
+@dataclass(frozen=True)
+class ErasurePlan:
+    """What erasing a patient means. `copies`: films of other patients with equal pixels, which stay. `handed_out`:
+    archives, reports and heatmaps that were downloaded, and that nobody but their holders can delete. `obstacles`: why
+    it cannot be done now."""
+
+    patient: Patient
+    films: int
+    runs: RunsOfFilms
+    copies: int
+    handed_out: Sequence[Mapping[str, Any]]
+    obstacles: Sequence[str]
+
+    @property
+    def confirmation(self) -> str:
+        """What a person types to confirm."""
+        return confirmation_of(self.patient)
+
+
+def require_manager(person: User, patient: Patient) -> None:
+    """Raises PermissionDenied. In which runs and models a film is tells its label, so the patients whom a person reads
+    blinded are refused."""
+    require(person, "erase patients", patient.site)
+    film = patient.images.first()
+    if film is not None:
+        refuse_withheld(person, film)
+
+
+def confirmation_of(patient: Patient) -> str:
+    return patient.pseudonym[:8]
+
+
+def plan_erasure(patient: Patient) -> ErasurePlan:
+    affected = erased_films.runs_of(patient)
+    pixels = patient.images.values("pixel_sha256")
+    return ErasurePlan(
+        patient=patient,
+        films=patient.images.count(),
+        runs=affected,
+        copies=Image.objects.filter(pixel_sha256__in=pixels).exclude(patient=patient).count(),
+        handed_out=_handed_out(patient, affected),
+        obstacles=_obstacles(patient),
+    )
+
+
+def _handed_out(patient: Patient, affected: RunsOfFilms) -> list[dict[str, Any]]:
+    """Who was given files with films or results of the patient, without naming the films."""
+    films = list(patient.images.values_list("uuid", flat=True))
+    runs = {run.uuid: run.name for run in affected.runs}
+    evaluations = dict(Evaluation.objects.filter(run__in=affected.runs).values_list("uuid", "run__name"))
+    events = AuditEvent.objects.filter(verb__in=_HANDED_OUT, target_uuid__in=[*films, *runs, *evaluations])
+    return [
+        {
+            "what": event.verb,
+            "run": runs.get(event.target_uuid) or evaluations.get(event.target_uuid, ""),
+            "who": event.actor.username if event.actor else "",
+            "when": f"{event.created_at:%Y-%m-%d}",
+        }
+        for event in events.select_related("actor").order_by("created_at")
+    ]
+
+
+def _obstacles(patient: Patient) -> list[str]:
+    site = patient.site
+    found = []
+    if runs := erased_films.under_way(site):
+        found.append(
+            f"{runs} run{'s are' if runs > 1 else ' is'} queued or running at {site.name} and may use the films; wait, "
+            "or cancel."
+        )
+    waiting = Upload.objects.filter(dataset__site=site, state__in=_WAITING)
+    if count := waiting.count():
+        first = waiting.select_related("dataset").first()
+        assert first is not None
+        found.append(
+            f"{count} upload{'s wait' if count > 1 else ' waits'} at {site.name}, for example in "
+            f"“{first.dataset.name}”, and may hold films of the patient; import or discard."
+        )
+    partial = [row for row in PartialUpload.objects.filter(dataset__site=site, upload=None) if part_path(row).exists()]
+    if partial:
+        found.append(
+            f"{len(partial)} half-sent upload{'s lie' if len(partial) > 1 else ' lies'} at {site.name} and may hold "
+            "films of the patient; finish or discard."
+        )
+    return found
+
+
+def erase_patient(*, patient: Patient, reason: str, confirmation: str, actor: User | None) -> Erasure:
+    """Files first, then the rows: an erasure that was interrupted goes on when it is begun again. `actor` is None for a
+    command on the server. Raises CannotErase and PermissionDenied, changing nothing."""
+    if actor is not None:
+        require_manager(actor, patient)
+    _check(patient, reason, confirmation)
+    plan = plan_erasure(patient)
+    if plan.obstacles:
+        raise CannotErase(" ".join(plan.obstacles))
+    erasure = _begun(patient, reason, actor)
+    evaluations = list(Evaluation.objects.filter(run__in=plan.runs.runs))
+    files = erased_patients.delete_files(patient)
+    erased_films.delete_files(plan.runs, patient)
+    for evaluation in evaluations:  # statistics that were kept; what is left is computed again
+        shutil.rmtree(Path(settings.DATA_DIR) / "evaluations" / str(evaluation.uuid), ignore_errors=True)
+    with transaction.atomic():
+        erased_films.withdraw(erasure, plan.runs)
+        erased_patients.delete_rows(erasure, report=_report(plan, files))
+    return erasure
+
+
+def _check(patient: Patient, reason: str, confirmation: str) -> None:
+    if not reason.strip():
+        raise CannotErase("The reason is empty; write why the patient is erased, without names.")
+    if len(reason) > LONGEST_REASON:
+        raise CannotErase(f"The reason has {len(reason)} characters; use at most {LONGEST_REASON}.")
+    if confirmation.strip().lower() != confirmation_of(patient):
+        raise CannotErase(
+            f"The confirmation is {confirmation.strip()[:40]!r}; type the first 8 characters of the patient's "
+            f"pseudonym, {confirmation_of(patient)}. This cannot be undone."
+        )
+
+
+def _begun(patient: Patient, reason: str, actor: User | None) -> Erasure:
+    erasure = Erasure.objects.filter(patient=patient, state=Erasure.State.BEGUN).first()
+    if erasure is None:
+        erasure = Erasure(site=patient.site, patient=patient)
+    erasure.reason, erasure.requested_by = reason.strip(), actor
+    erasure.keys = erased_patients.keys_of(patient, list(patient.images.all()))
+    erasure.save()
+    return erasure
+
+
+def _report(plan: ErasurePlan, files: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "films": plan.films,
+        "files": dict(files),
+        "copies": plan.copies,
+        "runs": [run.name for run in plan.runs.scored],
+        "runs_deleted": [run.name for run in plan.runs.deleted],
+        "models": [model.run.name for model in plan.runs.models],
+        "handed_out": list(plan.handed_out),
+    }

@@ -1,0 +1,244 @@
+"""The drill: a patient is erased, and nothing of them is found in any row or file. What remains is a tombstone."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.core.management import call_command
+from django.db import DatabaseError, transaction
+
+from analysis.evaluation.erasing import CannotErase, confirmation_of, erase_patient, plan_erasure
+from ml_engine.engine.scored_folder import ScoredFolder
+from ml_engine.models import Run, RunState, Score, WithdrawnModel
+from ml_engine.runs import erased_films, paths
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.requests import RunRequest, request_score
+from portal.intake.erased_patients import names_of, references
+from portal.models import AuditEvent, Erasure, Image, LabelEvent, PartialUpload, Patient, Upload, User
+from portal.people import audit
+from tests.access import world as worlds
+from tests.analysis.scored import scored_run
+from tests.portal import factories
+from tests.portal.traces import traces
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world(data_dir: Path) -> worlds.World:
+    made = worlds.build()
+    for upload in Upload.objects.filter(state=Upload.State.MAPPING):
+        Upload.objects.filter(pk=upload.pk).update(state=Upload.State.DISCARDED)
+    for partial in PartialUpload.objects.all():
+        (Path(settings.DATA_DIR) / "uploads" / f"{partial.uuid}.part").unlink(missing_ok=True)
+    Run.objects.filter(state__in=[RunState.QUEUED, RunState.RUNNING]).update(
+        state=RunState.CANCELLED, lease_owner="", lease_until=None
+    )
+    return made
+
+
+def boss_of(world: worlds.World) -> User:
+    return User.objects.get(username="boss")
+
+
+def erase(patient: Patient, actor: User | None, **more: Any) -> Erasure:
+    return erase_patient(
+        patient=patient, reason="Consent withdrawn", confirmation=confirmation_of(patient), actor=actor, **more
+    )
+
+
+def words_of(patient: Patient) -> list[str]:
+    films = list(patient.images.all())
+    words = [*names_of(patient, films), *(word for film in films for word in worlds.words_of(film))]
+    return [word for word in words if len(word) > 4]
+
+
+def test_the_drill(world: worlds.World) -> None:
+    """One world, since it takes long to make: three patients with everything that a site can hold are erased."""
+    boss, run = boss_of(world), world.things["run"]
+    film = world.things["film"]
+    of_test = Score.objects.filter(run=run, image__csv_split="test").exclude(image__patient=film.patient)
+    scored = of_test.order_by("row").first().image
+    fitted = run.detector.split.members.filter(part="fit").first().patient
+    with transaction.atomic():
+        audit.record(verb="export heatmap", site=film.dataset.site, actor=boss, target=film, after={"x": 1})
+    log = Path(settings.DATA_DIR) / "logs" / "web.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(f"GET /films/{film.uuid}/\n")
+    bank = paths.model_path(run.detector.sha256)
+    bank.parent.mkdir(parents=True, exist_ok=True)
+    bank.write_bytes(b"a bank")
+    row = Score.objects.get(run=run, image=scored).row
+    others = Score.objects.filter(run=run).exclude(image__patient__in=[scored.patient, film.patient])
+    other = others.order_by("row").first().row
+    before = ScoredFolder(paths.run_folder(run.uuid)).maps_of(other).copy()
+
+    for patient in (film.patient, scored.patient, fitted):
+        remaining = Image.objects.exclude(patient=patient).count()
+        words = words_of(patient)
+        places = {place.split(":")[0] for place in traces(words)}
+        assert {"portal_image", "portal_patient"} <= places
+        erasure = erase(patient, boss)
+        assert traces(words) == []
+        assert Image.objects.count() == remaining
+        assert (erasure.state, erasure.patient) == ("done", None)
+        assert erasure.report["rows"]["portal_labelevent"] >= 1
+    by_film, by_score, by_fit = Erasure.objects.order_by("pk")
+
+    # the first: what others may know
+    assert log.read_text() == f"GET /films/{'x' * 36}/\n"
+    event = AuditEvent.objects.get(verb="erase patient", target_uuid=by_film.uuid)
+    assert (event.actor, event.reason, event.after) == (boss, "Consent withdrawn", {"films": by_film.report["films"]})
+    blanked = AuditEvent.objects.get(verb="export heatmap", target_uuid=by_film.uuid)
+    assert (blanked.actor, blanked.after) == (boss, None)
+    assert by_film.report["handed_out"][0]["what"] == "export heatmap"
+    # the second: the results of others stay
+    folder = ScoredFolder(paths.run_folder(run.uuid))
+    folder.check()
+    assert np.array_equal(folder.maps_of(other), before, equal_nan=True)
+    assert not (folder.maps_of(row) == folder.maps_of(row)).any()
+    assert (folder.films[row].image, folder.films[row].error) == ("", "erased")
+    assert run.name in by_score.report["runs"]
+    # the third: the detector is withdrawn, and fitted again
+    assert not bank.exists()
+    withdrawn = WithdrawnModel.objects.get(detector=run.detector)
+    assert withdrawn.erasure == by_fit
+    with pytest.raises(RunRefused, match="of a patient who was erased since, and starts no run any more: fit it again"):
+        request_score(RunRequest(site=run.site, name="Again"), detector=run.detector, parts=["tune"])
+    refused = " ".join(erased_films.fit_again(by_fit, boss))
+    assert (
+        "The ImageNet weights of vgg19 are not on this machine" in refused
+    )  # of its alignment, which is withdrawn too
+
+
+def test_a_withdrawn_detector_is_fitted_again(data_dir: Path) -> None:
+    scored = scored_run(factories.site(), author=factories.user("boss", Role.MANAGER))
+    detector = scored.run.detector
+    erasure = erase(scored.split.members.filter(part="fit").first().patient, None)
+    assert erased_films.fit_again(erasure, None) == []
+    withdrawn = WithdrawnModel.objects.get(detector=detector, erasure=erasure)
+    assert (withdrawn.fitted_again.clone_of, withdrawn.fitted_again.state) == (detector.run, "queued")
+    assert scored.split.members.filter(part="fit").count() == 7
+
+
+@pytest.mark.both
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"reason": " "}, "The reason is empty; write why the patient is erased, without names"),
+        ({"reason": "x" * 501}, "The reason has 501 characters; use at most 500"),
+        ({"confirmation": "yes"}, "The confirmation is 'yes'; type the first 8 characters of the patient's pseudonym"),
+    ],
+)
+def test_what_is_refused(data_dir: Path, more: dict[str, Any], sentence: str) -> None:
+    film = factories.film(factories.dataset(), "normal", person="one")
+    asked = {"reason": "Withdrawn", "confirmation": confirmation_of(film.patient), "actor": None} | more
+    with pytest.raises(CannotErase, match=sentence):
+        erase_patient(patient=film.patient, **asked)
+    assert not Erasure.objects.exists()
+
+
+def test_only_a_manager_erases(data_dir: Path) -> None:
+    film = factories.film(factories.dataset(), "normal", person="one")
+    with pytest.raises(PermissionDenied, match="To erase patients at Seoul you need one of these roles: manager"):
+        erase(film.patient, factories.curator())
+
+
+def test_what_may_hold_films_of_the_patient_is_an_obstacle(data_dir: Path) -> None:
+    of = factories.dataset()
+    film = factories.film(of, "normal", person="one")
+    Upload.objects.create(dataset=of, state=Upload.State.MAPPING)
+    with pytest.raises(CannotErase, match="1 upload waits at Seoul, for example in “Normals”, and may hold films"):
+        erase(film.patient, None)
+    assert plan_erasure(film.patient).obstacles
+
+
+@pytest.mark.both
+def test_the_door_is_open_for_this_patient_only_and_after_an_audit_event(data_dir: Path) -> None:
+    of = factories.dataset()
+    one, two = (factories.film(of, "normal", person=name) for name in ("one", "two"))
+    erasure = Erasure.objects.create(site=of.site, patient=one.patient, reason="x")
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        LabelEvent.objects.filter(image=one)._raw_delete("default")
+    with pytest.raises(DatabaseError, match="opens with its audit event only"), transaction.atomic():
+        Erasure.objects.filter(pk=erasure.pk).update(state="open")
+    with transaction.atomic():
+        audit.record(verb="erase patient", site=of.site, actor=None, target=erasure)
+    Erasure.objects.filter(pk=erasure.pk).update(state="open")
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        LabelEvent.objects.filter(image=two)._raw_delete("default")
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        AuditEvent.objects.update(verb="x")
+    assert LabelEvent.objects.filter(image=one)._raw_delete("default") == 1
+    Erasure.objects.filter(pk=erasure.pk).update(state="begun")
+    erase(one.patient, None)
+    with pytest.raises(DatabaseError, match="is kept"), transaction.atomic():
+        Erasure.objects.update(reason="y")
+    with pytest.raises(DatabaseError, match="is kept"), transaction.atomic():
+        Erasure.objects.filter(pk=erasure.pk)._raw_delete("default")
+
+
+def test_every_table_that_refers_to_films_is_known() -> None:
+    """A new table that refers to a film has to be looked at: whether its rows go with the film, and whether the
+    triggers let them."""
+    reached = {Image, Patient}
+    for _ in range(5):
+        reached |= {model for model, _, of in references() if of in reached}
+    assert sorted(model._meta.db_table for model in reached) == sorted(KNOWN)
+
+
+KNOWN = [
+    "analysis_adjudicationproposal",
+    "analysis_escalation",
+    "analysis_escalationanswer",
+    "analysis_heatmapuse",
+    "analysis_normalproposal_films",
+    "analysis_reading",
+    "analysis_worklistitem",
+    "ml_engine_headread",
+    "ml_engine_run_grown_with",
+    "ml_engine_score",
+    "portal_adjudication",
+    "portal_adjudicatorverdict",
+    "portal_blindedfilm",
+    "portal_cohortimage",
+    "portal_consensus",
+    "portal_consensus_readings",
+    "portal_currentlabel",
+    "portal_exposure",
+    "portal_filmfingerprint",
+    "portal_filmpair",
+    "portal_headerdifference",
+    "portal_image",
+    "portal_labelevent",
+    "portal_patient",
+    "portal_queueimage",
+    "portal_queuereading",
+    "portal_splitimage",
+    "portal_splitmember",
+    "portal_study",
+    "portal_trainingfilm",
+]
+
+
+@pytest.mark.django_db
+def test_a_file_of_an_erased_patient_is_not_imported_again(data_dir: Path, tmp_path: Path) -> None:
+    of = factories.dataset()
+    folder = tmp_path / "films"
+    folder.mkdir()
+    factories.dicom(folder / "a.dcm", PatientID="P1", seed=1)
+    factories.dicom(folder / "b.dcm", PatientID="P2", seed=2)
+    call_command("import_images", folder, dataset=of.name, site="Seoul", stdout=StringIO())
+    patient = of.images.order_by("pk").first().patient
+    erase(patient, None)
+    factories.dicom(folder / "c.dcm", PatientID="P1", seed=3)
+    report = StringIO()
+    call_command("import_images", folder, dataset=of.name, site="Seoul", stdout=report)
+    assert "2 files are of patients who were erased here, and were not imported" in report.getvalue()
+    assert Patient.objects.count() == 1
