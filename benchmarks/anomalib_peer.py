@@ -1,9 +1,11 @@
 """anomalib 2.7, the peer of `benchmarks.engine`, as its users get it; `make bench` has it in an environment of its own.
 
-    python -m benchmarks.anomalib_peer DIR [--tuned]
+    python -m benchmarks.anomalib_peer fit DIR [--tuned]
+    python -m benchmarks.anomalib_peer coreset FILE [--tuned]
 
-fits PatchCore on DIR/train and scores DIR/test by anomalib's own Engine, on one thread, with the settings of the
-engine's run beside it, and prints the CPU seconds of both as JSON; importing and building the network do not count.
+The first fits PatchCore on DIR/train and scores DIR/test by anomalib's own Engine, the second selects the coreset of
+FILE, an array of NumPy (N, D), each on one thread with the settings of what stands beside it. They print CPU seconds as
+JSON; importing and building the network do not count.
 ``--tuned`` lets the C library keep freed memory, which two calls of mallopt do: page faults are half of its time as
 shipped. The network has random weights, as nothing is downloaded here; speed does not depend on them.
 """
@@ -19,6 +21,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,9 +128,19 @@ def fit_and_score(folder: Path) -> dict[str, float]:
     return {"fit": fitted - before, "score": ended - fitted, "memory_mib": peak_memory_mib()}
 
 
+def coreset_of(path: Path) -> dict[str, float]:
+    """CPU seconds of the selection, its projection included."""
+    features = torch.from_numpy(np.load(path, allow_pickle=False))
+    select(features[:64], 0.1)  # imports
+    before = time.process_time()
+    select(features, RATE)
+    return {"coreset": time.process_time() - before, "memory_mib": peak_memory_mib()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("what", choices=("fit", "coreset"))
+    parser.add_argument("path", type=Path)
     parser.add_argument("--tuned", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -135,7 +148,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     if given.tuned:
         keep_memory(True)
-    print(json.dumps(fit_and_score(given.folder)))
+    print(json.dumps(fit_and_score(given.path) if given.what == "fit" else coreset_of(given.path)))
 
 
 if __name__ == "__main__":

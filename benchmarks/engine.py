@@ -124,9 +124,10 @@ def at_most(work: str, settings: str, value: float, limit: float, task: Task, *,
 
 def coreset_of_films(task: Task) -> Iterator[Row]:
     """Selection from patch features of phantom films, as wide as those of Wide-ResNet-50-2."""
+    import numpy as np
     import torch
 
-    from benchmarks import anomalib_peer as peer
+    from benchmarks.anomalib_peer import RATE
     from benchmarks.extraction import ours
     from ml_engine.core.bank import coreset
 
@@ -136,22 +137,17 @@ def coreset_of_films(task: Task) -> Iterator[Row]:
     features = torch.cat([extract(films[k : k + 8]).flatten(0, 1) for k in range(0, len(films), 8)])[
         :count
     ].contiguous()
-    picks = round(peer.RATE * count)
-
-    def theirs(*, tuned: bool) -> float:
-        peer.keep_memory(tuned)
-        taken = cpu_seconds(lambda: peer.select(features, peer.RATE))
-        peer.keep_memory(False)
-        return taken
-
-    times = by_turns(
-        {
-            "ours": lambda: cpu_seconds(lambda: coreset.k_center(features, picks)),
-            "projected": lambda: cpu_seconds(lambda: coreset.k_center(features, picks, exact_limit=0)),
-            "anomalib": lambda: theirs(tuned=False),
-            "anomalib, tuned": lambda: theirs(tuned=True),
-        }
-    )
+    picks = round(RATE * count)
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file.name, features.numpy())
+        times = by_turns(
+            {
+                "ours": lambda: cpu_seconds(lambda: coreset.k_center(features, picks)),
+                "projected": lambda: cpu_seconds(lambda: coreset.k_center(features, picks, exact_limit=0)),
+                "anomalib": lambda: _peer("coreset", file.name)["coreset"],
+                "anomalib, tuned": lambda: _peer("coreset", file.name, "--tuned")["coreset"],
+            }
+        )
     goals: dict[str, float | None] = {"anomalib": 60.0, "anomalib, tuned": 20.0}
     words = f"coreset, {count:,} × 1536, 1 %"
     yield from against(words, "all 1536 dimensions, covering radius included", times, goals, task)
@@ -273,9 +269,7 @@ def fit_and_score(task: Task) -> Iterator[Row]:
             return fit.seconds + score.seconds
 
         def theirs(name: str, *options: str) -> float:
-            command = [sys.executable, "-m", "benchmarks.anomalib_peer", str(folder), *options]
-            printed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-            taken = json.loads(printed.splitlines()[-1])
+            taken = _peer("fit", str(folder), *options)
             used[name].append(taken["memory_mib"])
             return float(taken["fit"] + taken["score"])
 
@@ -440,6 +434,14 @@ def _engine(folder: Path, what: str, table: str, settings: tuple[str, ...]):  # 
     return engine(
         out, what, "--images", folder / "films", "--csv", folder / table, "--out", out, *model, *presets, *changes
     )
+
+
+def _peer(*arguments: str) -> dict[str, float]:
+    """What anomalib takes in a process of its own: an allocator cannot be tuned and untuned again in one."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.anomalib_peer", *arguments]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    taken: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return taken
 
 
 @contextmanager
