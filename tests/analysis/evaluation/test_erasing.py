@@ -20,7 +20,7 @@ from ml_engine.runs import erased_films, paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, request_score
 from portal.intake.erased_patients import names_of, references
-from portal.models import AuditEvent, Erasure, Image, LabelEvent, PartialUpload, Patient, Upload, User
+from portal.models import AuditEvent, Erasure, Image, LabelEvent, PartialUpload, Patient, Role, Upload, User
 from portal.people import audit
 from tests.access import world as worlds
 from tests.analysis.scored import scored_run
