@@ -136,6 +136,7 @@ NO, SHOWS, COUNTS = Look.NO, Look.SHOWS, Look.COUNTS
 
 PORTAL = {
     "healthz": page(ANYONE, NOTHING),
+    "readyz": page(ANYONE, NOTHING),
     "login": page(ANYONE, NOTHING),
     "logout": act(SIGNED_IN, NOTHING),
     "change-password": page(SIGNED_IN, NOTHING),

@@ -1,0 +1,225 @@
+"""Whether what Hilum needs is there: for /readyz, for `manage.py doctor`, and for whoever is called at night.
+
+Each check returns a `Condition`, whose fault is a sentence and whose remedy says what to do. None raises, so that one
+fault does not hide the others.
+"""
+
+import gzip
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from portal import celery
+from portal.intake.film_files import pixel_path
+from portal.intake.pseudonym_key import has_other_key
+from portal.models import Image, Site, Upload
+
+PING_SECONDS = 1.0
+MOST_CLOCK_SECONDS = 5.0  # between this machine and the database
+# What listens to each queue, as its absence shows
+QUEUES = {"cpu": "imports", "gpu": "runs", "upkeep": "upkeep"}
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`fault` is empty where all is well."""
+
+    name: str
+    fault: str = ""
+    remedy: str = ""
+
+
+Check = Callable[[], Condition]
+
+
+def database() -> Condition:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, ImproperlyConfigured):
+        return Condition(
+            "database",
+            "The database does not answer.",
+            "Start PostgreSQL, and check host and port in DATABASE_URL.",
+        )
+    return Condition("database")
+
+
+def migrations() -> Condition:
+    name = "migrations"
+    try:
+        executor = MigrationExecutor(connection)
+        known, applied = set(executor.loader.disk_migrations), set(executor.loader.applied_migrations)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except (DatabaseError, ImproperlyConfigured):
+        return Condition(name, "It is not known which migrations are applied.", "See to the database first.")
+    ours = {app for app, _ in known}
+    if newer := sorted(f"{app}.{step}" for app, step in applied - known if app in ours):
+        return Condition(
+            name,
+            f"The database is of a newer Hilum, which applied {newer[0]}.",
+            "Install the release that it was used with last, or restore the backup that was made before that release.",
+        )
+    if missing:
+        return Condition(name, f"Migrations that are not applied: {len(missing)}.", "Run `manage.py migrate`.")
+    return Condition(name)
+
+
+def broker() -> Condition:
+    try:
+        with celery.app.connection_for_write() as to_broker:
+            to_broker.ensure_connection(max_retries=1, timeout=PING_SECONDS)
+    except Exception as problem:  # kombu lets the errors of each transport through
+        return Condition(
+            "broker",
+            f"The broker does not answer ({type(problem).__name__}).",
+            "Start Valkey or Redis, and check HILUM_BROKER_URL. What people requested meanwhile is not lost.",
+        )
+    return Condition("broker")
+
+
+def workers() -> Condition:
+    """Which queues no worker listens to."""
+    try:
+        answers = celery.app.control.inspect(timeout=PING_SECONDS).active_queues() or {}
+    except Exception:  # without a broker nobody can be asked
+        answers = {}
+    served = {queue["name"] for queues in answers.values() for queue in queues or []}
+    if silent := [words for name, words in QUEUES.items() if name not in served]:
+        return Condition(
+            "workers",
+            f"No worker answers for {' and '.join(silent)}.",
+            "Start the workers (docker compose up -d, or `manage.py start`). What waits is taken up then.",
+        )
+    return Condition("workers")
+
+
+def disk() -> Condition:
+    free = shutil.disk_usage(settings.DATA_DIR).free
+    if free < settings.FREE_BYTES_KEPT:
+        return Condition(
+            "disk",
+            f"{free / GIB:.1f} GiB are free on the disk of {settings.DATA_DIR}, less than HILUM_FREE_DISK_GIB keeps.",
+            "Free space: delete old runs or quarantined files on their pages, or enlarge the disk.",
+        )
+    return Condition("disk")
+
+
+def data_folder() -> Condition:
+    """Whether this process can write everywhere, and nothing belongs to somebody else."""
+    name, top = "data folder", Path(settings.DATA_DIR)
+    for folder in [top, *sorted(path for path in top.iterdir() if path.is_dir())]:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return Condition(name, f"{folder} cannot be written.", f"Run: chmod -R u+rwX {folder}")
+    me = os.getuid()
+    foreign = next((path for path in _some_files(top) if path.lstat().st_uid != me), None)
+    if foreign is not None and me != 0:
+        return Condition(
+            name, f"{foreign} belongs to another user of this machine.", f"Run as root: chown -R {me} {top}"
+        )
+    return Condition(name)
+
+
+def _some_files(top: Path, most: int = 20_000) -> Sequence[Path]:
+    seen: list[Path] = []
+    for folder, _, names in os.walk(top):
+        seen += [Path(folder), *(Path(folder) / name for name in names)]
+        if len(seen) >= most:
+            break
+    return [path for path in seen if path.exists()]
+
+
+def secrets() -> Condition:
+    """Whether the secrets that a local installation keeps in files are readable by nobody else."""
+    for path in sorted((Path(settings.DATA_DIR) / "secrets").glob("*")):
+        if path.stat().st_mode & 0o077:
+            return Condition("secrets", f"{path} can be read by other users of this machine.", f"Run: chmod 600 {path}")
+    return Condition("secrets")
+
+
+def clock() -> Condition:
+    if connection.vendor != "postgresql":
+        return Condition("clock")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
+            apart = abs(float(cursor.fetchone()[0]) - time.time())
+    except DatabaseError:
+        return Condition("clock", "The clock of the database is not known.", "See to the database first.")
+    if apart > MOST_CLOCK_SECONDS:
+        return Condition(
+            "clock",
+            f"The clocks of this machine and of the database differ by {apart:.0f} seconds, so that runs seem lost.",
+            "Let both machines take their time from one server (systemd-timesyncd or chrony).",
+        )
+    return Condition("clock")
+
+
+def keys() -> Condition:
+    with suppress(DatabaseError):
+        for site in Site.objects.order_by("name"):
+            if has_other_key(site):
+                return Condition(
+                    "pseudonym key",
+                    f"HILUM_PSEUDONYM_SECRET is not the secret that the films of {site.name} came in with.",
+                    "Restore the former secret and start Hilum again; until then imports are refused.",
+                )
+    return Condition("pseudonym key")
+
+
+def films() -> Condition:
+    """Whether the pixels of each film are on the disk; of the newest thousand also whether they can be unpacked."""
+    name = "films"
+    try:
+        hashes = list(Image.objects.order_by("-pk").values_list("pixel_sha256", flat=True))
+    except DatabaseError:
+        return Condition(name, "It is not known which films there are.", "See to the database first.")
+    missing = [digest for digest in hashes if not pixel_path(digest).exists()]
+    remedy = "Restore them from the backup: names and contents are their hashes, so that nothing can be mixed up."
+    if missing:
+        return Condition(name, f"Films whose pixels are missing: {len(missing)}, such as {missing[0]}.", remedy)
+    broken = [digest for digest in hashes[:1000] if not _can_be_unpacked(pixel_path(digest))]
+    if broken:
+        return Condition(name, f"Films whose pixels are damaged: {len(broken)}, such as {broken[0]}.", remedy)
+    return Condition(name)
+
+
+def _can_be_unpacked(path: Path) -> bool:
+    try:
+        with gzip.open(path) as file:
+            while file.read(2**20):
+                pass
+    except (OSError, EOFError):
+        return False
+    return True
+
+
+def imports() -> Condition:
+    """Imports that nothing works on, although no worker is needed to see it."""
+    with suppress(DatabaseError):
+        silent = Upload.objects.filter(
+            state=Upload.State.IMPORTING, heartbeat_at__lt=timezone.now() - timedelta(minutes=5)
+        ).count()
+        if silent:
+            return Condition(
+                "imports",
+                f"Imports that have not moved for five minutes: {silent}.",
+                "They are taken up again within a minute once a worker for imports and one for upkeep run.",
+            )
+    return Condition("imports")
+
+
+READY: tuple[Check, ...] = (database, migrations, broker, disk, workers)
+CHECKS: list[Check] = [*READY, data_folder, secrets, clock, keys, films, imports]  # of the doctor; apps add theirs
