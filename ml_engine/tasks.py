@@ -1,6 +1,7 @@
 """Celery tasks. Each takes ids, delegates, and may run twice."""
 
 import logging
+from smtplib import SMTPException
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from celery.signals import worker_ready
 from django.db import DatabaseError
 
 from ml_engine.runs import lifecycle, run_files, supervisor
+from ml_engine.runs.end_mail import send_end_mail
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,13 @@ def reap_runs() -> int:
 def remove_failed_runs() -> None:
     if removed := run_files.remove_old():
         logger.info("removed the files of %d failed or cancelled runs", removed)
+
+
+@shared_task(
+    name=lifecycle.MAIL_END, autoretry_for=(OSError, SMTPException), retry_backoff=30, retry_kwargs={"max_retries": 4}
+)
+def mail_end(run_uuid: str) -> None:
+    send_end_mail(UUID(run_uuid))
 
 
 @worker_ready.connect

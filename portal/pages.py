@@ -77,6 +77,7 @@ urlpatterns = [
     path("queues/<uuid:uuid>/adjudication/<uuid:image>/verdict/", adjudication.verdict, name="own-verdict"),
     path("queues/<uuid:uuid>/adjudication/<uuid:image>/settle/", adjudication.settle, name="settle-film"),
     path("keys/", preferences.keys, name="keys"),
+    path("account/mail/", preferences.choose_mail, name="choose-mail"),
     path("findings/", preferences.findings, name="findings"),
     path("criteria/", preferences.criteria, name="criteria"),
     path("uploads/<uuid:uuid>/", datasets.upload_state, name="upload-state"),

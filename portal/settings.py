@@ -175,6 +175,15 @@ ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
 # A proxy in front of the portal writes the address that a request came from.
 ALLAUTH_TRUSTED_PROXY_COUNT = environment.integer("HILUM_PROXIES", 1 if PRODUCTION else 0, low=0, high=5)
 
+# Mail ----------------------------------------------------------------------------------------------
+_MAIL = environment.mail()
+EMAIL_HOST, EMAIL_PORT = _MAIL["HOST"], _MAIL["PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL["USER"], _MAIL["PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = _MAIL["TLS"], _MAIL["SSL"]
+EMAIL_TIMEOUT = 20  # seconds
+DEFAULT_FROM_EMAIL = _MAIL["FROM"]
+PUBLIC_ADDRESS = next(iter(CSRF_TRUSTED_ORIGINS), "")  # for links in mail; without it they have none
+
 # Language and time ---------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 USE_I18N = False
@@ -270,6 +279,7 @@ CELERY_TASK_ROUTES = {
     "ml_engine.tasks.execute_run": {"queue": "gpu"},
     # What finds lost runs and imports never waits behind an import.
     "ml_engine.tasks.reap_runs": {"queue": "upkeep"},
+    "ml_engine.tasks.mail_end": {"queue": "upkeep"},
     "portal.tasks.resume_uploads": {"queue": "upkeep"},
     "analysis.tasks.advance_set_evaluations": {"queue": "upkeep"},
     "portal.tasks.tidy_up": {"queue": "upkeep"},

@@ -33,6 +33,7 @@ from portal.sets.approvals import why_ended
 logger = logging.getLogger(__name__)
 
 EXECUTE = "ml_engine.tasks.execute_run"
+MAIL_END = "ml_engine.tasks.mail_end"
 PUBLISH_AGAIN_SECONDS = 15  # after the first message; then twice as long each time, since a copy waits at the broker
 PUBLISH_AGAIN_AT_MOST_SECONDS = 600
 
@@ -98,6 +99,19 @@ def publish(run: Run) -> bool:
         return False
     Run.objects.filter(pk=run.pk).update(published_at=Now())
     return True
+
+
+def _mail_on_commit(run: Run) -> None:
+    """Let a worker mail to whoever requested the run. A mail that the broker does not take is not sent."""
+    if settings.EMAIL_HOST and run.requested_by is not None and run.requested_by.mail_at_run_end:
+        transaction.on_commit(lambda: _send_mail(run))
+
+
+def _send_mail(run: Run) -> None:
+    try:
+        current_app.send_task(MAIL_END, args=[str(run.uuid)], retry=False)
+    except (BrokerDown, KombuError, OSError) as error:
+        logger.warning("run %s: no mail of its end: %s", run.uuid, type(error).__name__)
 
 
 def _ready() -> Q:
@@ -192,6 +206,7 @@ def finishing(*, lease: Lease, unreadable: int = 0) -> Iterator[Run]:
         followers.update(queued_at=Now())
         for follower in followers:
             publish_on_commit(follower)
+        _mail_on_commit(run)
 
 
 def fail(*, lease: Lease, message: str, detail: str = "") -> bool:
@@ -239,7 +254,9 @@ def _end(held: QuerySet[Run], run_id: int, *, state: RunState, message: str = ""
             state=state, finished_at=Now(), message=message, detail=detail, cancel_requested=False, **_NO_LEASE
         )
         if changed:
-            _fail_followers(Run.objects.get(pk=run_id))
+            ended = Run.objects.select_related("requested_by").get(pk=run_id)
+            _fail_followers(ended)
+            _mail_on_commit(ended)
     return bool(changed)
 
 

@@ -16,6 +16,7 @@ class User(AbstractUser):
     label_keys = models.JSONField(
         default=dict, blank=True
     )  # command -> key, where not the default (portal.labels.keys)
+    mail_at_run_end = models.BooleanField(default=False)  # where the installation sends mail
 
 
 class Site(Addressed):

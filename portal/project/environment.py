@@ -6,6 +6,7 @@ import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -72,6 +73,35 @@ def database(default: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             "DATABASE_URL is not the URL of a database; expected postgres://user:password@host:5432/name."
         ) from error
+
+
+_MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+def mail() -> dict[str, Any]:
+    """Django's EMAIL_* settings, without the prefix. `HOST` is "" without HILUM_MAIL_URL: no mail is sent."""
+    url = urlsplit(text("HILUM_MAIL_URL", ""))
+    if not url.geturl():
+        return {"HOST": "", "PORT": 0, "USER": "", "PASSWORD": "", "TLS": False, "SSL": False, "FROM": ""}
+    try:
+        port = url.port or _MAIL_PORTS[url.scheme]
+    except (KeyError, ValueError):
+        port = 0
+    if not port or not url.hostname:  # the message must not repeat the password
+        raise ImproperlyConfigured(
+            "HILUM_MAIL_URL is not the URL of a mail server; expected smtp+starttls://user:password@host:587, with "
+            "smtps:// for TLS from the start, or smtp:// for none."
+        )
+    sender = required("HILUM_MAIL_FROM", why="set it to the address that Hilum's mail comes from.")
+    return {
+        "HOST": url.hostname,
+        "PORT": port,
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "TLS": url.scheme == "smtp+starttls",
+        "SSL": url.scheme == "smtps",
+        "FROM": sender,
+    }
 
 
 def required(name: str, *, why: str) -> str:

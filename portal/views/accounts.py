@@ -3,6 +3,7 @@
 from typing import Any
 
 from allauth.account.views import LoginView
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import LogoutView, PasswordChangeView, PasswordResetConfirmView
 from django.db import transaction
@@ -39,6 +40,9 @@ class ChangePassword(PasswordChangeView):
 
     template_name = "portal/change_password.html"
     success_url = reverse_lazy("portal:home")
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs, sends_mail=bool(settings.EMAIL_HOST))
 
     @transaction.atomic
     def form_valid(self, form: Any) -> HttpResponse:

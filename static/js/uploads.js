@@ -120,6 +120,7 @@ async function sendAll(row, line, files) {
       onProgress: (bytes) => line.progress(bytes),
       onCut: (isCut) => line.cut(isCut),
     });
+    document.getElementById("evaluate-set")?.removeAttribute("hidden"); // it waits for the import
     await window.htmx.ajax("GET", form.dataset.importUrl.replace(/[0-9a-f-]{36}/, imported), { target: row, swap: "innerHTML" });
   } catch (error) {
     if (error.name !== "AbortError") line.refuse(error);

@@ -153,6 +153,7 @@ PORTAL = {
     "portal:new-link": act("manage people", NOTHING, "person"),
     "portal:choose-site": act(MEMBER, NOTHING, data=lambda world: {"site": world.site.uuid}),
     "portal:choose-theme": act(SIGNED_IN, NOTHING),
+    "portal:choose-mail": act(SIGNED_IN, NOTHING),
     "portal:keys": page(SIGNED_IN, NOTHING),
     "portal:findings": page(MEMBER, NOTHING),
     "portal:criteria": page(MEMBER, NOTHING),

@@ -41,6 +41,13 @@ def test_without_settings_the_installation_is_local(tmp_path: Path) -> None:
         ("HILUM_UPLOAD_LIMIT_GIB", "lots", "HILUM_UPLOAD_LIMIT_GIB is 'lots'; expected a whole number from 1 to 1000."),
         ("HILUM_SECRET_KEY", "short", "HILUM_SECRET_KEY has 5 characters; use at least 40 random characters."),
         ("HILUM_PSEUDONYM_SECRET", "short", "HILUM_PSEUDONYM_SECRET has 5 characters"),
+        (
+            "HILUM_MAIL_URL",
+            "mail.example.org",
+            "HILUM_MAIL_URL is not the URL of a mail server; expected smtp+starttls",
+        ),
+        ("HILUM_MAIL_URL", "smtps://mail:secret@host:many", "HILUM_MAIL_URL is not the URL of a mail server"),
+        ("HILUM_MAIL_URL", "smtp://mail", "HILUM_MAIL_FROM is not set"),
         ("DATABASE_URL", "nonsense", "DATABASE_URL"),
         ("DATABASE_URL", "oracle8://db/name", "DATABASE_URL"),
         ("HILUM_DATA_DIR", "/proc/hilum", "HILUM_DATA_DIR"),
@@ -54,6 +61,18 @@ def test_a_wrong_value_stops_the_start_with_an_explanation(
     last = started.stderr.strip().splitlines()[-1]
     assert last.startswith("django.core.exceptions.ImproperlyConfigured: ")
     assert sentence in last
+
+
+def test_a_mail_server_is_read_from_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.mail()["HOST"] == ""
+    monkeypatch.setenv("HILUM_MAIL_FROM", "hilum@example.org")
+    monkeypatch.setenv("HILUM_MAIL_URL", "smtp+starttls://me%40here:p%2Fw@mail.example.org")
+    assert environment.mail() == {
+        "HOST": "mail.example.org", "PORT": 587, "USER": "me@here", "PASSWORD": "p/w", "TLS": True, "SSL": False,
+        "FROM": "hilum@example.org",
+    }  # fmt: skip
+    monkeypatch.setenv("HILUM_MAIL_URL", "smtps://mail:9465")
+    assert [environment.mail()[name] for name in ("PORT", "TLS", "SSL")] == [9465, False, True]
 
 
 def test_an_empty_value_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
