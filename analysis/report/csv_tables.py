@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-
-_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from portal.intake.formula_cells import neutralised
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Table:
 
 def escape_formula(value: Any) -> Any:
     """The value, with an apostrophe before a text that a spreadsheet would take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_STARTS_A_FORMULA) else value
+    return neutralised(value) if isinstance(value, str) else value
 
 
 def sentences(*, random_weights: bool, note: str = "", remark: str = "") -> str:

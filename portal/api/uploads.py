@@ -62,7 +62,9 @@ class _NotWaiting(APIException):
 
 class FolderRequest(serializers.Serializer[None]):
     folder = serializers.CharField(help_text="The name of a folder in the import folder of the server.")
-    source = serializers.CharField(help_text="padchest, nih, chexpert, mimic, rsna or vindr.")
+    source = serializers.CharField(  # type: ignore[assignment]
+        help_text="padchest, nih, chexpert, mimic, rsna or vindr."
+    )
     views = serializers.CharField(
         default="", allow_blank=True, help_text="pa, frontal or all; by default the usual of the dataset."
     )

@@ -2,7 +2,11 @@
 
 import re
 
-KNOWN = ("filename", "label", "patient_id", "projection", "split", "finding", "attributes")
+# The last three are written by the export of labels (portal.sets.label_export).
+KNOWN = (
+    *("filename", "label", "patient_id", "projection", "split", "finding", "attributes"),
+    *("label_origin", "reader_code", "label_source"),
+)
 # Other names of a known column, without spaces, hyphens and underscores.
 _SPELLINGS = {
     "file": "filename",

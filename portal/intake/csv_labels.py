@@ -41,6 +41,7 @@ SPLIT_WORDS = ("train", "align", "fit", "tune", "calibrate", "test")  # train is
 # shown as they are where they stand for a split; another word could be a name, in a table whose columns are shifted
 _OTHER_SPLITS = frozenset({"training", "valid", "val", "validation", "dev", "testing", "eval", "holdout", "all"})
 LABELS = ("normal", "abnormal", "unsure", "exclude", "")
+ORIGINS = ("software", "report", "reader", "")  # portal.models.LabelOrigin
 ATTRIBUTES = ("device", "post-operative", "variant", "old fracture", "poor inspiration")  # of normal films
 _NO_FINDING = frozenset({"no finding", "no findings", "normal"})
 MOST_BOXES = 500  # of a film
@@ -85,6 +86,7 @@ class CsvRow:
     left_out: tuple[str, ...] = ()  # names of columns that are not kept (portal.intake.stored_words)
     origin: str = ""  # portal.models.LabelOrigin: what the label was made from
     readings: tuple[RowReading, ...] = ()  # of several readers, whose labels are kept beside each other
+    is_of_people: bool = False  # the label was given in Hilum, and exported
     line: int = field(default=0, compare=False)
 
 
@@ -97,6 +99,7 @@ class Box:
     width: float
     height: float
     finding: str = ""
+    reader: str = ""  # the code of the reader of a published dataset who drew it
 
     def to_json(self) -> dict[str, float | str]:
         return {"x": self.x, "y": self.y, "width": self.width, "height": self.height, "finding": self.finding}
@@ -131,7 +134,9 @@ def read_labels(
             skipped.append(f"{path.name}, line {line}: {bad}")
             continue
         first = rows.setdefault(row.filename, row)
-        if first != row:  # the same row twice is one
+        if merged := _with_further_reading(first, row):
+            rows[row.filename] = merged
+        elif first != row:  # the same row twice is one
             contradicted.add(row.filename)
             skipped.append(
                 f"{path.name}, line {line}: line {lines_of[row.filename]} names the same file with other values; "
@@ -150,6 +155,23 @@ def read_labels(
     if mapping is None:
         _ask_for_the_label(path, table, further_values)
     return rows
+
+
+def _with_further_reading(first: CsvRow, row: CsvRow) -> CsvRow | None:
+    """The rows of two readers of a film as one; None for any other two rows."""
+    if not first.readings or not row.readings or _without_label(first) != _without_label(row):
+        return None
+    further = row.readings[0]
+    if further in first.readings:
+        return first
+    if further.reader in {reading.reader for reading in first.readings}:
+        return None
+    label = first.label if first.label == row.label else ""
+    return replace(_without_label(first), label=label, readings=(*first.readings, further))
+
+
+def _without_label(row: CsvRow) -> CsvRow:
+    return replace(row, label="", findings=(), attributes=(), readings=())
 
 
 def _collect(values_of: dict[str, set[str]], values: Mapping[str, str]) -> None:
@@ -190,7 +212,8 @@ def read_boxes(
             name = _filename(values.get("filename", _image_uuid(values.get("image", ""))))
             of_film = boxes.setdefault(name, [])
             if any(values[column] for column in needed):
-                of_film.append(_box(values, needed, read.decimal_comma))
+                box = _box(values, needed, read.decimal_comma)
+                of_film.append(replace(box, reader=_reader(values)))
             if len(of_film) > MOST_BOXES:
                 raise InvalidCsv(
                     f"{path.name}, line {line}: a file has more than {MOST_BOXES} boxes; "
@@ -240,6 +263,9 @@ def _label_row(values: Mapping[str, str], table: "_Columns", line: int) -> CsvRo
     if findings and not label:  # findings belong to a label
         further["finding without a label"] = "|".join(findings)
     split = values.get("split", "").strip().lower()
+    origin, reader = values.get("label_origin", "").lower(), _reader(values)
+    if origin not in ORIGINS:
+        raise _BadRow("the origin of the label is unknown; write software, report or reader, or leave it empty")
     return CsvRow(
         filename=_filename(values.get("filename", image)),
         sex=sex,
@@ -257,7 +283,18 @@ def _label_row(values: Mapping[str, str], table: "_Columns", line: int) -> CsvRo
         left_out=table.left_out,
         image=image,
         line=line,
+        origin=origin if label else "",
+        readings=(RowReading(reader, label, findings),) if reader and label else (),
+        is_of_people=values.get("label_source", "").lower() in ("reader", "consensus", "adjudication"),
     )
+
+
+def _reader(values: Mapping[str, str]) -> str:
+    """The code of a reader. It is stored and shown, so it may not be a name."""
+    code = values.get("reader_code", "")
+    if code and not re.fullmatch(r"[A-Za-z]{0,4}\d{1,6}", code):
+        raise _BadRow("the reader is not a code; write one such as R10, of at most four letters and a number")
+    return code
 
 
 def _kept(value: str, column: str, kind: Kept) -> str:

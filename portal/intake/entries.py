@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from portal.intake.csv_labels import Box, CsvRow
@@ -66,7 +66,7 @@ def entries_of(
         by_name = sorted(files, key=lambda file: file.name)
         entries = [Entry(file.path, file.name) for file in by_name if _may_be_film(file.name)]
         report.counts["no films"] += sum(not _may_be_film(file.name) and not is_clutter(file.name) for file in files)
-    used = sum(len(entry.boxes or ()) for entry in entries if entry.row and entry.row.label)
+    used = sum(len(entry.boxes or ()) for entry in entries if entry.row and (entry.row.label or entry.row.readings))
     report.counts["boxes left aside"] += sum(map(len, (boxes or {}).values())) - used
     return entries
 
@@ -94,6 +94,7 @@ def _match_rows(
     report.rows = len(rows)
     for row, match in zip(rows.values(), matches, strict=True):
         film_boxes = None if boxes_of is None else boxes_of.get(row.filename, ())
+        row = _with_boxes_of_readers(row, film_boxes or ())
         if match.is_ambiguous:
             report.ambiguous.append(row)
         elif match.index is None:
@@ -106,6 +107,13 @@ def _match_rows(
     report.counts["not in the CSV"] += len(unused)
     report.unused = sorted(unused)[:MOST]
     return entries
+
+
+def _with_boxes_of_readers(row: CsvRow, boxes: Sequence[Box]) -> CsvRow:
+    readings = [
+        replace(reading, boxes=tuple(box for box in boxes if box.reader == reading.reader)) for reading in row.readings
+    ]
+    return replace(row, readings=tuple(readings)) if readings else row
 
 
 def _boxes_of_rows(

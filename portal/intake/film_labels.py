@@ -21,6 +21,7 @@ class RowOutcome(StrEnum):
     LABELLED = "labelled"
     CHANGED = "labels changed"
     UNCHANGED = "labels unchanged"
+    OF_PEOPLE = "labels of people"
 
 
 def append_label(image: Image, row: CsvRow | None, *, boxes: Sequence[Box]) -> None:
@@ -36,6 +37,8 @@ def append_change(image: Image, row: CsvRow, boxes: Sequence[Box] | None) -> Row
     readers."""
     if not row.label and not row.readings:
         return RowOutcome.NO_LABEL
+    if row.is_of_people and has_label_of_readers(image):  # the film has it from them, or another one since
+        return RowOutcome.OF_PEOPLE
     imported = image.label_events.filter(source=LabelSource.IMPORT, reverts__isnull=True).order_by("created_at", "pk")
     latest = {event.reader: event for event in imported}
     changed = [

@@ -1,5 +1,6 @@
 """A decoded film becomes an Image with its patient, under pseudonyms, its pixels and its preview."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
 
@@ -17,6 +18,8 @@ from portal.intake.film_labels import append_label
 from portal.intake.patient_identifiers import PatientIdentifier
 from portal.intake.pseudonym_key import site_key
 from portal.models import Dataset, Image, Patient, Site, Study
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def find_or_store(
@@ -99,6 +102,8 @@ def warning_of(header: Mapping[str, str]) -> str:
 def _patient(site: Site, identifier: PatientIdentifier, header: Mapping[str, str], pixels: str) -> Patient:
     key = site_key(site)
     sex, band = header.get("patient_sex", "")[:1], age_band(header.get("age_years", ""))
+    if known := _patient_exported(site, identifier):
+        return _completed(known, sex, band)
     # A film without a patient identifier counts as its own patient.
     names = [pseudonym(key, spelling) for spelling in identifier.spellings] or [pseudonym(key, f"film {pixels}")]
     if len(names) > 1:
@@ -111,6 +116,12 @@ def _patient(site: Site, identifier: PatientIdentifier, header: Mapping[str, str
         defaults={"sex": sex, "age_band": band, "identified": bool(identifier.spellings)},
     )
     return patient if is_new else _completed(patient, sex, band)
+
+
+def _patient_exported(site: Site, identifier: PatientIdentifier) -> Patient | None:
+    """The patient of the site whom an export of labels names by their UUID."""
+    uuids = [spelling for spelling in identifier.spellings if _UUID.fullmatch(spelling)]
+    return Patient.objects.filter(site=site, uuid__in=uuids).first() if uuids else None
 
 
 def _completed(patient: Patient, sex: str, band: str) -> Patient:

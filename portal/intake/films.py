@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -113,10 +114,10 @@ def import_batches(
                 imported=imported,
                 rules=rules,
                 processes=processes,
-                on_progress=lambda number, before=done: _progress(upload, before + number, total, on_progress),
+                on_progress=partial(_progress, upload, total, on_progress, done),
             )
             done += batch.rows
-            _progress(upload, done, total, on_progress)
+            _progress(upload, total, on_progress, done, 0)
     _close(upload, report, actor)
     return report
 
@@ -128,9 +129,10 @@ class _Rules:
     erased: ErasedKeys
 
 
-def _progress(upload: Upload, done: int, total: int, on_progress: Callable[[int, int], None]) -> None:
-    Upload.objects.filter(pk=upload.pk).update(done=done, heartbeat_at=timezone.now())
-    on_progress(done, total)
+def _progress(upload: Upload, total: int, on_progress: Callable[[int, int], None], before: int, number: int) -> None:
+    """`number` of a batch are done, and `before` in those before it."""
+    Upload.objects.filter(pk=upload.pk).update(done=before + number, heartbeat_at=timezone.now())
+    on_progress(before + number, total)
 
 
 def _import_batch(
@@ -380,6 +382,8 @@ def _fixed_facts_differ(image: Image, row: CsvRow, patients_of: PatientSource) -
     if "split" in row.columns and not row.unknown_split and row.split != image.csv_split:
         return True
     if not row.patient_id or patients_of == PatientSource.HEADER:  # the header is not there any more
+        return False
+    if row.patient_id == str(image.patient.uuid):
         return False
     key = site_key(image.dataset.site)
     names = (pseudonym(key, spelling) for spelling in spellings_of_number(row.patient_id))

@@ -95,6 +95,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "film that is there has this imported label already",
         "films that are there have these imported labels already",
     ),
+    RowOutcome.OF_PEOPLE: (
+        "film that is there has its label from people at this site, and keeps it: the row is its export",
+        "films that are there have their labels from people at this site, and keep them: the rows are their export",
+    ),
     RowOutcome.NO_LABEL: (
         "row without a label names a film that is there, and changes nothing",
         "rows without a label name films that are there, and change nothing",

@@ -18,6 +18,8 @@ from typing import IO
 
 import openpyxl
 
+from portal.intake.formula_cells import restored
+
 TABLE_ENDINGS = (".csv", ".tsv", ".xlsx")
 LARGEST_CSV = 200 * 2**20  # bytes; of a workbook, unpacked
 MOST_ROWS = 2**20  # of a sheet, and of any other table
@@ -84,9 +86,10 @@ def clean(text: str) -> str:
 
 
 def value_of(cell: str) -> str:
-    """The cell's value; blank where the cell says that there is none, such as NA, NaN, None, null, #N/A or -."""
+    """The cell's value; blank where the cell says that there is none, such as NA, NaN, None, null, #N/A or -. An
+    apostrophe that keeps a spreadsheet from calculating it is taken off."""
     value = clean(cell)
-    return "" if len(value) < 5 and value.lower() in _EMPTY else value
+    return "" if len(value) < 5 and value.lower() in _EMPTY else restored(value)
 
 
 def _checked(path: Path, columns: int, rows: Iterator[TableRow]) -> Iterator[TableRow]:

@@ -27,10 +27,10 @@ class Label:
 
 def resolve(events: Sequence[LabelEvent]) -> Label | None:
     """Return the label that follows from the `events` of one film, oldest first; None if all of them are reverted."""
-    latest = _latest_of_authors(events)
+    latest = counted_events(events)
     if not latest:
         return None
-    if _differ(latest):
+    if differ(latest):
         return Label(CurrentLabel.UNRESOLVED, (), "")
     event = latest[-1]
     return Label(
@@ -43,8 +43,9 @@ def resolve(events: Sequence[LabelEvent]) -> Label | None:
     )
 
 
-def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
-    """Each author's latest event of the sources that count, oldest first."""
+def counted_events(events: Sequence[LabelEvent]) -> list[LabelEvent]:
+    """The events of a film that count, oldest first: each author's latest of the sources that count. Its label follows
+    from them."""
     reverted = {event.reverts_id for event in events if event.reverts_id}
     active = [event for event in events if event.value and event.pk not in reverted]
     for sources in _RANKS:
@@ -59,7 +60,7 @@ def _latest_of_authors(events: Sequence[LabelEvent]) -> list[LabelEvent]:
     return []
 
 
-def _differ(latest: Sequence[LabelEvent]) -> bool:
+def differ(latest: Sequence[LabelEvent]) -> bool:
     """Whether readers differ; of two settled labels, the later one counts."""
     by_readers = latest[0].source == LabelSource.READER or any(event.reader for event in latest)
     return by_readers and len({event.value for event in latest}) > 1
@@ -84,11 +85,11 @@ def standing(events: Sequence[LabelEvent], author: User) -> Kept:
     """Return the label of a film as its `author` changes or confirms it: the label that counts, or, where readers
     differ, the author's own. If it names no findings or has no boxes, and the author's own label has the same value,
     those of the own label are taken; attributes are those of the label that counts."""
-    latest = _latest_of_authors(events)
+    latest = counted_events(events)
     if not latest:
         return Kept()
     own = [event for event in latest if event.author_id == author.pk]
-    if _differ(latest):
+    if differ(latest):
         return _together(own)
     return _together([latest[-1], *(event for event in own if event.value == latest[-1].value)])
 
@@ -100,8 +101,8 @@ def carried(events: Sequence[LabelEvent], value: str, author: User) -> Kept:
     earlier = standing(events, author)
     if earlier.value == value:
         return earlier
-    latest = _latest_of_authors(events)
-    agreeing = [event for event in latest if event.value == value] if latest and _differ(latest) else []
+    latest = counted_events(events)
+    agreeing = [event for event in latest if event.value == value] if latest and differ(latest) else []
     return _together(agreeing[-1:])
 
 

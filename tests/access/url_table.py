@@ -75,6 +75,10 @@ def whole_set(world: World) -> dict[str, Any]:
     return {"name": "New set", "opens_test": True, "settings": {"weights": "random"}}
 
 
+def labels_csv(world: World) -> dict[str, Any]:
+    return {"file": "labels.csv"}
+
+
 def reference(world: World) -> dict[str, Any]:
     return {"source": "follow-up", "statement": "three years"}
 
@@ -319,6 +323,9 @@ RESULTS = {
     "analysis:study-size": page(SIGNED_IN, NOTHING),
     "analysis:erasures": page("erase patients", NOTHING),
     "analysis:erase-patient": page("erase patients", REFUSED, "patient"),
+    "analysis:dataset-labels": page(MEMBER, REFUSED, "dataset", query=labels_csv),
+    "analysis:cohort-labels": page(MEMBER, REFUSED, "cohort", query=labels_csv),
+    "analysis:split-labels": page(MEMBER, REFUSED, "split", query=labels_csv),
     "analysis:split-data": page(MEMBER, UNNAMED, "split"),
     "analysis:table-one-csv": page(MEMBER, UNNAMED, "split"),
     "analysis:plan": page(MEMBER, NOTHING, "split"),
@@ -357,6 +364,9 @@ RESULTS = {
     "api-evaluate": act("evaluate runs", NOTHING, "run", look=COUNTS),
     "api-study-size": page(SIGNED_IN, NOTHING),
     "api-erase-patient": page("erase patients", REFUSED, "patient"),
+    "api-dataset-labels": page(MEMBER, REFUSED, "dataset"),
+    "api-cohort-labels": page(MEMBER, REFUSED, "cohort"),
+    "api-split-labels": page(MEMBER, REFUSED, "split"),
     "api-split-data": page(MEMBER, UNNAMED, "split"),
     "api-table-one-csv": page(MEMBER, UNNAMED, "split"),
     "api-plan": page(MEMBER, NOTHING, "split"),

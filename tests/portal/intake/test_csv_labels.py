@@ -23,6 +23,7 @@ from portal.intake.csv_labels import (
     read_columns,
     read_labels,
 )
+from portal.intake.formula_cells import restored
 from portal.intake.further_columns import Kept
 from portal.intake.mapping.meaning import TableKind, TableMapping
 from portal.intake.tables import UnclearTable
@@ -186,7 +187,8 @@ def test_declared_columns_are_kept_as_numbers_and_categories(path: Path) -> None
 
 @pytest.mark.parametrize("seed", range(20))
 def test_values_are_the_same_after_writing_and_reading(path: Path, seed: int) -> None:
-    """Any text in any column is unchanged, except for stripped ends."""
+    """Any text in any column is unchanged, except for stripped ends, and for the apostrophe that an export writes
+    before what a spreadsheet would calculate."""
     draw = random.Random(seed)
     alphabet = "abc ,;\t\"'=|@é갑\n"
     texts = ["".join(draw.choices(alphabet, k=draw.randint(0, 12))) for _ in range(10)]
@@ -195,7 +197,7 @@ def test_values_are_the_same_after_writing_and_reading(path: Path, seed: int) ->
     writer.writerow(["filename", "label", "patient_id"])
     writer.writerows([f"{number}.png", "normal", text] for number, text in enumerate(texts))
     rows = read(path, buffer.getvalue())
-    assert [rows[f"{number}.png"].patient_id for number in range(10)] == [text.strip() for text in texts]
+    assert [rows[f"{number}.png"].patient_id for number in range(10)] == [restored(text.strip()) for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -511,3 +513,41 @@ def test_a_hundred_thousand_boxes_of_a_film_are_read_in_seconds(path: Path, monk
     start = time.process_time()
     assert len(read_boxes(path)["a.png"]) == 100_000
     assert time.process_time() - start < 10
+
+
+# of an export of labels -------------------------------------------------------------------------------------
+
+
+def test_readers_of_a_film_are_one_row_with_their_readings(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "filename,label,finding,reader_code,label_origin\n"
+        "a.png,normal,,R8,reader\na.png,abnormal,nodule,R9,reader\na.png,abnormal,nodule,R9,reader\n"
+        "b.png,normal,,R8,reader\nb.png,abnormal,nodule,R8,reader\n"
+    )
+    skipped: list[str] = []
+    rows = read_labels(path, skipped)
+    assert [(each.reader, each.label, each.findings) for each in rows["a.png"].readings] == [
+        ("R8", "normal", ()),
+        ("R9", "abnormal", ("nodule",)),
+    ]
+    assert (rows["a.png"].label, rows["a.png"].origin) == ("", "reader")
+    assert "b.png" not in rows  # one reader cannot say two things
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("reader_code", "Dr. Kim", "the reader is not a code; write one such as R10"),
+        ("label_origin", "hearsay", "write software, report or reader"),
+    ],
+)
+def test_a_reader_by_name_and_an_unknown_origin_cost_their_row(
+    column: str, value: str, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"filename,label,{column}\na.png,normal,{value}\nb.png,normal,\n")
+    skipped: list[str] = []
+    assert list(read_labels(path, skipped)) == ["b.png"]
+    assert sentence in skipped[0]
+    assert value not in skipped[0]

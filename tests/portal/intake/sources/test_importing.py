@@ -57,7 +57,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_killed_import_goes_on_without_opening_what_is_there(
     of: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed_after_a_batch(upload: Upload, done: int, *more: Any) -> None:
+    def killed_after_a_batch(upload: Upload, *more: Any) -> None:
         if of.images.count() == 3:
             raise KeyboardInterrupt
 
