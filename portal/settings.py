@@ -5,6 +5,7 @@ from pathlib import Path
 
 from csp.constants import NONE, SELF
 
+from portal.dicomweb.targets import read_targets
 from portal.project import environment, production
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -133,6 +134,7 @@ IMPORT_PROCESSES = environment.integer("HILUM_IMPORT_PROCESSES", min(8, environm
 QUARANTINE_DAYS = environment.integer("HILUM_QUARANTINE_DAYS", 90, low=0, high=3650)
 # Folders of this folder may be imported as published datasets, without being sent
 IMPORT_FOLDER = environment.existing_folder("HILUM_IMPORT_FOLDER")
+PACS_TARGETS = read_targets(environment.text("HILUM_PACS_FILE", ""))  # from which films may be fetched
 SITE_QUOTA_GIB = environment.integer("HILUM_SITE_QUOTA_GIB", 0, low=0, high=1_000_000)  # of each site; 0: no quota
 # Days after which an unfinished upload is removed, and the files of a failed or cancelled run (0: never)
 UNFINISHED_UPLOAD_DAYS = environment.integer("HILUM_UNFINISHED_UPLOAD_DAYS", 1, low=1, high=365)

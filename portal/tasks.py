@@ -6,15 +6,26 @@ from celery import shared_task
 from django.db.models import Q
 from django.utils import timezone
 
+from portal.dicomweb.client import PacsError
+from portal.dicomweb.pacs_imports import InvalidPacsRequest, forget_fetched, import_studies
 from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
-from portal.intake.import_plans import plan_path
-from portal.intake.planned_imports import import_planned
+from portal.intake.import_plans import PlanKind, plan_path, read_plan
 from portal.intake.pseudonym_key import OtherKey
-from portal.intake.quarantine import remove_expired
+from portal.intake.quarantine import import_again, remove_expired
 from portal.intake.quotas import QuotaReached, full_usage
 from portal.intake.resumable import look_after_partial_uploads
 from portal.intake.waiting import SILENCE, has_to_wait, next_after
-from portal.intake.zip_uploads import IMPORT, INTERRUPTED, fail, import_zip, publish, sweep, zip_path
+from portal.intake.zip_uploads import (
+    DISK_IS_FULL,
+    IMPORT,
+    INTERRUPTED,
+    fail,
+    import_zip,
+    is_full,
+    publish,
+    sweep,
+    zip_path,
+)
 from portal.models import Site, Upload
 
 logger = logging.getLogger(__name__)
@@ -34,7 +45,7 @@ def import_upload(uuid: str) -> None:
     upload.refresh_from_db(fields=["state", "heartbeat_at"])
     try:
         if plan_path(upload).exists():
-            import_planned(upload)
+            _import_planned(upload)
         else:
             import_zip(upload)
     except QuotaReached as error:  # what was sent is kept, and the import goes on once there is room
@@ -42,16 +53,39 @@ def import_upload(uuid: str) -> None:
             state=Upload.State.RECEIVED, message=str(error), heartbeat_at=timezone.now()
         )
     except OtherKey as error:
-        fail(upload, str(error))
+        _fail(upload, str(error))
     except Exception:  # a bug, not a bad file: a retry would fail in the same way
         logger.exception("upload %s failed", uuid)
-        fail(
+        _fail(
             upload, f"Internal error; give your administrator the reference {uuid}. The films imported so far are kept."
         )
     else:
         publish_look(upload.dataset.site)
     if (waiting := next_after(upload)) is not None:
         publish(waiting)
+
+
+def _import_planned(upload: Upload) -> None:
+    plan = read_plan(upload)
+    try:
+        if plan.kind == PlanKind.PACS:
+            import_studies(upload, plan.items)
+        else:
+            import_again(upload, plan.items)
+    except (PacsError, InvalidPacsRequest) as error:
+        _fail(upload, str(error))
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _fail(upload, f"{DISK_IS_FULL} The films imported so far are kept.")
+    forget_fetched(upload)
+    plan_path(upload).unlink(missing_ok=True)
+
+
+def _fail(upload: Upload, sentence: str) -> None:
+    """Also removes what was fetched from a PACS and not imported, since it names people."""
+    fail(upload, sentence)
+    forget_fetched(upload)
 
 
 @shared_task(name=LOOK)

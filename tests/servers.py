@@ -64,8 +64,15 @@ def short_folder(prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp" if os.access("/tmp", os.W_OK) else None))
 
 
-def start(command: Sequence[str], *, folder: Path, end_signal: str, account: dict[str, Any]) -> Server:
-    """Start a server and return when it accepts connections."""
+def start(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    end_signal: str,
+    account: dict[str, Any],
+    ready: bytes = b"eady to accept connections",
+) -> Server:
+    """Start a server and return when its log says that it is ready."""
     path = folder / "server.log"
     with path.open("ab") as output:
         log = path.open("rb")  # opened now: the folder is removed if the server cannot start
@@ -81,7 +88,7 @@ def start(command: Sequence[str], *, folder: Path, end_signal: str, account: dic
     server = Server(process=process, log=log)
     give_up_at = time.monotonic() + 60
     log_text = b""
-    while b"eady to accept connections" not in log_text:
+    while ready not in log_text:
         log_text += server.log.read()
         if process.poll() is not None or time.monotonic() > give_up_at:
             log_text += server.log.read()

@@ -191,6 +191,7 @@ def test(arguments: list[str]) -> None:
         status = subprocess.run([str(INSIDE), "tools/browser.py"], cwd=ROOT).returncode
         if status:
             sys.exit(status)
+        subprocess.run([str(INSIDE), "tools/orthanc.py"], cwd=ROOT)
     run("tools/run_tests.py", *arguments)
 
 

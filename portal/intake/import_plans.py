@@ -15,6 +15,7 @@ from portal.models import Upload
 
 class PlanKind(StrEnum):
     QUARANTINE = "quarantine"  # files of quarantine, by UUID
+    PACS = "pacs"  # the name of a PACS, then studies by their UIDs
 
 
 @dataclass(frozen=True)

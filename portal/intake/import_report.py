@@ -49,6 +49,22 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "file left quarantine, because it can be decoded now",
         "files left quarantine, because they can be decoded now",
     ),
+    "studies not fetched": (
+        "study could not be fetched from the PACS; import it again",
+        "studies could not be fetched from the PACS; import them again",
+    ),
+    "studies empty": (
+        "study has no object in the PACS any more",
+        "studies have no objects in the PACS any more",
+    ),
+    "not fetched": (
+        "film could not be fetched from the PACS; import its study again",
+        "films could not be fetched from the PACS; import their studies again",
+    ),
+    "other modalities": (
+        "object of another modality was left out",
+        "objects of other modalities were left out",
+    ),
     "not kept": (
         "file of quarantine cannot be read any more; send it again",
         "files of quarantine cannot be read any more; send them again",

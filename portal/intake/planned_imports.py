@@ -4,8 +4,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.intake import zip_uploads
-from portal.intake.import_plans import ImportPlan, plan_path, read_plan, write_plan
-from portal.intake.quarantine import import_again
+from portal.intake.import_plans import ImportPlan, plan_path, write_plan
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
@@ -26,14 +25,3 @@ def begin_planned(*, dataset: Dataset, plan: ImportPlan, verb: str, author: User
         plan_path(upload).unlink()
         raise
     return upload
-
-
-def import_planned(upload: Upload) -> None:
-    """Running it twice is harmless."""
-    try:
-        import_again(upload, read_plan(upload).items)
-    except OSError as error:
-        if not zip_uploads.is_full(error):
-            raise
-        zip_uploads.fail(upload, f"{zip_uploads.DISK_IS_FULL} The films imported so far are kept.")
-    plan_path(upload).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from portal.dicomweb.pacs_imports import targets_of
 from portal.forms import DatasetForm, SourceForm, UploadForm
 from portal.intake.correction_rows import waiting_in
 from portal.intake.first_names import take_first_names
@@ -120,6 +121,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "upload_form": UploadForm(),
         "approval": approval_of(dataset),
         "usage": shown_usage(dataset.site),
+        "has_pacs": bool(targets_of(dataset.site)),
         "may_evaluate_set": bool(page.films) or dataset.uploads.exists(),
         "source_form": SourceForm(),
         "server_folders": listed_folders(),

@@ -176,6 +176,8 @@ PORTAL = {
     "portal:relabelled": page(OWN, NOTHING, "dataset", "own act"),
     "portal:undo-relabel": act("label films", REFUSED, "dataset", "own act"),
     "portal:about-dataset": page(MEMBER, NOTHING, "dataset"),
+    "portal:pacs": page("import films", NOTHING, "dataset"),
+    "portal:import-from-pacs": act("import films", NOTHING, "dataset"),
     "portal:quarantine": page(MEMBER, NOTHING, "dataset"),
     "portal:quarantine-again": act("import films", NOTHING, "dataset", data=quarantined),
     "portal:quarantine-delete": act("import films", NOTHING, "dataset", data=quarantined),
@@ -219,6 +221,9 @@ PORTAL = {
     "api-datasets": page(SIGNED_IN, NOTHING),
     "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
     "api-dataset": page(MEMBER, NOTHING, "dataset"),
+    "api-pacs": page("import films", NOTHING, "dataset"),
+    "api-search-pacs": act("import films", NOTHING, "dataset"),
+    "api-import-from-pacs": act("import films", NOTHING, "dataset"),
     "api-quarantine": page(MEMBER, NOTHING, "dataset"),
     "api-quarantine-again": act("import films", NOTHING, "dataset"),
     "api-quarantine-delete": act(
