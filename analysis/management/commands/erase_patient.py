@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from analysis.evaluation.erasing import CannotErase, ErasurePlan, confirmation_of, erase_patient, plan_erasure
 from ml_engine.runs import erased_films
 from portal.imaging.deidentify import pseudonym
-from portal.intake.film_storage import site_key
+from portal.intake.pseudonym_key import site_key
 from portal.models import Patient, Site
 
 
