@@ -56,7 +56,7 @@ class FigureCsv(APIView):
             return Response({"detail": str(error)}, status=status.HTTP_410_GONE)
 
 
-@accepts_query("part", repeated="evaluation")
+@accepts_query("part", "reference", repeated="evaluation")
 class ComparisonCsv(APIView):
     """The data of a figure of a comparison of two to six evaluations."""
 
@@ -66,15 +66,14 @@ class ComparisonCsv(APIView):
         parameters=[
             OpenApiParameter("name", str, OpenApiParameter.PATH, enum=list(COMPARED)),
             OpenApiParameter("evaluation", UUID, many=True, required=True),
-            OpenApiParameter("part", str, description="tune or test (default)"),
+            OpenApiParameter("part", str, description="tune or test; by default the first that all have"),
+            OpenApiParameter("reference", UUID, description="one of the evaluations; the others are compared with it"),
         ],
         responses={(200, "text/csv"): OpenApiTypes.STR},
     )
     def get(self, request: Request, name: str) -> HttpResponse | Response:
-        addresses = request.query_params.getlist("evaluation")
         try:
-            part = request.query_params.get("part", "")
-            download: Download = compared_figure_of(person(request), name, addresses, part)
+            download: Download = compared_figure_of(person(request), name, request.query_params)
         except CannotExportTable as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:

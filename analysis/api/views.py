@@ -22,9 +22,9 @@ from analysis.models import Evaluation, ScoreKind
 from analysis.report.score_table import score_table
 from analysis.sections import realised_alarms
 from analysis.sections.breakdown import break_down
-from analysis.sections.comparison import CannotCompare, ComparedRun, compare
+from analysis.sections.comparison import CannotCompare, ComparedRun
 from analysis.sections.table_one import flow, table_one
-from analysis.views.comparison import requested_evaluations
+from analysis.views.comparison import requested_comparison
 from analysis.views.operating import result_with_alarms
 from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part
 from ml_engine.models import Run
@@ -137,22 +137,22 @@ class BreakdownOfOne(APIView):
         return Response(asdict(groups) | {"random_weights": evaluation.run.random_weights})
 
 
-@accepts_query("part", repeated="evaluation")
+@accepts_query("part", "reference", repeated="evaluation")
 class Compare(APIView):
-    """Two to six evaluations on the films that all their runs scored; the others are compared with the first."""
+    """Two to six evaluations on the films that all their runs scored; the others are compared with the reference, which
+    comes first. The films that two runs call differently are in the figure `scatter`."""
 
     @extend_schema(
         parameters=[
             OpenApiParameter("evaluation", UUID, many=True, required=True),
-            OpenApiParameter("part", str, description="tune or test (default)"),
+            OpenApiParameter("part", str, description="tune or test; by default the first that all have"),
+            OpenApiParameter("reference", UUID, description="one of the evaluations; the others are compared with it"),
         ],
         responses=dict[str, Any],
     )
     def get(self, request: Request) -> Response:
-        part = request.query_params.get("part") or Part.TEST.value
         try:
-            evaluations = requested_evaluations(person(request), request.query_params.getlist("evaluation"))
-            compared = compare(evaluations, part=part)
+            compared, _ = requested_comparison(person(request), request.query_params)
         except CannotCompare as error:
             raise ValidationError({"detail": str(error)}) from error
         except CannotEvaluate as error:

@@ -24,7 +24,7 @@ from analysis.models import Evaluation, ScoreKind
 from analysis.report.csv_tables import Table
 from analysis.sections.attributes import GROUPS
 from analysis.sections.breakdown import break_down
-from analysis.sections.comparison import Comparison
+from analysis.sections.comparison import SIDES, ComparedRun, Comparison
 from analysis.sections.evaluation_figures import BINS
 from analysis.sections.semi_supervised import NAMES, compare_head, scores_of
 from analysis.sections.stard_flow import stard_flow
@@ -228,19 +228,23 @@ def _compared_roc(comparison: Comparison, hidden: Collection[str]) -> Table:
 
 def _compared_films(comparison: Comparison, hidden: Collection[str]) -> Table:
     names = [row.evaluation.run.name for row in comparison.rows]
-    changed = comparison.changed
-    sides = {
-        image: side
-        for side in ("found", "lost", "alarms_gone", "alarms_new")
-        for image in (getattr(changed, side) if changed else ())
-    }
+    sides = [_sides(row) for row in comparison.rows[1:]]
     rows = [
-        [image, "abnormal" if label else "normal", *map(float, scores), sides.get(image)]
+        [image, "abnormal" if label else "normal", *map(float, scores), *(of_run.get(image) for of_run in sides)]
         for image, label, scores in zip(comparison.images, comparison.labels, comparison.scores.T, strict=True)
         if image not in hidden
     ]
-    columns = ("image", "label", *(f"{name} [score]" for name in _distinct(names)), "changed_side")
+    distinct = _distinct(names)
+    changed = ["changed_side"] if len(sides) == 1 else [f"{name} [changed_side]" for name in distinct[1:]]
+    columns = ("image", "label", *(f"{name} [score]" for name in distinct), *changed)
     return Table(columns, rows, sentence(len(comparison.images) - len(rows), comparison.part))
+
+
+def _sides(row: ComparedRun) -> dict[str, str]:
+    """Film -> the side to which it changed from the reference."""
+    if row.changed is None:
+        return {}
+    return {image: side for side in SIDES for image in getattr(row.changed, side)}
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -113,6 +113,6 @@ def _figures(report: EvaluationReport) -> str:
             f"{reached.reference_films:,} films of {reached.reference_patients:,} patients of {reached.source}, never "
             f"on the films it is applied to. {reached.promise}"
         )
-    text += " P-values by finding and group are adjusted after Holm; below 30 films none is given."
+    text += " P-values by finding and group are adjusted after Holm; below 30 films neither AUROC nor p-value is given."
     looks = report.looks_count
     return f"{text} The test part of the split was looked at {looks} time{'' if looks == 1 else 's'}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -21,11 +21,43 @@ from portal.models import Part
 
 LEAST, MOST = 2, 6
 SEED = "seed"
+SIDES = {
+    "found": "Abnormal, found by {other} only",
+    "lost": "Abnormal, found by {first} only",
+    "alarms_gone": "Normal, called abnormal by {first} only",
+    "alarms_new": "Normal, called abnormal by {other} only",
+}
 SPECIFICITY = 0.8  # of the thresholds for changed calls; 0.9 needs more normal films than small sets have
 
 
 class CannotCompare(Exception):
     """The message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The films that a run calls differently from the first one, each at its own threshold for the same specificity."""
+
+    threshold_first: float
+    threshold_second: float
+    found: list[str]  # abnormal, called by the second only
+    lost: list[str]  # abnormal, called by the first only
+    alarms_gone: list[str]  # normal, called by the first only
+    alarms_new: list[str]
+
+    def without(self, images: Collection[str]) -> Changed:
+        """The same without these films."""
+
+        def kept(films: list[str]) -> list[str]:
+            return [film for film in films if film not in images]
+
+        return replace(
+            self,
+            found=kept(self.found),
+            lost=kept(self.lost),
+            alarms_gone=kept(self.alarms_gone),
+            alarms_new=kept(self.alarms_new),
+        )
 
 
 @dataclass(frozen=True)
@@ -43,18 +75,7 @@ class ComparedRun:
     declared: bool = False
     adjusted_p_value: float | None = None
     findings: tuple[statistics.Finding, ...] = ()
-
-
-@dataclass(frozen=True)
-class Changed:
-    """The films that the two runs call differently, each run at its own threshold for the same specificity."""
-
-    threshold_first: float
-    threshold_second: float
-    found: list[str]  # abnormal, called by the second only
-    lost: list[str]  # abnormal, called by the first only
-    alarms_gone: list[str]  # normal, called by the first only
-    alarms_new: list[str]
+    changed: Changed | None = None  # from the first run; None for the first, and where either has no threshold
 
 
 @dataclass(frozen=True)
@@ -70,16 +91,29 @@ class Comparison:
     left_out: tuple[int, ...]
     settings: dict[str, list[Any]]
     seeds: statistics.Spread | None
-    changed: Changed | None
+
+    @property
+    def changed(self) -> Changed | None:
+        """Of two runs."""
+        return self.rows[1].changed if len(self.rows) == LEAST else None
 
 
-def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
-    """Compare the other runs with the first one, in their order; the primary detector of the split's analysis plan
-    moves to the front, if it is among them.
+def default_part(evaluations: Sequence[Evaluation]) -> str:
+    """The part that is compared unless another is asked for: the first that all were evaluated on, as on the page of an
+    evaluation; tune where there is none, which `compare` refuses."""
+    every = [parts_of(evaluation) for evaluation in evaluations]
+    return next((part for part in every[0] if all(part in parts for parts in every)), Part.TUNE) if every else Part.TUNE
 
-    Raises CannotCompare for another number of runs, for a part that a run was not evaluated on, and if the runs have no
-    film in common; CannotEvaluate when a run's folder is gone.
+
+def compare(evaluations: Sequence[Evaluation], *, part: str, reference: Evaluation | None = None) -> Comparison:
+    """Compare the other runs with the reference, in their order. Unless one is named, it is that of the primary
+    detector of the split's analysis plan on test, if it is among them, and otherwise the first.
+
+    Raises CannotCompare for another number of runs, for a reference that is none of them, for a part that a run was not
+    evaluated on, and if the runs have no film in common; CannotEvaluate when a run's folder is gone.
     """
+    if reference is not None and reference not in evaluations:
+        raise CannotCompare(f"The reference {reference.run.name!r} is none of the runs compared; choose one of them.")
     if not LEAST <= len(evaluations) <= MOST:
         raise CannotCompare(f"{len(evaluations)} runs are chosen; choose {LEAST} to {MOST}.")
     for evaluation in evaluations:
@@ -88,7 +122,10 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
                 f"The run {evaluation.run.name!r} was not evaluated on {part}; leave it out or score {part}."
             )
     plan = declared(current_plan(evaluations[0].split)) if part == Part.TEST else None
-    evaluations = _primary_first(evaluations, plan)
+    if reference is not None:
+        evaluations = [reference, *(evaluation for evaluation in evaluations if evaluation != reference)]
+    else:
+        evaluations = _primary_first(evaluations, plan)
     is_declared = _declared(evaluations, plan)
     cutoff = evaluations[0].label_cutoff
     parts = [scored_part(evaluation.run, part=part, cutoff=cutoff) for evaluation in evaluations]
@@ -103,6 +140,7 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
     )
     findings = attributes_of(parts[0], cutoff=cutoff).findings
     labels, patients = parts[0].labels, parts[0].patients
+    changed = _changed(evaluations, parts, weights)
     rows = [
         ComparedRun(
             evaluation,
@@ -111,6 +149,7 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
             statistics.delong_paired(labels, own, scores[0], patients) if k else None,
             declared=is_declared[k],
             findings=statistics.finding_aurocs(labels, own, findings, patients),
+            changed=changed[k],
         )
         for k, (evaluation, weight, own) in enumerate(zip(evaluations, weights, scores, strict=True))
     ]
@@ -125,7 +164,6 @@ def compare(evaluations: Sequence[Evaluation], *, part: str) -> Comparison:
         left_out=left_out,
         settings=settings,
         seeds=spread if list(settings) == [SEED] else None,
-        changed=_changed(evaluations, parts, weights) if len(evaluations) == 2 else None,
     )
 
 
@@ -198,29 +236,35 @@ def _adjusted(rows: Sequence[ComparedRun], *, planned: int) -> tuple[ComparedRun
 
 def _changed(
     evaluations: Sequence[Evaluation], parts: Sequence[ScoredPart], weights: Sequence[float]
-) -> Changed | None:
-    """None if either run has no threshold."""
-    results = [
-        apply_operating_point(evaluation, scored, weight=weight, point=RequestedPoint(target=SPECIFICITY))
+) -> list[Changed | None]:
+    """For each run, None for the first and where it or the first has no threshold."""
+    point = RequestedPoint(target=SPECIFICITY)
+    thresholds = [
+        apply_operating_point(evaluation, scored, weight=weight, point=point).threshold
         for evaluation, scored, weight in zip(evaluations, parts, weights, strict=True)
     ]
-    first, second = (result.threshold for result in results)
-    if first is None or second is None:
-        return None
     called = [
-        scored.scores_at(weight) >= at for scored, weight, at in zip(parts, weights, (first, second), strict=True)
+        None if at is None else scored.scores_at(weight) >= at
+        for scored, weight, at in zip(parts, weights, thresholds, strict=True)
     ]
     images, abnormal = np.array(parts[0].images), parts[0].labels == 1
 
-    def named(which: NDArray[np.bool_]) -> list[str]:
-        return [str(image) for image in images[which]]
+    def between(k: int) -> Changed | None:
+        first, second = called[0], called[k]
+        if k == 0 or first is None or second is None or thresholds[0] is None or thresholds[k] is None:
+            return None
 
-    only_first, only_second = called[0] & ~called[1], called[1] & ~called[0]
-    return Changed(
-        first,
-        second,
-        found=named(only_second & abnormal),
-        lost=named(only_first & abnormal),
-        alarms_gone=named(only_first & ~abnormal),
-        alarms_new=named(only_second & ~abnormal),
-    )
+        def named(which: NDArray[np.bool_]) -> list[str]:
+            return [str(image) for image in images[which]]
+
+        only_first, only_second = first & ~second, second & ~first
+        return Changed(
+            thresholds[0],
+            thresholds[k],
+            found=named(only_second & abnormal),
+            lost=named(only_first & abnormal),
+            alarms_gone=named(only_first & ~abnormal),
+            alarms_new=named(only_second & ~abnormal),
+        )
+
+    return [between(k) for k in range(len(evaluations))]

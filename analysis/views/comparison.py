@@ -1,20 +1,31 @@
 """The comparison of two to six runs."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from analysis import figures, statistics
-from analysis.evaluation.blinding import UNNAMED, named_films, withheld_of
+from analysis.evaluation.blinding import UNNAMED, hidden_films, named_films, withheld_of
 from analysis.evaluation.evaluate import parts_of
 from analysis.evaluation.exposures import LABEL, SCORE, films_in, record_shown
 from analysis.evaluation.looks import CannotEvaluate, looks_at_test, note_of
 from analysis.figures.palette import Theme
 from analysis.models import Evaluation
-from analysis.sections.comparison import CannotCompare, Comparison, compare
+from analysis.sections.comparison import (
+    SIDES,
+    CannotCompare,
+    ComparedRun,
+    Comparison,
+    compare,
+    default_part,
+)
 from analysis.views.query_parameters import get_evaluation, theme_of
 from portal.models import Part, User
 from portal.people.accepted_query import accepts_query
@@ -22,21 +33,29 @@ from portal.people.blinding import omitted
 from portal.people.signed_in import SignedInRequest
 
 
+@dataclass(frozen=True)
+class ChangedRun:
+    """A run against the reference: its films that changed sides, as (side, its words, number of films that the person
+    may see), and the address of their page."""
+
+    row: ComparedRun
+    sides: tuple[tuple[str, str, int], ...]
+    address: str
+
+
 @require_GET
-@accepts_query("part", repeated="evaluation")
+@accepts_query("part", "reference", repeated="evaluation")
 def comparison(request: SignedInRequest) -> HttpResponse:
-    """Parameters: `evaluation` (repeated; the others are compared with the first) and `part`."""
-    part = request.GET.get("part") or Part.TEST
+    """Parameters: `evaluation` (repeated), `reference` (one of them, with which the others are compared) and `part`."""
     try:
-        evaluations = requested_evaluations(request.user, request.GET.getlist("evaluation"))
-        compared = compare(evaluations, part=part)
+        compared, query = requested_comparison(request.user, request.GET)
     except (CannotCompare, CannotEvaluate) as error:
-        refusal = {"title": "Not compared", "sentence": str(error)}
-        return render(request, "portal/error.html", refusal, status=400)
+        return _refused(request, error)
     random_weights = any(row.evaluation.run.random_weights for row in compared.rows)
     drawn = _figures(request.user, compared, theme=theme_of(request.user), random_weights=random_weights)
     runs = [row.evaluation.run.uuid for row in compared.rows]
     record_shown(request.user, films_in(drawn), [LABEL, SCORE], runs=runs)
+    hidden = hidden_of(request.user, compared)
     context = {
         "room": "results",
         "found": compared,
@@ -45,10 +64,13 @@ def comparison(request: SignedInRequest) -> HttpResponse:
             for offered in (Part.TUNE, Part.TEST)
             if all(offered in parts_of(row.evaluation) for row in compared.rows)
         ],
-        "query": "&".join(f"evaluation={row.evaluation.uuid}" for row in compared.rows),
+        "query": query,
+        "changed": [
+            changed_run(compared, row, hidden=hidden, query=query) for row in compared.rows if row.changed is not None
+        ],
         "by_finding": by_finding(compared),
         "left_out": list(zip(compared.rows, compared.left_out, strict=True)),
-        "looks": looks_at_test(evaluations[0].split),
+        "looks": looks_at_test(compared.rows[0].evaluation.split),
         "any_declared": any(row.declared for row in compared.rows),
         "random_weights": random_weights,
         "figures": drawn,
@@ -56,6 +78,38 @@ def comparison(request: SignedInRequest) -> HttpResponse:
         "unnamed": UNNAMED,
     }
     return render(request, "analysis/comparison.html", context)
+
+
+def requested_comparison(user: User, query: QueryDict) -> tuple[Comparison, str]:
+    """The comparison, and the query string of its runs and its reference. Raises CannotCompare, CannotEvaluate and
+    Http404."""
+    evaluations = requested_evaluations(user, query.getlist("evaluation"))
+    part = query.get("part") or default_part(evaluations)
+    named = query.get("reference", "")
+    reference = requested_evaluations(user, [named])[0] if named else None
+    compared = compare(evaluations, part=part, reference=reference)
+    pairs = [("evaluation", str(evaluation.uuid)) for evaluation in evaluations]
+    return compared, urlencode([*pairs, *([("reference", named)] if named else [])])
+
+
+def hidden_of(user: User, compared: Comparison) -> set[str]:
+    """The films of the comparison that the person may not see with their scores yet."""
+    hidden = {image for row in compared.rows for image in hidden_films(user, row.evaluation.run, part=compared.part)}
+    return hidden.intersection(compared.images)
+
+
+def changed_run(compared: Comparison, row: ComparedRun, *, hidden: Collection[str], query: str) -> ChangedRun:
+    assert row.changed is not None
+    visible = row.changed.without(hidden)
+    names = {"first": compared.rows[0].evaluation.run.name, "other": row.evaluation.run.name}
+    sides = tuple((side, words.format(**names), len(getattr(visible, side))) for side, words in SIDES.items())
+    address = f"{reverse('analysis:changed-films')}?{query}&part={compared.part}&run={row.evaluation.run.uuid}"
+    return ChangedRun(row, sides, address)
+
+
+def _refused(request: SignedInRequest, error: Exception) -> HttpResponse:
+    refusal = {"title": "Not compared", "sentence": str(error)}
+    return render(request, "portal/error.html", refusal, status=400)
 
 
 def requested_evaluations(user: User, addresses: list[str]) -> list[Evaluation]:

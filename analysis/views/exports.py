@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
@@ -20,11 +20,11 @@ from analysis.models import Evaluation, ScoreKind
 from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
 from analysis.report.figure_tables import AT_OPERATING_POINT, AT_RUN_WEIGHT, COMPARED, FIGURES, Figure, table_of
-from analysis.sections.comparison import CannotCompare, compare
-from analysis.views.comparison import requested_evaluations
+from analysis.sections.comparison import CannotCompare
+from analysis.views.comparison import requested_comparison
 from analysis.views.operating import requested_point
 from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part, get_weight, is_a_look
-from portal.models import Part, User
+from portal.models import User
 from portal.people import audit
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import SignedInRequest
@@ -62,11 +62,10 @@ def figure_csv(request: SignedInRequest, uuid: UUID, name: str) -> HttpResponse:
 
 
 @require_GET
-@accepts_query("part", repeated="evaluation")
+@accepts_query("part", "reference", repeated="evaluation")
 def comparison_csv(request: SignedInRequest, name: str) -> HttpResponse:
-    addresses, part = request.GET.getlist("evaluation"), request.GET.get("part", "")
     try:
-        return compared_figure_of(request.user, name, addresses, part).response()
+        return compared_figure_of(request.user, name, request.GET).response()
     except CannotExportTable as error:
         return _refused(request, error, 400)
     except CannotEvaluate as error:
@@ -115,7 +114,7 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
         raise CannotExportTable(f"The figure {name} is of the one-class score: leave out the score {kind[:20]!r}.")
     hidden = hidden_films(user, evaluation.run, part=part)
     try:
-        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query), kind))
+        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query), kind=kind))
     except KeyError as error:
         raise Http404(error.args[0]) from None
     except InvalidOperatingPoint as error:
@@ -126,12 +125,12 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
     return _csv(f"{name}-{part}-{evaluation.uuid}", table, [evaluation], part)
 
 
-def compared_figure_of(user: User, name: str, addresses: Sequence[str], requested_part: str) -> Download:
-    """The data of a figure of a comparison. Raises as `figure_of`."""
-    part = requested_part or Part.TEST.value
+def compared_figure_of(user: User, name: str, query: QueryDict) -> Download:
+    """The data of a figure of a comparison, by `evaluation` (repeated), `reference` and `part`. Raises as
+    `figure_of`."""
     try:
-        evaluations = requested_evaluations(user, list(addresses))
-        compared = compare(evaluations, part=part)
+        compared, _ = requested_comparison(user, query)
+        evaluations, part = [row.evaluation for row in compared.rows], compared.part
         hidden = {image for evaluation in evaluations for image in hidden_films(user, evaluation.run, part=part)}
         table = table_of(COMPARED, name, compared, hidden)
     except KeyError as error:

@@ -317,6 +317,7 @@ RESULTS = {
     "analysis:alignment": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:operating": page(SEE, UNNAMED, "evaluation", look=SHOWS, query=of_test),
     "analysis:comparison": page(SEE, OMITS, look=SHOWS, query=evaluations),
+    "analysis:changed-films": page(SEE, OMITS, look=SHOWS, query=evaluations),
     "analysis:comparison-csv": page(SEE, REFUSED, "compared figure", look=SHOWS, query=evaluations),
     "analysis:run-archive": page("request runs", REFUSED, "run", look=COUNTS),
     "analysis:ablation": page(SEE, OMITS, "ablation", look=SHOWS),

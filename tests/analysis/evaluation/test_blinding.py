@@ -76,7 +76,7 @@ def site(scored: Scored, analyst: User) -> Site:
 LABEL, SCORE, MAP = ("label", ""), ("score", "run"), ("map", "run")
 SCORES = {LABEL, SCORE}
 BOTH = {*SCORES, ("score", "compared")}
-PAIR = "evaluation={evaluation}&evaluation={compared}"
+PAIR = "evaluation={evaluation}&evaluation={compared}&part=test"
 # address, whether the page omits the film or is refused whole, what it shows
 CASES: dict[str, tuple[str, str, set[tuple[str, str]]]] = {
     "evaluation": ("/results/{evaluation}/?part=test", "omits", SCORES),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from uuid import uuid4
+
 import numpy as np
 import pytest
 from django.test import Client
@@ -9,15 +12,17 @@ from django.urls import reverse
 
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
-from analysis.sections.comparison import CannotCompare, compare
+from analysis.sections.comparison import CannotCompare, compare, default_part
 from analysis.statistics import delong_paired, holm
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, Score
 from ml_engine.runs.paths import run_folder
-from portal.models import Role, User
+from portal.models import Exposure, Role, User
+from portal.people import blinding
 from tests.analysis.scored import Scored, scored_run
 from tests.ml_engine import reports
 from tests.ml_engine.scored_folders import change_array
+from tests.pages import one_line, without_gaps
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -139,7 +144,7 @@ def test_runs_that_cannot_be_compared_are_refused(scored: Scored, analyst: User,
 def test_the_page_shows_it(as_analyst: Client, scored: Scored, analyst: User, first: Evaluation) -> None:
     other = again(scored, analyst, seed=4, config={"rate": 0.25})
     address = reverse("analysis:comparison")
-    page = as_analyst.get(address, {"evaluation": [first.uuid, other.uuid]}).content.decode()
+    page = as_analyst.get(address, {"evaluation": [first.uuid, other.uuid], "part": "test"}).content.decode()
     difference = compare([first, other], part="test").rows[1].difference
     assert difference is not None
     assert f'data-difference="{difference.difference}"' in page
@@ -162,7 +167,8 @@ def test_another_site_s_run_is_not_compared(client: Client, scored: Scored, anal
 def test_the_api_returns_the_same(as_analyst: Client, scored: Scored, analyst: User, first: Evaluation) -> None:
     other = again(scored, analyst, seed=4, config={"rate": 0.25})
     query = {"evaluation": [str(first.uuid), str(other.uuid)]}
-    answer = as_analyst.get(reverse("api-comparison"), query).json()
+    assert as_analyst.get(reverse("api-comparison"), query).json()["part"] == "tune"  # as on the page of one run
+    answer = as_analyst.get(reverse("api-comparison"), query | {"part": "test"}).json()
     row = compare([first, other], part="test").rows[1]
     assert row.difference is not None
     assert answer["films"] == 12
@@ -173,3 +179,101 @@ def test_the_api_returns_the_same(as_analyst: Client, scored: Scored, analyst: U
     refused = as_analyst.get(reverse("api-comparison"), {"evaluation": [str(first.uuid)]})
     assert refused.status_code == 400
     assert refused.json()["detail"] == "1 runs are chosen; choose 2 to 6."
+
+
+def test_the_part_is_by_default_the_first_that_all_were_evaluated_on(
+    scored: Scored, analyst: User, first: Evaluation
+) -> None:
+    other = again(scored, analyst, seed=4, config={})
+    assert default_part([first, other]) == "tune"
+    other.metrics["parts"].pop("tune")
+    assert default_part([first, other]) == "test"
+    assert default_part([]) == "tune"
+
+
+def test_the_reference_is_chosen(as_analyst: Client, scored: Scored, analyst: User, first: Evaluation) -> None:
+    others = [again(scored, analyst, seed=seed, config={}) for seed in (4, 7)]
+    compared = compare([first, *others], part="test", reference=others[1])
+    assert [row.evaluation for row in compared.rows] == [others[1], first, others[0]]
+    wanted = delong_paired(LABELS, fused(first), fused(others[1]), np.arange(12))
+    assert compared.rows[1].difference is not None
+    assert compared.rows[1].difference.difference == pytest.approx(wanted.difference)
+    query = {"evaluation": [str(one.uuid) for one in (first, *others)], "part": "test", "reference": others[1].uuid}
+    answer = as_analyst.get(reverse("api-comparison"), query).json()
+    assert answer["runs"][0]["evaluation"] == str(others[1].uuid)
+    page = one_line(as_analyst.get(reverse("analysis:comparison"), query))
+    assert page.index("Scores 7</a>") < page.index("Scores 0</a>")
+    assert f"reference={others[1].uuid}&amp;part=tune" in page  # kept by the tabs
+    stranger = again(scored, analyst, seed=9, config={})
+    refused = as_analyst.get(reverse("analysis:comparison"), query | {"reference": stranger.uuid})
+    assert refused.status_code == 400
+    assert "The reference &#x27;Scores 9&#x27; is none of the runs compared" in refused.content.decode()
+
+
+def test_each_run_has_its_films_that_changed_sides(scored: Scored, analyst: User, first: Evaluation) -> None:
+    others = [again(scored, analyst, seed=seed, config={}) for seed in (4, 7)]
+    compared = compare([first, *others], part="test")
+    assert compared.rows[0].changed is None
+    for row, other in zip(compared.rows[1:], others, strict=True):
+        assert row.changed == compare([first, other], part="test").changed
+
+
+def test_films_that_changed_sides_are_one_click_away(
+    as_analyst: Client, scored: Scored, analyst: User, first: Evaluation
+) -> None:
+    """The last abnormal film of test is found by the second run only, the first normal one is its false alarm."""
+    other = with_scores(scored, analyst, first)
+    query = {"evaluation": [str(first.uuid), str(other.uuid)], "part": "test"}
+    page = one_line(as_analyst.get(reverse("analysis:comparison"), query))
+    links = re.findall(r'<dt>([^<]+)</dt><dd><a href="([^"]+)">(\d+)</a></dd>', without_gaps(page))
+    assert [(words, count) for words, _, count in links] == [
+        ("Abnormal, found by Scores 4 only", "1"),
+        ("Abnormal, found by Scores 0 only", "0"),
+        ("Normal, called abnormal by Scores 0 only", "0"),
+        ("Normal, called abnormal by Scores 4 only", "1"),
+    ]
+    films = without_gaps(as_analyst.get(links[0][1].replace("&amp;", "&").partition("#")[0]))
+    assert re.findall(r'data-side="(\w+)"', films) == ["found", "alarms_new"]
+    found, alarm = str(scored.films[23].uuid), str(scored.films[12].uuid)
+    assert re.findall(r'data-image="([^"]+)"', films) == [found, alarm]
+    for run in (first.run, other.run):
+        assert reverse("analysis:film", args=[run.uuid, found]) in films
+    assert "Looks at this test part" in films
+    assert Exposure.objects.filter(person=analyst, image__uuid=found, kind=Exposure.Kind.SCORE).count() == 2
+    tune = as_analyst.get(reverse("analysis:changed-films"), query | {"part": "tune"})
+    assert tune.status_code == 400
+    assert "has no threshold for a specificity of 0.8 on tune" in tune.content.decode()
+    wrong = as_analyst.get(reverse("analysis:changed-films"), query | {"run": "x"})
+    assert "The run &#x27;x&#x27; is not compared with the reference" in wrong.content.decode()
+
+
+def test_films_that_a_person_may_not_see_did_not_change_sides_for_them(
+    client: Client, scored: Scored, analyst: User, first: Evaluation
+) -> None:
+    other = with_scores(scored, analyst, first)
+    query = {"evaluation": [str(first.uuid), str(other.uuid)], "part": "test"}
+    factories.event(scored.films[23], "unsure", factories.curator("other"))
+    person = factories.user("both", Role.ANALYST, Role.CURATOR)
+    client.force_login(person)
+    for page in (reverse("analysis:comparison"), reverse("analysis:changed-films")):
+        text = one_line(client.get(page, query))
+        assert str(scored.films[23].uuid) not in text
+    assert "1 film of test is hidden from you" in text
+    assert re.findall(r'data-side="(\w+)"', text) == ["alarms_new"]
+    blinding.open_for(person=person, images=[scored.films[12]], source=uuid4(), words="a worklist", days=1)
+    text = one_line(client.get(reverse("analysis:changed-films"), query))
+    assert "data-side" not in text
+    assert "1 film is omitted: you have yet to read it" in text
+
+
+def with_scores(scored: Scored, analyst: User, first: Evaluation) -> Evaluation:
+    """Another evaluation; both runs call every film as its label, except for two films each in its own way: the first
+    misses the last film of test, the second calls the first one of test abnormal."""
+    right = np.tile(np.r_[np.arange(6.0), np.arange(6.0) + 20], 2)
+    for seed, film, score in ((0, 23, -1.0), (4, 12, 30.0)):
+        scores = right.copy()
+        scores[film] = score
+        run = first.run if seed == 0 else scored_again(scored, seed=seed, config={})
+        sweep = np.repeat(scores[:, None], 101, axis=1).astype(np.float32)
+        change_array(run_folder(run.uuid), "sweep", sweep)
+    return evaluate(run=run, author=analyst)
