@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from portal.imaging.deidentify import pseudonym
 from portal.intake import film_files
-from portal.intake.film_storage import site_key
+from portal.intake.pseudonym_key import site_key
 from portal.intake.patient_identifiers import PatientIdentifier
 from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, Upload
 from portal.people import audit
