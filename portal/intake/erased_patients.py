@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from portal.imaging.deidentify import pseudonym
 from portal.intake import film_files
-from portal.intake.pseudonym_key import site_key
 from portal.intake.patient_identifiers import PatientIdentifier
+from portal.intake.pseudonym_key import site_key
 from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, Upload
 from portal.people import audit
 
