@@ -231,7 +231,8 @@ class RunFolder:
             self.stdout = None
 
     def log(self, text: str) -> None:
-        self._log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")
+        now = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())  # the portal's pages show local times and say so
+        self._log.write(f"{now} {text}\n")
         self._log.flush()
 
     def is_done(self, stage: str) -> bool:

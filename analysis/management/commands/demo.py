@@ -13,6 +13,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from analysis.evaluation.evaluate import evaluate
+from analysis.evaluation.looks import CannotEvaluate
+from analysis.reading.worklists import WorklistRefused, WorklistRequest, make_worklist
 from ml_engine.core.backbone import weight_import
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
@@ -26,7 +28,7 @@ from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.entries import entries_of_folder
 from portal.intake.films import import_entries
 from portal.intake.import_report import ImportReport
-from portal.models import Dataset, Membership, Role, Site, Split, Upload, User
+from portal.models import Dataset, Membership, Part, Role, Site, Split, Upload, User
 from portal.project.embedded import Portal
 from portal.sets.splits import SplitRequest, split_from_csv
 
@@ -42,7 +44,7 @@ PEOPLE = {
     "anna": (Role.ANALYST,),
     "maria": tuple(Role),
 }
-MANAGER = "maria"
+MANAGER, READER = "maria", "rosa"
 # With so few films, 1 % of the patches makes too small a memory bank.
 DEMO_CONFIG = {"rate": "0.05", "controls": "20"}
 SIDE = 768  # of a drawn film, in pixels
@@ -51,6 +53,7 @@ Look at
   Data     {site} / {dataset}: the grid; label with A S D G, undo with Z, open a film with Enter
   Runs     the alignment, the detector and the scoring, one after the other, with a live log
   Results  the evaluation, once the scoring is done; each point leads to its film and heatmap
+  Reading  as {reader}: the flagged films of tune, once they are scored
 """
 
 
@@ -65,7 +68,7 @@ class Command(StartCommand):
     def work(self, portal: Portal, stop: threading.Event) -> None:
         site = make_people()
         self.stdout.write(f"Log in as {', '.join(PEOPLE)} (password {PASSWORD}); {MANAGER} has every role.")
-        self.stdout.write(LOOK_AT.format(site=SITE, dataset=DATASET))
+        self.stdout.write(LOOK_AT.format(site=SITE, dataset=DATASET, reader=READER))
         dataset = self._films(site, portal, stop)
         if dataset is None:
             return
@@ -154,7 +157,10 @@ class Command(StartCommand):
             if run.has_ended:
                 break
         if run.state == RunState.DONE:  # reuse an evaluation: another one might be another look at test
-            evaluation = run.evaluations.first() or evaluate(run=run, author=User.objects.get(username=MANAGER))
+            manager = User.objects.get(username=MANAGER)
+            evaluation = run.evaluations.first() or evaluate(run=run, author=manager)
+            if sentence := offer_reading(run, author=manager):
+                self.stdout.write(sentence)
             self.stdout.write(f"All results are at {portal.address}results/{evaluation.uuid}/")
 
     def _bar(self, task: str, portal: Portal, stop: threading.Event) -> Any:
@@ -173,6 +179,18 @@ class Command(StartCommand):
             self.stdout.flush()
 
         return progress
+
+
+def offer_reading(run: Run, *, author: User) -> str:
+    """Make a worklist of the run's films of tune, which is no look at test, unless the run has one. Returns why none
+    could be made, "" otherwise."""
+    if run.worklists.exists():
+        return ""
+    try:
+        make_worklist(WorklistRequest(run=run, name="Flagged phantoms", author=author, parts=[Part.TUNE]))
+    except (WorklistRefused, CannotEvaluate) as refusal:
+        return f"No worklist was made: {refusal}"
+    return ""
 
 
 class _Stopped(Exception):

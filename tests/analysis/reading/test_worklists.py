@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from analysis.models import Reading, Worklist, WorklistItem, WorklistReader
+from analysis.management.commands.demo import offer_reading
+from analysis.models import Reading, TestLook, Worklist, WorklistItem, WorklistReader
 from analysis.reading.worklists import WorklistRefused, begin, begun_by, hand_back, in_order, operating_point
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Score
@@ -268,3 +269,18 @@ def test_form_page_and_csv_name_the_score(scored: Scored, as_analyst: Client) ->
     assert "Semi-supervised: one-class and head combined" in page
     csv = as_analyst.get(reverse("analysis:readings-table", args=[drawn.uuid])).text
     assert "semi-supervised combined" in csv
+
+
+# The demo --------------------------------------------------------------------------------------------
+
+
+def test_the_demo_has_a_worklist_of_tune_waiting(scored: Scored, analyst: User) -> None:
+    assert offer_reading(scored.run, author=analyst).startswith("No worklist was made: ")  # nothing is calibrated
+    calibrated(scored.run, [number / 10 for number in range(40)])
+    assert offer_reading(scored.run, author=analyst) == ""
+    of = Worklist.objects.get()
+    assert of.parts == ["tune"]
+    assert of.items.exists()
+    assert not TestLook.objects.exists()
+    assert offer_reading(scored.run, author=analyst) == ""
+    assert Worklist.objects.count() == 1
