@@ -14,7 +14,7 @@ from portal.api.uploads import UploadSerializer
 from portal.dicomweb.client import PacsError, StudyQuery
 from portal.dicomweb.pacs_imports import (
     MOST_STUDIES,
-    MOST_STUDIES_LISTED,
+    FoundStudies,
     InvalidPacsRequest,
     begin_import,
     search,
@@ -47,7 +47,7 @@ class FoundStudySerializer(serializers.Serializer[Any]):
     instances = serializers.IntegerField(allow_null=True)
 
 
-class FoundStudies(serializers.Serializer[None]):
+class FoundStudiesSerializer(serializers.Serializer[FoundStudies]):
     studies = FoundStudySerializer(many=True)
     has_more = serializers.BooleanField(help_text="There are more than are listed; narrow the search.")
 
@@ -69,7 +69,7 @@ class DatasetPacs(APIView):
 
 
 class SearchPacs(APIView):
-    @extend_schema(request=StudySearch, responses={200: FoundStudies, 502: dict})
+    @extend_schema(request=StudySearch, responses={200: FoundStudiesSerializer, 502: dict})
     def post(self, request: Request, uuid: UUID) -> Response:
         """Search studies, the latest first. 502 with a sentence where the PACS does not answer."""
         dataset = _dataset(request, uuid)
@@ -78,13 +78,12 @@ class SearchPacs(APIView):
         values = asked.validated_data
         try:
             target = target_named(values.pop("pacs"), dataset.site)
-            studies = search(target=target, query=StudyQuery(**values), site=dataset.site, author=person(request))
+            answer = search(target=target, query=StudyQuery(**values), site=dataset.site, author=person(request))
         except InvalidPacsRequest as error:
             raise ValidationError({"detail": str(error)}) from error
         except PacsError as error:
             raise PacsFailed(str(error)) from error
-        listed = FoundStudySerializer(studies[:MOST_STUDIES_LISTED], many=True).data
-        return Response({"studies": listed, "has_more": len(studies) > MOST_STUDIES_LISTED})
+        return Response(FoundStudiesSerializer(answer).data)
 
 
 class ImportFromPacs(APIView):

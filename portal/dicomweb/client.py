@@ -12,7 +12,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -111,8 +111,8 @@ class PacsClient:
             parameters["ModalitiesInStudy"] = query.modality
         if query.patient_id:
             parameters["PatientID"] = query.patient_id
-        found_studies = [_study(item) for item in self._search("/studies", parameters)]
-        by_uid = {study.uid: study for study in found_studies if is_uid(study.uid)}
+        studies = [_study(item) for item in self._search("/studies", parameters)]
+        by_uid = {study.uid: study for study in studies if is_uid(study.uid)}
         return sorted(by_uid.values(), key=lambda study: (study.day, study.uid), reverse=True)[:limit]
 
     def instances(self, study: str) -> list[InstanceFound]:
@@ -132,20 +132,22 @@ class PacsClient:
             if len(items) < INSTANCES_A_PAGE or len(instances) == before:
                 return sorted(instances.values(), key=lambda one: one.uid)
 
-    def fetch(self, instance: InstanceFound, target: Path) -> int:
-        """Write the instance as a DICOM file, whole or not at all, and return its size. Raises PacsError, OSError."""
+    def fetch(self, instance: InstanceFound, target: Path, *, beat: Callable[[], None] = lambda: None) -> int:
+        """Write the instance as a DICOM file, whole or not at all, and return its size. `beat` is called again and
+        again while bytes arrive. Raises PacsError and OSError."""
         series, uid = _checked(instance.series), _checked(instance.uid)
         path = f"/studies/{_checked(instance.study)}/series/{series}/instances/{uid}"
         unfinished = target.with_suffix(".part")
         with self._answer(path, accept=_MULTIPART) as answer:
+            blocks = _blocks(answer, beat)
             kind = answer.headers.get_content_type()
             boundary = answer.headers.get_param("boundary")
             try:
                 with unfinished.open("wb") as file:
                     if kind == "multipart/related" and isinstance(boundary, str):
-                        size = _copy_first_part(answer, file, boundary.encode("latin-1"))
+                        size = _copy_first_part(blocks, file, boundary.encode("latin-1"))
                     elif kind == "application/dicom":
-                        size = _copy(answer, file)
+                        size = _copy(blocks, file)
                     else:
                         raise PacsError(
                             f"The PACS {self._target.name} answered with {kind[:60]}, not with a DICOM file."
@@ -248,9 +250,15 @@ class _TooLong(PacsError):
         super().__init__(f"A file of the PACS has more than {MAX_FILE_BYTES >> 20} MiB, and was left out.")
 
 
-def _copy(source: http.client.HTTPResponse, target: BinaryIO) -> int:
-    size = 0
+def _blocks(source: http.client.HTTPResponse, beat: Callable[[], None]) -> Iterator[bytes]:
     while block := source.read(_BLOCK):
+        beat()
+        yield block
+
+
+def _copy(blocks: Iterator[bytes], target: BinaryIO) -> int:
+    size = 0
+    for block in blocks:
         size += len(block)
         if size > MAX_FILE_BYTES:
             raise _TooLong
@@ -258,12 +266,12 @@ def _copy(source: http.client.HTTPResponse, target: BinaryIO) -> int:
     return size
 
 
-def _copy_first_part(source: http.client.HTTPResponse, target: BinaryIO, boundary: bytes) -> int:
+def _copy_first_part(blocks: Iterator[bytes], target: BinaryIO, boundary: bytes) -> int:
     """Copy the body of the first part of a multipart answer (RFC 2046 5.1.1), however long it is."""
     end = b"\r\n--" + boundary
     buffer = b"\r\n"  # so that the first delimiter is found like the others
     while (at := buffer.find(end)) < 0 or b"\r\n\r\n" not in buffer[at:]:
-        block = source.read(_BLOCK)
+        block = next(blocks, b"")
         if not block or len(buffer) > MOST_HEAD_BYTES:
             raise PacsUnreachable("The PACS sent an answer without a file in it; try again later.")
         buffer += block
@@ -276,7 +284,7 @@ def _copy_first_part(source: http.client.HTTPResponse, target: BinaryIO, boundar
             buffer = buffer[len(buffer) - keep :]
         if size > MAX_FILE_BYTES:
             raise _TooLong
-        block = source.read(_BLOCK)
+        block = next(blocks, b"")
         if not block:
             raise PacsUnreachable("The answer of the PACS was cut off; try again later.")
         buffer += block

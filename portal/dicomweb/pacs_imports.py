@@ -8,13 +8,14 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from django.conf import settings
 from django.utils import timezone
 
-from portal.dicomweb.client import PacsClient, PacsError, PacsUnreachable, StudyFound, StudyQuery, is_uid
+from portal.dicomweb.client import InstanceFound, PacsClient, PacsError, PacsUnreachable, StudyFound, StudyQuery, is_uid
 from portal.dicomweb.targets import PacsTarget
 from portal.imaging.deidentify import RADIOGRAPH_MODALITIES
 from portal.intake import film_files
@@ -54,9 +55,17 @@ def target_named(name: str, site: Site) -> PacsTarget:
     return target
 
 
-def search(*, target: PacsTarget, query: StudyQuery, site: Site, author: User | None) -> list[StudyFound]:
-    """The studies, at most MOST_STUDIES_LISTED + 1. What was searched for is recorded without the patient. Raises
-    PacsError and InvalidPacsRequest."""
+@dataclass(frozen=True)
+class FoundStudies:
+    """At most MOST_STUDIES_LISTED studies, the latest first. `has_more`: the PACS has others."""
+
+    studies: list[StudyFound]
+    has_more: bool
+
+
+def search(*, target: PacsTarget, query: StudyQuery, site: Site, author: User | None) -> FoundStudies:
+    """The studies that have radiographs, as far as the PACS states modalities. What was searched for is recorded, but
+    not the patient. Raises PacsError and InvalidPacsRequest."""
     if author is not None:
         require(author, "import films", site)
     if query.first_day and query.last_day and query.first_day > query.last_day:
@@ -79,7 +88,9 @@ def search(*, target: PacsTarget, query: StudyQuery, site: Site, author: User | 
         "studies": len(studies),
     }
     audit.record(verb="search PACS", site=site, actor=author, after=after)
-    return studies
+    listed = studies[:MOST_STUDIES_LISTED]
+    radiographs = [one for one in listed if not one.modalities or RADIOGRAPH_MODALITIES.intersection(one.modalities)]
+    return FoundStudies(radiographs, has_more=len(studies) > MOST_STUDIES_LISTED)
 
 
 def plan_of(*, target: PacsTarget, studies: Sequence[str]) -> ImportPlan:
@@ -103,9 +114,13 @@ def import_studies(
     report = ImportReport(patients_of=PatientSource(upload.patients))
     folder = fetched_folder(upload)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _fetch(upload, target, items[1:], folder, report)
-    for unfinished in folder.glob("*.part"):
+    for unfinished in folder.glob("*.part"):  # of an import that was killed
         unfinished.unlink()
+    with PacsClient(target) as client:
+        fetching = _Fetching(upload, client, target, report)
+        fetching.fetch(items[1:])
+    if fetching.failure is not None and not any(folder.glob("*.dcm")):
+        raise fetching.failure
     entries = entries_of_folder(folder, None, None, report)
     shown = {"on_progress": on_progress} if on_progress else {}
     import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by, **shown)
@@ -119,43 +134,65 @@ def forget_fetched(upload: Upload) -> None:
     shutil.rmtree(fetched_folder(upload), ignore_errors=True)
 
 
-def _fetch(upload: Upload, target: PacsTarget, studies: Sequence[str], folder: Path, report: ImportReport) -> None:
-    """Write the films into the folder, and count what could not be fetched."""
-    beat = _Beat(upload, target)
-    failure: PacsError | None = None
-    in_a_row = 0
-    fetched_bytes = sum(path.stat().st_size for path in folder.glob("*.dcm"))
-    with PacsClient(target) as client:
+class _Fetching:
+    """The films of an import's studies, written into a folder; what could not be fetched is counted in the report."""
+
+    def __init__(self, upload: Upload, client: PacsClient, target: PacsTarget, report: ImportReport) -> None:
+        self._upload, self._client, self._report = upload, client, report
+        self._folder = fetched_folder(upload)
+        self._bytes = sum(path.stat().st_size for path in self._folder.glob("*.dcm"))
+        self._beat = _Beat(upload, target)
+        self._unreachable = 0  # times in a row
+        self.failure: PacsError | None = None
+
+    def fetch(self, studies: Sequence[str]) -> None:
+        """Raises QuotaReached and OSError."""
         for number, study in enumerate(studies):
-            beat.total = max(beat.total, beat.done + len(studies) - number)
-            if in_a_row >= UNREACHABLE_IN_A_ROW:
-                report.counts["studies not fetched"] += 1
-                continue
-            try:
-                instances = _tried(lambda study=study: client.instances(study), beat)  # type: ignore[misc]
-            except PacsError as error:
-                failure, in_a_row = error, in_a_row + isinstance(error, PacsUnreachable)
-                report.counts["studies not fetched"] += 1
-                continue
-            in_a_row = 0
-            films = [one for one in instances if one.modality in RADIOGRAPH_MODALITIES or not one.modality]
-            report.counts["other modalities"] += len(instances) - len(films)
-            report.counts["studies empty"] += not instances
-            beat.total += len(films) - 1
+            self._beat.total = self._beat.done + len(studies) - number
+            films = self._films(study)
+            self._beat.total += len(films) - 1
             for film in films:
-                beat.step()
-                path = folder / f"{hashlib.sha256(film.uid.encode()).hexdigest()[:32]}.dcm"
-                if not path.exists():
-                    try:
-                        _tried(lambda film=film, path=path: client.fetch(film, path), beat)  # type: ignore[misc]
-                    except PacsError as error:
-                        failure = error
-                        report.counts["not fetched"] += 1
-                    else:
-                        fetched_bytes += path.stat().st_size
-                        require_room(upload.dataset.site, fetched_bytes, what="This import")
-    if failure is not None and not any(folder.glob("*.dcm")):
-        raise failure
+                self._beat.step()
+                self._film(film)
+        self._beat.end()
+
+    def _films(self, study: str) -> list[InstanceFound]:
+        instances = self._tried(lambda: self._client.instances(study), otherwise="studies not fetched")
+        if instances is None:
+            return []
+        films = [one for one in instances if one.modality in RADIOGRAPH_MODALITIES or not one.modality]
+        self._report.counts["other modalities"] += len(instances) - len(films)
+        self._report.counts["studies empty"] += not instances
+        return films
+
+    def _film(self, film: InstanceFound) -> None:
+        path = self._folder / f"{hashlib.sha256(film.uid.encode()).hexdigest()[:32]}.dcm"
+        if path.exists():  # fetched before the import was killed
+            return
+        size = self._tried(lambda: self._client.fetch(film, path, beat=self._beat.live), otherwise="not fetched")
+        if size is not None:
+            self._bytes += size
+            require_room(self._upload.dataset.site, self._bytes, what="This import")
+
+    def _tried(self, ask: Callable[[], T], *, otherwise: str) -> T | None:
+        """What the PACS answers, at once or at a later try; else None, with the count `otherwise` increased. A PACS
+        that was silent several times in a row is not asked any more."""
+        for _ in range(TRIES if self._unreachable < UNREACHABLE_IN_A_ROW else 0):
+            self._beat.live()
+            try:
+                answer = ask()
+            except PacsUnreachable as error:
+                self.failure = error
+            except PacsError as error:
+                self.failure, self._unreachable = error, 0
+                break
+            else:
+                self._unreachable = 0
+                return answer
+        else:
+            self._unreachable += 1
+        self._report.counts[otherwise] += 1
+        return None
 
 
 class _Beat:
@@ -171,21 +208,13 @@ class _Beat:
         self.done += 1
         self.live()
 
+    def end(self) -> None:
+        self._rows.update(message="", done=0, total=0)
+
     def live(self) -> None:
         if time.monotonic() - self._at >= SECONDS_BETWEEN_HEARTBEATS:
             self._at = time.monotonic()
             self._rows.update(done=self.done, total=max(self.total, self.done), heartbeat_at=timezone.now())
-
-
-def _tried(ask: Callable[[], T], beat: _Beat) -> T:
-    for left in reversed(range(TRIES)):
-        beat.live()
-        try:
-            return ask()
-        except PacsUnreachable:
-            if not left:
-                raise
-    raise AssertionError
 
 
 def begin_import(*, dataset: Dataset, target: PacsTarget, studies: Sequence[str], author: User) -> Upload:

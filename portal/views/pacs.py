@@ -10,9 +10,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from portal.dicomweb.client import PacsError, StudyFound, StudyQuery
+from portal.dicomweb.client import PacsError, StudyQuery
 from portal.dicomweb.pacs_imports import (
-    MOST_STUDIES_LISTED,
+    FoundStudies,
     InvalidPacsRequest,
     begin_import,
     search,
@@ -31,12 +31,12 @@ def pacs(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     request.hilum_site = dataset.site
     require(request.user, "import films", dataset.site)
-    studies: list[StudyFound] | None = None
+    answer: FoundStudies | None = None
     fault = ""
     if request.method == "POST":
         try:
             target = target_named(request.POST.get("pacs", ""), dataset.site)
-            studies = search(target=target, query=_query(request.POST), site=dataset.site, author=request.user)
+            answer = search(target=target, query=_query(request.POST), site=dataset.site, author=request.user)
         except (InvalidPacsRequest, PacsError) as error:
             fault = str(error)
     context = {
@@ -45,8 +45,7 @@ def pacs(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "targets": targets_of(dataset.site),
         "modalities": sorted(RADIOGRAPH_MODALITIES),
         "asked": request.POST if request.method == "POST" else _suggestion(),
-        "studies": studies[:MOST_STUDIES_LISTED] if studies is not None else None,
-        "has_more": studies is not None and len(studies) > MOST_STUDIES_LISTED,
+        "answer": answer,
         "fault": fault,
     }
     return render(request, "portal/pacs.html", context, status=400 if fault else 200)

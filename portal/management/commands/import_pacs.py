@@ -84,12 +84,12 @@ class Command(BaseCommand):
             modality=options["modality"],
             patient_id=options["patient_id"],
         )
-        found_studies = search(target=target_named(options["pacs"], site), query=query, site=site, author=None)
-        if len(found_studies) > MOST_STUDIES_LISTED:
+        answer = search(target=target_named(options["pacs"], site), query=query, site=site, author=None)
+        if answer.has_more:
             raise CommandError(
                 f"There are more than {MOST_STUDIES_LISTED} studies; choose fewer days, or pass --studies."
             )
-        return [study.uid for study in found_studies]
+        return [study.uid for study in answer.studies]
 
     def _progress(self, done: int, total: int) -> None:
         if sys.stderr.isatty() or done == total:

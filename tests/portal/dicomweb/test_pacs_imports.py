@@ -83,11 +83,11 @@ def test_a_killed_import_fetches_only_what_is_not_there(
     upload = ask(of, kim, filled, 1, 2)
     fetch, fetched = PacsClient.fetch, []
 
-    def killed_later(asked: PacsClient, instance: Any, target: Path) -> int:
+    def killed_later(asked: PacsClient, instance: Any, target: Path, **more: Any) -> int:
         if len(fetched) == 1:
             raise SystemExit
         fetched.append(instance.uid)
-        return fetch(asked, instance, target)
+        return fetch(asked, instance, target, **more)
 
     monkeypatch.setattr(PacsClient, "fetch", killed_later)
     with pytest.raises(SystemExit):
@@ -100,7 +100,12 @@ def test_a_killed_import_fetches_only_what_is_not_there(
     tasks.resume_uploads()
     assert published == [str(upload.uuid)]
     fetched.clear()
-    monkeypatch.setattr(PacsClient, "fetch", lambda asked, one, to: (fetched.append(one.uid), fetch(asked, one, to))[1])
+
+    def noted(asked: PacsClient, instance: Any, target: Path, **more: Any) -> int:
+        fetched.append(instance.uid)
+        return fetch(asked, instance, target, **more)
+
+    monkeypatch.setattr(PacsClient, "fetch", noted)
     assert work(upload).counts["imported"] == 2
     assert len(fetched) == 1
 
@@ -129,6 +134,31 @@ def test_a_pacs_that_goes_away_fails_what_is_left(
         "The PACS ward did not answer (TimeoutError); try again later.",
     )
     assert not plan_path(nothing).exists()
+
+
+def test_a_pacs_that_is_silent_is_not_asked_for_every_film(
+    of: Dataset, kim: User, pacs: Pacs, tmp_path: Path, published: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacs.store(*[study_film(tmp_path, 1, SOPInstanceUID=f"1.2.3.{number}") for number in range(9)])
+    fetch, asked_for = PacsClient.fetch, []
+
+    def silent(asked: PacsClient, instance: Any, target: Path, **more: Any) -> int:
+        asked_for.append(instance.uid)
+        if len(asked_for) > 1:
+            raise PacsUnreachable("The PACS ward did not answer (TimeoutError); try again later.")
+        return fetch(asked, instance, target, **more)
+
+    monkeypatch.setattr(PacsClient, "fetch", silent)
+    upload = work(ask(of, kim, pacs, 1))
+    assert (upload.counts["imported"], upload.counts["not fetched"]) == (1, 8)
+    assert len(asked_for) == 1 + pacs_imports.TRIES * pacs_imports.UNREACHABLE_IN_A_ROW
+
+
+def test_a_search_without_a_modality_lists_radiographs_only(of: Dataset, kim: User, pacs: Pacs, tmp_path: Path) -> None:
+    pacs.store(study_film(tmp_path, 1), study_film(tmp_path, 2, Modality="CT"))
+    query = StudyQuery(first_day=date(2026, 11, 1), last_day=date(2026, 11, 30))
+    answer = search(target=pacs.target, query=query, site=of.site, author=kim)
+    assert ([study.uid for study in answer.studies], answer.has_more) == ([STUDY.format(1)], False)
 
 
 def test_a_study_that_is_gone_is_counted(of: Dataset, kim: User, filled: Pacs, published: list[str]) -> None:
@@ -206,7 +236,9 @@ def test_the_page_searches_and_imports(of: Dataset, kim: User, filled: Pacs, pub
     assert "CR, CT" in page or "CT, CR" in page
     wrong = client.post(address, {**sent, "first_day": "soon"})
     assert (wrong.status_code, "The day is &#x27;soon&#x27;" in one_line(wrong)) == (400, True)
-    assert "The PACS has no study like this" in one_line(client.post(address, {"pacs": "ward", "patient_id": "Dodo"}))
+    assert "The PACS has no radiographs like this" in one_line(
+        client.post(address, {"pacs": "ward", "patient_id": "Dodo"})
+    )
     none = client.post(f"{address}import/", {"pacs": "ward"}, follow=True)
     assert "No study is chosen; choose those to import." in one_line(none)
     client.post(f"{address}import/", {"pacs": "ward", "study": [STUDY.format(1), STUDY.format(2)]})
