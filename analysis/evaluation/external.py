@@ -84,7 +84,9 @@ def validations_on_the_same(validation: ExternalValidation) -> int:
 
 
 def _internal(run: Run) -> Evaluation:
-    evaluations = Evaluation.objects.filter(run__detector=run.detector, run__head=run.head, run__rescores=None)
+    evaluations = Evaluation.objects.filter(run__detector=run.detector, run__rescores=None)
+    if run.head is not None:  # without one, only the one-class score is compared, which a head leaves as it is
+        evaluations = evaluations.filter(run__head=run.head)
     for evaluation in evaluations.order_by("-created_at"):
         if Part.TEST in evaluation.metrics["parts"]:
             return evaluation
