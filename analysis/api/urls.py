@@ -9,6 +9,7 @@ from analysis.api import (
     erasing,
     exports,
     external,
+    films,
     label_exports,
     one_run,
     planning,
@@ -17,6 +18,7 @@ from analysis.api import (
     studies,
     study_size,
     views,
+    weights,
     worklists,
 )
 
@@ -58,6 +60,12 @@ urlpatterns = [
     path("runs/<uuid:uuid>/ablation/", studies.OneAblation.as_view(), name="api-ablation"),
     path("runs/<uuid:uuid>/sweep/", studies.OneSweep.as_view(), name="api-sweep"),
     path("runs/<uuid:uuid>/show-test/", studies.ShowTest.as_view(), name="api-show-test"),
+    path("evaluations/<uuid:uuid>/weight/", weights.Weight.as_view(), name="api-weight"),
+    path("runs/<uuid:uuid>/archive/", films.Archive.as_view(), name="api-run-archive"),
+    path("images/<uuid:uuid>/scores/", films.ScoresOfFilm.as_view(), name="api-film-scores"),
+    path("runs/<uuid:run_uuid>/films/<uuid:image_uuid>/heatmap/", films.Heatmap.as_view(), name="api-heatmap"),
+    path("runs/<uuid:run_uuid>/films/<uuid:image_uuid>/maps/", films.Maps.as_view(), name="api-maps"),
+    path("runs/<uuid:run_uuid>/films/<uuid:image_uuid>/nearest/", films.NearestNormals.as_view(), name="api-nearest"),
     path("runs/<uuid:uuid>/validate/", external.ValidateExternally.as_view(), name="api-validate-externally"),
     path("external-validations/", external.ExternalValidations.as_view(), name="api-external-validations"),
     path(

@@ -264,6 +264,7 @@ def _films_of_bank(user: User, run: Run, uuids: set[str]) -> dict[str, dict[str,
     )
     return {
         str(film.uuid): {
+            "image": str(film.uuid),
             "name": str(film),
             "view_position": film.view_position,
             "url": reverse("portal:image", args=[film.uuid]),
@@ -279,24 +280,31 @@ def _films_of_bank(user: User, run: Run, uuids: set[str]) -> dict[str, dict[str,
 def film_scores(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The section of a film's page with its scores in every finished run."""
     image = get_visible(Image.objects.select_related("dataset__site", "current_label"), request.user, uuid)
-    scores = list(
-        image.scores.filter(run__state=RunState.DONE)
-        .select_related("run", "run__detector")
-        .order_by("-run__created_at")
-    )
+    shown, hidden = recorded_scores(request.user, image)
     parts = parts_of_film(image)
-    shown = shown_scores(request.user, image, scores, parts)
-    record_exposures(request.user, [(SCORE, image.pk, score.run.uuid) for score in shown])
     context = {
         "film": image,
         "scores": [
             (score, _rank(score, parts.get(score.run.detector.split_id, "") if score.run.detector else ""))
             for score in shown
         ],
-        "hidden": len(scores) - len(shown),
+        "hidden": hidden,
         "omitted": omitted(1) if not shown and is_withheld(request.user, image) else "",
     }
     return render(request, "analysis/_film_scores.html", context)
+
+
+def recorded_scores(user: User, image: Image) -> tuple[list[Score], int]:
+    """The film's scores in finished runs that the person may see, newest run first, which is recorded; and how many
+    others there are."""
+    scores = list(
+        image.scores.filter(run__state=RunState.DONE)
+        .select_related("run", "run__detector")
+        .order_by("-run__created_at")
+    )
+    shown = shown_scores(user, image, scores, parts_of_film(image))
+    record_exposures(user, [(SCORE, image.pk, score.run.uuid) for score in shown])
+    return shown, len(scores) - len(shown)
 
 
 def _flat(maps: Any) -> list[list[float]] | None:

@@ -13,6 +13,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.api.filters import exact_filters
+from portal.api.new_sets import (
+    NewCohort,
+    NewDataset,
+    NewQueue,
+    NewSplit,
+    freeze_films,
+    make_dataset,
+    make_split_of,
+    queue_of_cohort,
+    queue_of_dataset,
+)
 from portal.api.pagination import ByPosition, OnwardFilms, PagesOfFilms
 from portal.api.serializers import (
     CohortImageSerializer,
@@ -56,6 +67,13 @@ class Datasets(generics.ListAPIView[Dataset]):
     def get_queryset(self) -> QuerySet[Dataset]:
         return visible(Dataset.objects.annotate(films=Count("images")), person(self.request)).order_by("name")
 
+    @extend_schema(request=NewDataset, responses={201: DatasetSerializer})
+    def post(self, request: Request) -> Response:
+        """Make an empty dataset, to send films into."""
+        dataset = make_dataset(request)
+        dataset.films = 0  # type: ignore[attr-defined]
+        return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
+
 
 @extend_schema_view(get=extend_schema(parameters=[OpenApiParameter(name) for name in FILTERS]))
 @accepts_query(*FILTERS)
@@ -88,6 +106,53 @@ class Splits(generics.ListAPIView[Split]):
 
     def get_queryset(self) -> QuerySet[Split]:
         return with_moved_films(visible(Split.objects.all(), person(self.request)))
+
+    @extend_schema(request=NewSplit, responses={201: SplitSerializer})
+    def post(self, request: Request) -> Response:
+        """Freeze a split: patients drawn into parts, or the parts of the table that came with the films."""
+        split = with_moved_films(Split.objects.filter(pk=make_split_of(request).pk)).get()
+        return Response(SplitSerializer(split).data, status=status.HTTP_201_CREATED)
+
+
+class OneSplit(generics.RetrieveAPIView[Split]):
+    serializer_class = SplitSerializer
+    queryset = Split.objects.none()
+
+    def get_object(self) -> Split:
+        return get_visible(with_moved_films(Split.objects.all()), person(self.request), self.kwargs["uuid"])
+
+
+@extend_schema_view(post=extend_schema(parameters=[OpenApiParameter(name) for name in FILTERS]))
+@accepts_query(*FILTERS)
+class FreezeCohort(APIView):
+    """Freeze the films of a dataset, with the filters of its page in the query, as a cohort; the next version of a name
+    that the site has. Refused while you have yet to read a film of the dataset blinded."""
+
+    @extend_schema(request=NewCohort, responses={201: CohortSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        dataset = get_visible(Dataset.objects.select_related("site"), person(request), uuid)
+        cohort = freeze_films(request, dataset)
+        return Response(CohortSerializer(cohort).data, status=status.HTTP_201_CREATED)
+
+
+@extend_schema_view(post=extend_schema(parameters=[OpenApiParameter(name) for name in FILTERS]))
+@accepts_query(*FILTERS)
+class QueueDataset(APIView):
+    """A queue of the films of a dataset, with the filters of its page in the query."""
+
+    @extend_schema(request=NewQueue, responses={201: QueueSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        dataset = get_visible(Dataset.objects.select_related("site"), person(request), uuid)
+        return Response(queue_of_dataset(request, dataset), status=status.HTTP_201_CREATED)
+
+
+class QueueCohort(APIView):
+    """A queue of the films of a cohort."""
+
+    @extend_schema(request=NewQueue, responses={201: QueueSerializer})
+    def post(self, request: Request, uuid: UUID) -> Response:
+        cohort = get_visible(Cohort.objects.select_related("site"), person(request), uuid)
+        return Response(queue_of_cohort(request, cohort), status=status.HTTP_201_CREATED)
 
 
 class Cohorts(generics.ListAPIView[Cohort]):

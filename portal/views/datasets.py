@@ -25,7 +25,7 @@ from portal.intake.zip_uploads import InvalidUpload, receive_zip
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Dataset, Exposure, NormalAttribute, Part, Split, Upload, User
+from portal.models import Dataset, Exposure, NormalAttribute, Part, Site, Split, Upload, User
 from portal.people import audit, blinding
 from portal.people.access import get_visible, people_who_may, require
 from portal.people.exposure import record_exposure, shown_to
@@ -58,22 +58,24 @@ def _list(request: SignedInRequest, form: DatasetForm) -> HttpResponse:
 def make_dataset(request: SignedInRequest) -> HttpResponse:
     site = require(request.user, "import films", request.hilum_site)
     form = DatasetForm(request.POST)
-    if form.is_valid():
-        dataset = form.save(commit=False)
-        dataset.site, dataset.created_by = site, request.user
-        try:
-            with transaction.atomic():
-                dataset.save()
-                audit.record(
-                    verb="make dataset", site=site, actor=request.user, target=dataset, after={"name": dataset.name}
-                )
-        except IntegrityError:
-            form.add_error(
-                "name", f"A dataset named {dataset.name!r} already exists at {site.name}; choose another name."
-            )
-        else:
-            return redirect("portal:dataset", dataset.uuid)
-    return _list(request, form)
+    dataset = save_dataset(form, site=site, author=request.user)
+    return redirect("portal:dataset", dataset.uuid) if dataset else _list(request, form)
+
+
+def save_dataset(form: DatasetForm, *, site: Site, author: User) -> Dataset | None:
+    """The new dataset; None where the form has errors, also for a name that the site has."""
+    if not form.is_valid():
+        return None
+    dataset: Dataset = form.save(commit=False)
+    dataset.site, dataset.created_by = site, author
+    try:
+        with transaction.atomic():
+            dataset.save()
+            audit.record(verb="make dataset", site=site, actor=author, target=dataset, after={"name": dataset.name})
+    except IntegrityError:
+        form.add_error("name", f"A dataset named {dataset.name!r} already exists at {site.name}; choose another name.")
+        return None
+    return dataset
 
 
 @require_GET

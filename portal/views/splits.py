@@ -41,7 +41,7 @@ def new_split(request: SignedInRequest) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            return redirect("portal:split", _make(request.user, site, form).uuid)
+            return redirect("portal:split", make_split(request.user, site, form).uuid)
         except InvalidSplit as error:
             form.add_error(None, str(error))
     context = {
@@ -65,7 +65,8 @@ def _site_of(request: SignedInRequest, *, dataset: list[str], cohort: list[str])
     return named.site if named else None
 
 
-def _make(author: User, site: Site, form: SplitForm) -> Split:
+def make_split(author: User, site: Site, form: SplitForm) -> Split:
+    """From a valid form. Raises InvalidSplit."""
     data = form.cleaned_data
     split_request = SplitRequest(
         site=site,

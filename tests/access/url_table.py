@@ -127,6 +127,10 @@ def weight_on_test(world: World) -> dict[str, Any]:
     return {"part": "test", "weight": world.things["evaluation"].metrics["weight"]}
 
 
+def more_films(world: World) -> dict[str, Any]:
+    return {"name": "More", "order": "imported"}
+
+
 def of_test(world: World) -> dict[str, Any]:
     return {"part": "test"}
 
@@ -241,6 +245,13 @@ PORTAL = {
     "api-import": page(MEMBER, NOTHING, "upload"),
     "api-import-mapping": page("import films", REFUSED, "waiting upload"),
     "api-discard-import": act("import films", NOTHING, "upload"),
+    "api-split": page(MEMBER, NOTHING, "split"),
+    "api-freeze-cohort": act("freeze cohorts", REFUSED, "dataset", data=lambda world: {"name": "normals"}),
+    "api-queue-dataset": act("make queues", NOTHING, "dataset", data=more_films),
+    "api-queue-cohort": act("make queues", NOTHING, "cohort", data=more_films),
+    "api-image": page(MEMBER, REFUSED, "film"),
+    "api-image-pixels": page(MEMBER, NEUTRAL, "film"),
+    "api-image-preview": page(MEMBER, NEUTRAL, "film"),
     "api-splits": page(SIGNED_IN, NOTHING),
     "api-split-parts": page(MEMBER, REFUSED, "split"),
     "api-cohorts": page(SIGNED_IN, UNNAMED),
@@ -351,6 +362,12 @@ RESULTS = {
     "analysis:heatmap-dicom": page(SEE, REFUSED, "run", "test film", look=SHOWS),
     "analysis:segmentation-dicom": page(SEE, REFUSED, "run", "test film", look=SHOWS),
     "analysis:film-scores": page(MEMBER, OMITS, "film", look=SHOWS),
+    "api-weight": act(SEE, UNNAMED, "evaluation", look=SHOWS, data=weight_on_test),
+    "api-run-archive": page("request runs", REFUSED, "run", look=COUNTS),
+    "api-film-scores": page(MEMBER, REFUSED, "film", look=SHOWS),
+    "api-heatmap": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "api-maps": page(SEE, REFUSED, "run", "test film", look=SHOWS),
+    "api-nearest": page(SEE, REFUSED, "run", "test film", look=SHOWS),
     "api-evaluations": page(SIGNED_IN, NOTHING, look=SHOWS),
     "api-evaluation": page(SEE, NOTHING, "evaluation", look=SHOWS),
     "api-scores": page(SEE, REFUSED, "evaluation", look=SHOWS),
