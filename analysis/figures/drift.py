@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from analysis.figures.palette import LABELS, PAPER, SCORES, Theme
+from analysis.figures.palette import LABELS, MARKS, PAPER, SCORES, Theme
 from analysis.figures.paper import empty, finish, format_auroc, new_figure
 from analysis.statistics import BatchDrift
 
@@ -40,8 +40,8 @@ def drift_figure(
     figure.update_layout(margin_l=122)
     figure.update_xaxes(title="Higher than a calibration normal", range=[-0.01, 1.01], dtick=0.25)
     for name, rows, colour, symbol, shift in (
-        ("All films", batches, SCORES[theme]["fused"], "square", -APART),
-        ("Labelled normal", normals, LABELS[theme]["normal"], "circle", APART),
+        ("All films", batches, SCORES[theme]["fused"], MARKS["estimate"], -APART),
+        ("Labelled normal", normals, LABELS[theme]["normal"], MARKS["other estimate"], APART),
     ):
         known = [(place[row.name] + shift, row.above) for row in rows if row.above and row.above.auroc is not None]
         figure.add_trace(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.palette import PAPER, SCORES, Theme
+from analysis.figures.palette import MARKS, PAPER, SCORES, Theme
 from analysis.figures.paper import add_band, empty, films_of, finish, left_out, new_figure, percent, rounded
 from analysis.statistics import NetBenefit, RiskCalibration
 
@@ -38,7 +38,7 @@ def calibration_figure(
             y=rounded(observed),
             text=[f"{group.abnormal} abnormal of {group.films} films" for group in groups],
             mode="markers",
-            marker={"color": colour, "size": 9, "symbol": "square", "line": {"width": 1, "color": ink}},
+            marker={"color": colour, "size": 10, "symbol": MARKS["estimate"], "line": {"width": 1, "color": ink}},
             error_y={
                 "type": "data",
                 "symmetric": False,

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.figures.palette import DASHES, PAPER, RUNS, SCORES, Kind, Theme, translucent
+from analysis.figures.palette import DASHES, MARKS, PAPER, RUNS, SCORES, Kind, Theme, translucent
 from analysis.figures.paper import empty, films_of, finish, left_out, new_figure, with_interval
 from analysis.statistics import Rate
 from analysis.studies.bank import BankResults, Point
@@ -126,7 +126,7 @@ def _line(
             text=[_point_words(point) for point in points],
             mode="lines+markers",
             line={"color": colour, "width": 2.5, "dash": dash},
-            marker={"color": colour, "size": 7},
+            marker={"symbol": MARKS["estimate"], "color": colour, "size": 8},
             name=name,
             hovertemplate="%{x:.4g}: %{text}<extra></extra>",
             **spread,
@@ -210,7 +210,7 @@ def _sensitivity(figure: go.Figure, groups: Sequence[Group], name: str, colour: 
             },
             mode="lines+markers",
             line={"color": colour, "width": 2, "dash": dash},
-            marker={"color": colour, "size": 7},
+            marker={"symbol": MARKS["estimate"], "color": colour, "size": 8},
             name=name,
             hovertemplate="%{x:g} mm: %{text}<extra></extra>",
         )

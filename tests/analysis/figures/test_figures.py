@@ -18,6 +18,8 @@ from analysis.figures import (
     ReaderMarks,
     as_json,
     axis_figure,
+    calibration_figure,
+    drift_figure,
     experiments_figure,
     forest_figure,
     format_auroc,
@@ -31,11 +33,13 @@ from analysis.figures import (
     sweep_figure,
 )
 from analysis.statistics import (
+    BatchDrift,
     auroc_interval,
     choose_weight,
     fusion_sweep,
     histogram,
     reader_points,
+    risk_calibration,
     roc_band,
     roc_curve,
 )
@@ -351,6 +355,8 @@ def make_marked():
         "experiments": as_json(experiments_figure([ExperimentMark("a", "fused", area)])),
         "axis": as_json(axis_figure([AxisLine("a", [1.0], [area], [[0.7]])], axis="k", part="test")),
         "readers": as_json(reader_study_figure(curve, area, [ReaderMarks("Anna", points, points)])),
+        "drift": as_json(drift_figure([BatchDrift("a", 40, 40, above=area)], [BatchDrift("a", 30, 30, above=area)])),
+        "calibration": as_json(calibration_figure(risk_calibration(labels, 1 / (1 + np.exp(-scores)), prevalence=0.3))),
         "learning": as_json(
             learning_curve_figure(combined=points_of, head=points_of, one_class=points_of[0], films=(60, 60))
         ),
