@@ -66,6 +66,11 @@ class SplitForm(forms.Form):
         label="Take films that show nothing into fit",
         widget=forms.CheckboxInput(attrs=CHECK),
     )
+    mined_in_test = forms.BooleanField(
+        required=False,
+        label="Take labels into test that software mined from reports",
+        widget=forms.CheckboxInput(attrs=CHECK),
+    )
     train_is_fit = forms.BooleanField(
         required=False, label="Take all of train as fit (preset paper)", widget=forms.CheckboxInput(attrs=CHECK)
     )

@@ -1,6 +1,7 @@
 """Draw patients into parts with a seed. Pure functions."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,19 @@ LEAST_CALIBRATE = 2  # patients; fewer do not show the spread of scores
 
 class InvalidFractions(ValueError):
     """The message is shown to the user."""
+
+
+class TooFewPatients(ValueError):
+    """The message is shown to the user."""
+
+
+@dataclass(frozen=True)
+class FilmNumbers:
+    """How many films to draw, each of another patient. The defaults are those of the paper on PadChest."""
+
+    fit: int = 1777
+    test_normal: int = 1182
+    test_abnormal: int = 1182
 
 
 def draw_parts(without_normal: Mapping[str, bool], fractions: Mapping[str, float], *, seed: int) -> dict[str, str]:
@@ -31,6 +45,33 @@ def draw_parts(without_normal: Mapping[str, bool], fractions: Mapping[str, float
     if mixed:
         parts |= _distribute(abnormal, mixed)
     return parts
+
+
+def draw_numbers(
+    normal: Collection[str], abnormal: Collection[str], numbers: FilmNumbers, *, seed: int, not_in_test: Collection[str]
+) -> dict[str, str]:
+    """Return the parts of as many patients as `numbers` says, identical for the same patients and seed. Test is drawn
+    first, from the patients who may be in it. Raises TooFewPatients."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    normals, abnormals = _shuffled(normal, generator), _shuffled(abnormal, generator)
+    for_test = [patient for patient in normals if patient not in not_in_test][: numbers.test_normal]
+    abnormal_test = [patient for patient in abnormals if patient not in not_in_test][: numbers.test_abnormal]
+    for_fit = [patient for patient in normals if patient not in set(for_test)][: numbers.fit]
+    missing = [
+        f"{wanted} {what}, of which {there} are there"
+        for what, wanted, there in (
+            ("normal films for test", numbers.test_normal, len(for_test)),
+            ("abnormal films for test", numbers.test_abnormal, len(abnormal_test)),
+            ("normal films for fit", numbers.fit, len(for_fit)),
+        )
+        if there < wanted
+    ]
+    if missing:
+        raise TooFewPatients(
+            f"Too few patients: the split takes {'; '.join(missing)}. Each film is of another patient, and test takes "
+            "no labels that software mined from reports where there are others."
+        )
+    return dict.fromkeys([*for_test, *abnormal_test], "test") | dict.fromkeys(for_fit, "fit")
 
 
 def draw_train(without_normal: Mapping[str, bool], *, seed: int) -> dict[str, str]:

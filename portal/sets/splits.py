@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal.imaging.views import FRONTAL
 from portal.labels.events import labels_at
+from portal.labels.resolving import Label
 from portal.models import (
     AuditEvent,
     Cohort,
@@ -19,6 +20,7 @@ from portal.models import (
     Dataset,
     Image,
     LabelEvent,
+    LabelOrigin,
     LabelValue,
     Part,
     QueueImage,
@@ -37,8 +39,11 @@ from portal.sets.film_copies import FilmCopies
 from portal.sets.patient_draw import (
     NORMALS_ONLY,
     TRAIN_FRACTIONS,
+    FilmNumbers,
     InvalidFractions,
+    TooFewPatients,
     check_fractions,
+    draw_numbers,
     draw_parts,
     draw_train,
     keep_out_of_calibrate,
@@ -48,6 +53,8 @@ from portal.sets.training_films import out_of_test
 
 LEARNED_FROM = frozenset({Part.ALIGN, Part.FIT})
 FURTHER_COPY = "further copy of a film in the split"
+MINED = "in test, with a label that software mined from a report"
+ONE_EACH = "further film of a patient, of whom one is taken"
 CONTRADICTING = "copy of a film with another label"
 ALL_FRONTAL = "frontal"  # all films but those of another view
 DEFAULT_FRACTIONS = {"fit": 0.45, "tune": 0.15, "calibrate": 0.2, "test": 0.2}
@@ -72,6 +79,8 @@ class SplitRequest:
     label_cutoff: datetime | None = None  # None: now
     view_position: str = ""  # ALL_FRONTAL, a view, or "" for all
     fit_on_nothing: bool = False  # also take films that show nothing into align and fit
+    # Also take labels into test that software mined from reports, where other films have labels that it did not.
+    mined_in_test: bool = False
 
 
 Assign = Callable[["SplitFilms"], dict[int, str]]  # patient id -> part
@@ -85,6 +94,7 @@ class SplitFilms:
     values: Mapping[int, str]  # labels at the cut-off, by film id
     names: Mapping[int, str]  # by patient id, the pseudonym that stands for the patient and all who share a film
     ranked: Collection[str]  # the names of those who must not calibrate
+    mined: Collection[int] = frozenset()  # ids of films whose label software mined, and which stay out of test
 
 
 def draw_split(request: SplitRequest, *, fractions: Mapping[str, float]) -> Split:
@@ -125,6 +135,39 @@ def split_from_csv(request: SplitRequest, *, train_is_fit: bool = False) -> Spli
     return _freeze(request, origin="csv", fractions={"fit": 1.0} if train_is_fit else TRAIN_FRACTIONS, assign=assign)
 
 
+def split_by_numbers(request: SplitRequest, *, numbers: FilmNumbers) -> Split:
+    """Take so many PA films, each of another patient, drawn with a seed: normal ones for fit, normal and abnormal ones
+    for test. With the numbers of the paper this is its split of PadChest. Raises InvalidSplit."""
+
+    def one_each(films: SplitFilms) -> SplitFilms:
+        taken: dict[str, Image] = {}
+        for film in films.films:
+            is_usable = films.values.get(film.pk) in (LabelValue.NORMAL, LabelValue.ABNORMAL)
+            if not is_usable or (film.shows_nothing and not request.fit_on_nothing):
+                continue
+            first = taken.setdefault(films.names[film.patient_id], film)
+            if first.pk in films.mined and film.pk not in films.mined:
+                taken[films.names[film.patient_id]] = film
+        return replace(films, films=list(taken.values()))
+
+    def assign(films: SplitFilms) -> dict[int, str]:
+        by_value: dict[str, list[str]] = defaultdict(list)
+        for film in films.films:
+            by_value[films.values[film.pk]].append(films.names[film.patient_id])
+        mined = {films.names[film.patient_id] for film in films.films if film.pk in films.mined}
+        normal, abnormal = by_value[LabelValue.NORMAL], by_value[LabelValue.ABNORMAL]
+        try:
+            drawn = draw_numbers(normal, abnormal, numbers, seed=request.seed, not_in_test=mined)
+        except TooFewPatients as error:
+            raise InvalidSplit(str(error)) from error
+        people = {film.patient_id: films.names[film.patient_id] for film in films.films}
+        return {patient: drawn[name] for patient, name in people.items() if name in drawn}
+
+    return _freeze(
+        replace(request, view_position="PA"), origin="paper", fractions=asdict(numbers), assign=assign, choose=one_each
+    )
+
+
 def _parts_named_by_csv(films: Sequence[Image]) -> dict[int, str]:
     """Patient id -> train or a part; other values, which imports kept before they counted them, are ignored."""
     named: dict[int, set[str]] = defaultdict(set)
@@ -160,7 +203,14 @@ def _has_view(film: Image, wanted: str) -> bool:
     return wanted in ("", film.view_position)
 
 
-def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float], assign: Assign) -> Split:
+def _freeze(
+    request: SplitRequest,
+    *,
+    origin: str,
+    fractions: Mapping[str, float],
+    assign: Assign,
+    choose: Callable[[SplitFilms], SplitFilms] = lambda films: films,
+) -> Split:
     _check(request)
     now = _time_after_pending_labels()
     cutoff = request.label_cutoff or now
@@ -172,12 +222,16 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     # who lands in fit, and the numbers of each part, tell labels: parts, seed and view are the author's choice
     blinding.refuse_file(request.author, Image.objects.filter(pk__in=[film.pk for film in all_films]), what="The split")
     films = [film for film in all_films if _has_view(film, request.view_position)]
-    values = {image_id: label.value for image_id, label in labels_at([film.pk for film in films], cutoff).items()}
+    labels = labels_at([film.pk for film in films], cutoff)
+    values = {image_id: label.value for image_id, label in labels.items()}
+    mined = _mined(labels)
     copies = FilmCopies(request.site)
     contradicting = copies.contradicting(films, values)
     names = copies.names(films)
     ranked = {names[patient] for patient in _patients_ranked_by_score(films)}
-    usable = SplitFilms([film for film in films if film.pk not in contradicting], values, names, ranked)
+    free = [film for film in films if film.pk not in contradicting]
+    kept_from_test = frozenset() if request.mined_in_test or not _has_others(labels, mined) else mined
+    usable = choose(SplitFilms(free, values, names, ranked, kept_from_test))
     parts = assign(usable)
     counted, trained_on = out_of_test(usable.films, parts, joined=copies.patients_joined_with)
     kept, counts = _films_that_count(
@@ -185,6 +239,10 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
     )
     if contradicting:
         counts["left_out"][CONTRADICTING] = len(contradicting)
+    if further := len(free) - len(usable.films):
+        counts["left_out"][ONE_EACH] = further
+    if in_test := sum(kept.get(image_id) == Part.TEST for image_id in mined):
+        counts["mined_in_test"] = in_test
     if nothing := sum(bool(film.shows_nothing) and kept.get(film.pk) in LEARNED_FROM for film in films):
         counts["shows_nothing"] = nothing
     if unjudged := copies.unjudged_pairs(film for film in films if film.pk in kept):
@@ -214,6 +272,16 @@ def _freeze(request: SplitRequest, *, origin: str, fractions: Mapping[str, float
         return _write(split, request, [film for film in films if film.pk in kept], parts)
     except IntegrityError as error:  # another split of this name was created after _check
         raise _name_is_taken(request) from error
+
+
+def _mined(labels: Mapping[int, Label]) -> frozenset[int]:
+    """The films whose label software mined from a report."""
+    return frozenset(image_id for image_id, label in labels.items() if label.origin == LabelOrigin.SOFTWARE)
+
+
+def _has_others(labels: Mapping[int, Label], mined: Collection[int]) -> bool:
+    sure = (LabelValue.NORMAL, LabelValue.ABNORMAL)
+    return any(label.value in sure and image_id not in mined for image_id, label in labels.items())
 
 
 def _films(request: SplitRequest) -> QuerySet[Image]:
@@ -280,6 +348,8 @@ def _films_that_count(
             left_out[f"abnormal film of a patient in {part}"] += 1
         elif film.shows_nothing and part in LEARNED_FROM and not fit_on_nothing:
             left_out[f"shows nothing, of a patient in {part}"] += 1
+        elif part == Part.TEST and film.pk in usable.mined:
+            left_out[MINED] += 1
         elif part == Part.CALIBRATE and name in usable.ranked:
             left_out["in calibrate, of a patient whose films were cleaned or added by their score"] += 1
         elif copies.film(film.pixel_sha256) in seen:

@@ -13,8 +13,9 @@ from portal.sets.film_copies import divided_films, divided_note, unjudged_in_two
 from portal.sets.film_pairs import unjudged_at
 from portal.sets.moved_films import moved_films
 from portal.sets.parts_csv import file_name, has_own_names, parts_csv_for
+from portal.sets.patient_draw import FilmNumbers
 from portal.sets.promised_rate import promised_alarms
-from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
+from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_by_numbers, split_from_csv
 
 EXAMPLES = (19, 39, 99, 199)  # numbers of calibration patients
 
@@ -77,7 +78,10 @@ def make_split(author: User, site: Site, form: SplitForm) -> Split:
         author=author,
         view_position=data["view_position"],
         fit_on_nothing=data["fit_on_nothing"],
+        mined_in_test=data["mined_in_test"],
     )
+    if data["origin"] == "paper":
+        return split_by_numbers(split_request, numbers=FilmNumbers())
     if data["origin"] == "csv":
         return split_from_csv(split_request, train_is_fit=data["train_is_fit"])
     return draw_split(split_request, fractions=form.fractions())

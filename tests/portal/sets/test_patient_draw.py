@@ -9,8 +9,11 @@ import pytest
 
 from portal.sets.patient_draw import (
     TRAIN_FRACTIONS,
+    FilmNumbers,
     InvalidFractions,
+    TooFewPatients,
     check_fractions,
+    draw_numbers,
     draw_parts,
     draw_train,
     keep_out_of_calibrate,
@@ -107,3 +110,27 @@ def test_barred_patients_change_places_with_others_of_fit() -> None:
 def test_without_others_barred_patients_join_fit() -> None:
     drawn = draw_parts(NORMALS, FOURFOLD, seed=0)
     assert counts(keep_out_of_calibrate(drawn, set(NORMALS))) == {"fit": 65, "tune": 15, "test": 20}
+
+
+# by numbers -------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_drawn_exactly_and_by_the_seed() -> None:
+    normal, abnormal = [f"n{number}" for number in range(40)], [f"a{number}" for number in range(20)]
+    mined = {f"n{number}" for number in range(0, 40, 2)} | {"a0", "a1"}
+    numbers = FilmNumbers(fit=12, test_normal=8, test_abnormal=9)
+    parts = draw_numbers(normal, abnormal, numbers, seed=3, not_in_test=mined)
+    in_test = {patient for patient, part in parts.items() if part == "test"}
+    assert Counter((patient[0], part) for patient, part in parts.items()) == {
+        ("n", "fit"): 12,
+        ("n", "test"): 8,
+        ("a", "test"): 9,
+    }
+    assert not in_test & mined
+    assert parts == draw_numbers(normal[::-1], abnormal[::-1], numbers, seed=3, not_in_test=mined)
+    assert parts != draw_numbers(normal, abnormal, numbers, seed=4, not_in_test=mined)
+
+
+def test_too_few_patients_are_refused_with_their_numbers() -> None:
+    with pytest.raises(TooFewPatients, match="1182 normal films for test, of which 2 are there; 1182 abnormal"):
+        draw_numbers(["a", "b"], ["c"], FilmNumbers(), seed=0, not_in_test=())
