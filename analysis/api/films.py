@@ -19,7 +19,7 @@ from portal.models import Image
 from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible
 from portal.people.blinding import refuse_withheld
-from portal.people.signed_in import person
+from portal.people.signed_in import page_request, person
 
 MAP = OpenApiParameter("map", str, enum=[film.HEAD_MAP], description="the semi-supervised head's, instead of one-class")
 _LINKS = ("url", "facts_url", "pixels_url")  # of pages
@@ -44,7 +44,7 @@ class Heatmap(APIView):
     @extend_schema(parameters=[MAP], responses=dict[str, Any])
     def get(self, request: Request, run_uuid: UUID, image_uuid: UUID) -> Response:
         person(request)
-        values = _answer(film.overlay(request._request, run_uuid, image_uuid))
+        values = _answer(film.overlay(page_request(request), run_uuid, image_uuid))
         if isinstance(values, Response):
             return values
         asked = request.query_params.get("map")
@@ -61,7 +61,7 @@ class Maps(APIView):
     @extend_schema(parameters=[MAP], responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
         person(request)
-        response = film.maps(request._request, run_uuid, image_uuid)
+        response = film.maps(page_request(request), run_uuid, image_uuid)
         if response.status_code < 400:
             return response
         return Response({"detail": json.loads(response.content)["error"]}, status=response.status_code)
@@ -77,7 +77,7 @@ class NearestNormals(APIView):
     )
     def get(self, request: Request, run_uuid: UUID, image_uuid: UUID) -> Response:
         person(request)
-        values = _answer(film.nearest(request._request, run_uuid, image_uuid))
+        values = _answer(film.nearest(page_request(request), run_uuid, image_uuid))
         if isinstance(values, Response):
             return values
         nearest = [
@@ -118,4 +118,4 @@ class Archive(APIView):
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     def get(self, request: Request, uuid: UUID) -> StreamingHttpResponse:
         person(request)
-        return archive.run_archive(request._request, uuid)
+        return archive.run_archive(page_request(request), uuid)

@@ -116,17 +116,18 @@ def progress(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     row = get_visible(set_evaluation.rows(), request.user, uuid)
     request.hilum_site = row.dataset.site
     is_part = request.htmx and not request.htmx.boosted
+    progress = progress_of(row)
     context = {
         "room": "results",
         "row": row,
-        "progress": progress_of(row),
+        "progress": progress,
         "silent_since": None if row.evaluation else silent_since(),
         "results": _results(row) if may(request.user, "see scores", row.dataset.site) else "",
         "may_run": may(request.user, "request runs", row.dataset.site),
     }
     template = "analysis/_set_evaluation.html" if is_part else "analysis/set_evaluation.html"
     response = render(request, template, context)
-    if is_part and (row.evaluation or context["progress"].failed):
+    if is_part and (row.evaluation or progress.failed):
         outcome = "It is evaluated." if row.evaluation else "A step failed."
         trigger_client_event(response, "hilum:ended", {"title": row.name, "body": outcome})
     if is_part and context["results"]:

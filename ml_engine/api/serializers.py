@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -34,9 +34,10 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     def get_runs_before(self, run: Run) -> int | None:
         if run.state != RunState.QUEUED:
             return None
-        if "places" not in self.context:  # once for a list
-            self.context["places"] = places()
-        return self.context["places"].get(run.pk)
+        context = cast(dict[str, Any], self.context)
+        if "places" not in context:  # once for a list
+            context["places"] = places()
+        return cast(int | None, context["places"].get(run.pk))
 
     class Meta:
         model = Run

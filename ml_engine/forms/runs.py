@@ -288,7 +288,7 @@ class AlignmentForm(FitForm):
     button = "Fit an alignment"
     lead = "Fits an alignment to one canonical position on the normal films of part align, or of fit if align is empty."
     is_forecast = True
-    sections = (
+    sections: tuple[Section, ...] = (
         Section("", ("split", "preset", "name"), folded=False),
         Section("How films are aligned", ALIGNMENT_SETTINGS),
         FILMS,
@@ -327,7 +327,7 @@ class DetectorForm(FitForm):
     lead = "Builds the global and the region memory banks from the normal films of part fit, and calibrates them."
 
     is_forecast = True
-    sections = (
+    sections: tuple[Section, ...] = (
         Section("", ("split", "preset", "name"), folded=False),
         Section(
             "Alignment",
@@ -447,7 +447,7 @@ class ScoreForm(RunForm):
     lead = "Gives every chosen film its scores and its two maps. No label is used."
 
     is_forecast = True
-    sections = (
+    sections: tuple[Section, ...] = (
         Section("", ("detector", "parts", "name"), folded=False),
         Section("Whole datasets instead of parts", ("datasets",)),
         Section("Semi-supervised head, note", ("head", "note")),

@@ -31,7 +31,7 @@ def setting_field(name: str) -> forms.Field:
     sentence then says what is wrong with it."""
     setting = SETTINGS[name]
     symbol = f" ({setting.metadata['symbol']})" if setting.metadata["symbol"] else ""
-    common = {"label": label_of(name) + symbol, "help_text": help_of(name), "required": False}
+    common: dict[str, Any] = {"label": label_of(name) + symbol, "help_text": help_of(name), "required": False}
     choices = [choice for choice in setting.metadata.get("choices", ()) if choice not in _NEED_A_FILE]
     if isinstance(setting.default, bool):
         return forms.ChoiceField(choices=[AS_PRESET, ("yes", "yes"), ("no", "no")], **common)

@@ -58,7 +58,7 @@ def of_chain(
     costs = costs_of(config)
     if costs is None:
         return None
-    fitting = {part: parts.get(part, 0) for part in FITTING}
+    fitting: dict[str, int] = {part: parts.get(part, 0) for part in FITTING}
     to_score = {part: parts.get(part, 0) for part in scored}
     made = [
         forecast.forecast(RunKind.FIT_DETECTOR, config, RunSize(fitting, megapixels), costs),

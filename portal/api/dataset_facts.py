@@ -19,7 +19,7 @@ from portal.sets.approvals import InvalidDatasetFact, approval_of, change_facts
 
 
 class DatasetFacts(serializers.Serializer[None]):
-    source = serializers.CharField(required=False, allow_blank=True, max_length=200)
+    source = serializers.CharField(required=False, allow_blank=True, max_length=200)  # type: ignore[assignment]
     licence = serializers.CharField(required=False, allow_blank=True, max_length=200)
     ethics_approval = serializers.CharField(required=False, allow_blank=True, max_length=200)
     purpose = serializers.CharField(required=False, allow_blank=True, max_length=200)

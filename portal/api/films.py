@@ -17,7 +17,7 @@ from portal.models import Exposure, Image, LabelEvent
 from portal.people import blinding
 from portal.people.access import get_visible
 from portal.people.exposure import record_exposure
-from portal.people.signed_in import person
+from portal.people.signed_in import page_request, person
 from portal.views import images
 
 _OF_EVENT = ("author", "criteria", "reverts", "reverted_by")
@@ -89,7 +89,7 @@ class Pixels(APIView):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, uuid: UUID) -> FileResponse:
         get_visible(Image.objects.all(), person(request), uuid)
-        return images.pixels(request._request, uuid)
+        return images.pixels(page_request(request), uuid)
 
 
 class Preview(APIView):
@@ -100,4 +100,4 @@ class Preview(APIView):
     @extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def get(self, request: Request, uuid: UUID) -> HttpResponse:
         get_visible(Image.objects.all(), person(request), uuid)
-        return images.preview_file(request._request, uuid)
+        return images.preview_file(page_request(request), uuid)

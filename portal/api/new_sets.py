@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -23,7 +24,7 @@ from portal.views.splits import make_split
 class NewDataset(serializers.Serializer[None]):
     site = serializers.UUIDField(required=False, help_text="Needed by members of several sites.")
     name = serializers.CharField(max_length=100)
-    source = serializers.CharField(max_length=200, default="", allow_blank=True)
+    source = serializers.CharField(max_length=200, default="", allow_blank=True)  # type: ignore[assignment]
     licence = serializers.CharField(max_length=200, default="", allow_blank=True)
     ethics_approval = serializers.CharField(max_length=200, default="", allow_blank=True)
     purpose = serializers.CharField(max_length=200, default="", allow_blank=True)
@@ -57,13 +58,17 @@ class NewQueue(serializers.Serializer[None]):
     seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0)
 
 
+def _sentences(form: forms.BaseForm) -> dict[str, list[str]]:
+    return {name: [str(error) for error in errors] for name, errors in form.errors.items()}
+
+
 def make_dataset(request: Request) -> Dataset:
     data = _valid(NewDataset(data=request.data))
     site = require(person(request), "import films", _site(person(request), data.pop("site", None)))
     form = DatasetForm(data)
     dataset = save_dataset(form, site=site, author=person(request))
     if dataset is None:
-        raise ValidationError(dict(form.errors))
+        raise ValidationError(_sentences(form))
     return dataset
 
 
@@ -71,7 +76,7 @@ def make_split_of(request: Request) -> Split:
     data = _valid(NewSplit(data=request.data))
     sets = [get_visible(Dataset.objects.all(), person(request), uuid) for uuid in data["datasets"]]
     cohorts = [get_visible(Cohort.objects.all(), person(request), uuid) for uuid in data["cohorts"]]
-    sites = {row.site_id for row in [*sets, *cohorts]}
+    sites = {row.site_id for row in sets} | {row.site_id for row in cohorts}
     if len(sites) != 1:
         raise ValidationError({"detail": "Name datasets or cohorts of one site, of which the split is to be made."})
     site = require(person(request), "make splits", Site.objects.get(pk=sites.pop()))
@@ -82,7 +87,7 @@ def make_split_of(request: Request) -> Split:
         data | fractions, datasets=Dataset.objects.filter(site=site), cohorts=Cohort.objects.filter(site=site)
     )
     if not form.is_valid():
-        raise ValidationError(dict(form.errors))
+        raise ValidationError(_sentences(form))
     try:
         return make_split(person(request), site, form)
     except InvalidSplit as error:
