@@ -31,6 +31,7 @@ from analysis.maps.heatmap_picture import blend, with_legend
 from analysis.maps.heatmaps import heatmap_of
 from ml_engine.engine.heatmap import Heatmap, NoPlaceOnFilm
 from ml_engine.models import Score
+from portal.imaging.basic_profile import method_codes
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, PixelFacts, shown_values, unpack
 from portal.intake import film_files
@@ -241,6 +242,7 @@ def _set_spacing(capture: Dataset, facts: PixelFacts) -> None:
 def _without_identity(dataset: Dataset) -> Dataset:
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = "Hilum: allow-list of header facts, keyed pseudonyms"
+    dataset.DeidentificationMethodCodeSequence = method_codes()
     return dataset
 
 
