@@ -84,7 +84,7 @@ def reference(world: World) -> dict[str, Any]:
 
 
 def quarantined(world: World) -> dict[str, Any]:
-    return {"file": str(world.things["quarantined file"].uuid), "reason": "not a film"}
+    return {"file": str(world.things["quarantined file to delete"].uuid), "reason": "not a film"}
 
 
 def film_as_json(world: World) -> dict[str, Any]:
@@ -234,7 +234,7 @@ PORTAL = {
         "import films",
         NOTHING,
         "dataset",
-        data=lambda world: {"files": [str(world.things["quarantined file"].uuid)], "reason": "not a film"},
+        data=lambda world: {"files": [str(world.things["quarantined file to delete"].uuid)], "reason": "not a film"},
     ),
     "api-quarantined-file": page("open quarantined files", REFUSED, "quarantined file"),
     "api-corrections": page(MEMBER, NEUTRAL, "dataset"),

@@ -218,6 +218,10 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
         "upload": came_again(siblings),
         "waiting upload": _waiting_upload(dataset, boss),
         "quarantined file": factories.quarantined(dataset, author=boss, name="zebra-quarantined.png"),
+        # what is deleted on the disk does not come back with the database
+        "quarantined file to delete": factories.quarantined(
+            dataset, author=boss, name="zebra-deleted.png", data=b"no film either"
+        ),
     }
 
 
