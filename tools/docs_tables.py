@@ -35,7 +35,7 @@ TIMINGS = {
 NOT_MEASURED = {"weights.md": "strides and multiples of networks, which tests compare with the code"}
 MARK = re.compile(r"^<!-- measured: (?P<name>[\w-]+) (?P<hash>[0-9a-f]{12}) -->$", re.MULTILINE)
 PHANTOMS = ("portal/imaging/phantom/*.py",)  # what draws them
-_NUMBER = re.compile(r"[*−+-]*\d[\d.,]*( ?%)?([ (*].*)?$")  # a cell that begins with a number
+_NUMBER = re.compile(r"[*−+-]*\d[\d.,]*( ?%)?( ?[(*].*)?$")  # a cell that is a number, with or without an interval
 
 
 class Refused(Exception):
