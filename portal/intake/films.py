@@ -409,7 +409,7 @@ def _count_differing_person(image: Image, entry: Entry, header: Mapping[str, str
 def _count_difference(
     entry: Entry, header: Mapping[str, str], of_patient: PatientIdentifier, report: ImportReport
 ) -> None:
-    if of_patient.difference and entry.row:
+    if of_patient.difference and entry.row and not report.source:  # published headers name a film for its patient
         report.counts[of_patient.difference] += 1
         if of_patient.difference == PatientDifference.PATIENT:
             report.differing.add((entry.row.patient_id, header.get("identifier:patient_id", "")))

@@ -72,6 +72,7 @@ def test_patients_by_the_mapping_are_those_of_the_nih(of: Dataset, folder: Path)
     run(of, "rsna", folder)
     films = [film_named(of, f"{name}.dcm").patient for name in ("0004cfab", "000924cf", "00436515")]
     assert films[0] == films[1] != films[2]
+    assert "another patient" not in of.uploads.get().message  # the headers name the film for the patient
     assert films[0] == factories.patient("NIH ChestX-ray14 1", at=of.site)
 
 
