@@ -250,10 +250,16 @@ class _TooLong(PacsError):
         super().__init__(f"A file of the PACS has more than {MAX_FILE_BYTES >> 20} MiB, and was left out.")
 
 
+def _cut_off() -> PacsUnreachable:
+    return PacsUnreachable("The answer of the PACS was cut off; try again later.")
+
+
 def _blocks(source: http.client.HTTPResponse, beat: Callable[[], None]) -> Iterator[bytes]:
     while block := source.read(_BLOCK):
         beat()
         yield block
+    if source.length:  # bytes that were announced; http.client reads on without a word
+        raise _cut_off()
 
 
 def _copy(blocks: Iterator[bytes], target: BinaryIO) -> int:
@@ -286,6 +292,6 @@ def _copy_first_part(blocks: Iterator[bytes], target: BinaryIO, boundary: bytes)
             raise _TooLong
         block = next(blocks, b"")
         if not block:
-            raise PacsUnreachable("The answer of the PACS was cut off; try again later.")
+            raise _cut_off()
         buffer += block
     return size + target.write(buffer[:at])

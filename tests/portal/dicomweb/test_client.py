@@ -118,8 +118,9 @@ def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Generator[Pac
 def sends(body: bytes, kind: str, status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
-            handler.send_header(name.replace("_", "-"), value)
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **more}.items():
+            handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(body)
 
@@ -149,6 +150,13 @@ def test_the_file_of_an_answer_is_written(tmp_path: Path, body: bytes, kind: str
 ])  # fmt: skip
 def test_a_wrong_answer_leaves_no_file(tmp_path: Path, body: bytes, kind: str, words: str) -> None:
     with answering(sends(body, kind)) as target, PacsClient(target) as asked, pytest.raises(PacsError, match=words):
+        asked.fetch(ONE, tmp_path / "a.dcm")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_shorter_than_announced_is_not_kept(tmp_path: Path) -> None:
+    answer = sends(b"fil", "application/dicom", Content_Length="4")
+    with answering(answer) as target, PacsClient(target) as asked, pytest.raises(PacsError, match="was cut off"):
         asked.fetch(ONE, tmp_path / "a.dcm")
     assert list(tmp_path.iterdir()) == []
 
