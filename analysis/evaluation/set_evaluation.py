@@ -25,7 +25,7 @@ from ml_engine.runs import lifecycle
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, check_can_run, request_chain
 from portal.models import Dataset, Part, Split, Upload, User
-from portal.people import audit
+from portal.people import audit, blinding
 from portal.people.access import require
 from portal.sets.splits import ALL_FRONTAL, DEFAULT_FRACTIONS, InvalidSplit, SplitRequest, draw_split, split_from_csv
 
@@ -65,6 +65,8 @@ def start(request: SetRequest) -> SetEvaluation:
     site = request.dataset.site
     for action in ACTIONS:
         require(request.author, action, site)
+    # the split is refused to such an author; with an import still running that would be found out only later
+    blinding.refuse_file(request.author, request.dataset.images.all(), what="The split")
     name = request.name.strip()
     if not 1 <= len(name) <= LONGEST_NAME:
         raise CannotStart(f"The name has {len(name)} characters: enter 1 to {LONGEST_NAME}.")

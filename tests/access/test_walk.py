@@ -29,7 +29,9 @@ pytestmark = pytest.mark.django_db
 
 MONITOR = "readyz"  # answers 503 here, since no worker runs; tests/portal/project/test_readiness.py asks it
 SLOW = {"analysis:report", "api-report"}  # seconds each: of the roles that may, one asks
-SAY_NO_LABEL = {"portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs"}  # of films that they name
+SAY_NO_LABEL = {  # of films that they name
+    *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs", "analysis:search"),
+}
 NAME_NONE = {
     *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
     "analysis:adjudications",  # gives films that are not settled neutral names
