@@ -251,7 +251,8 @@ def further_columns_may_be_dropped() -> migrations.RunPython:
         if schema_editor.connection.vendor == "sqlite":
             schema_editor.execute("DROP TRIGGER IF EXISTS portal_image_guard_UPDATE_extra")
         before = write_once_or_corrected()
-        before.reverse_code(apps, schema_editor)
+        if before.reverse_code is not None:
+            before.reverse_code(apps, schema_editor)
         before.code(apps, schema_editor)
 
     return migrations.RunPython(create, drop)

@@ -86,7 +86,7 @@ def _handed_out(patient: Patient, affected: RunsOfFilms) -> list[dict[str, Any]]
     return [
         {
             "what": event.verb,
-            "run": runs.get(event.target_uuid) or evaluations.get(event.target_uuid, ""),
+            "run": (runs | evaluations).get(event.target_uuid, "") if event.target_uuid else "",
             "who": event.actor.username if event.actor else "",
             "when": f"{event.created_at:%Y-%m-%d}",
         }

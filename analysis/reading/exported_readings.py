@@ -12,7 +12,7 @@ from typing import Any
 from analysis.figures import NOTICE
 from analysis.models import Reading, Worklist
 from analysis.reading.worklist_summary import require_summary
-from portal.intake.formula_cells import neutralised
+from portal.labels.formula_cells import neutralised
 from portal.models import QueueReading, User
 from portal.people.access import require
 from portal.sets.label_export import FilmSet, films_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.figures import NOTICE, RANDOM_WEIGHTS
-from portal.intake.formula_cells import neutralised
+from portal.labels.formula_cells import neutralised
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ def film(axes: Any, example: ExampleFilm) -> None:
         axes.add_patch(Rectangle((x, y), width, height, **under))
         axes.add_patch(Rectangle((x, y), width, height, **over | {"edgecolor": BOX, "linestyle": (0, (3, 2))}))
     for colour, width in (("black", 1.6), (HEAT, 0.7)):
-        axes.add_collection(LineCollection(shown.segments(), colors=colour, linewidths=width))
+        axes.add_collection(LineCollection(list(shown.segments()), colors=colour, linewidths=width))
     if shown.hottest is not None:
         across, down = shown.radii
         for style in (under, over):
@@ -243,15 +243,16 @@ def flow(axes: Any, drawing: FlowDrawing, *, size: float) -> None:
             y = box.top + box.height / 2 + (number - (len(box.lines) - 1) / 2) * LINE
             face = font(number < box.titles)
             axes.text(box.middle, y, glyphs(line), ha="center", va="center", fontproperties=face, fontsize=size)
-    for line in drawing.connectors:
+    for connector in drawing.connectors:
         style = {
-            "arrowstyle": "-|>" if line.has_head else "-",
+            "arrowstyle": "-|>" if connector.has_head else "-",
             "color": _MUTED,
             "linewidth": 0.7,
             "shrinkA": 0,
             "shrinkB": 0,
         }
-        axes.annotate("", xy=(line.x1, line.y1), xytext=(line.x0, line.y0), arrowprops=style, annotation_clip=False)
+        end, start = (connector.x1, connector.y1), (connector.x0, connector.y0)
+        axes.annotate("", xy=end, xytext=start, arrowprops=style, annotation_clip=False)
 
 
 def flow_scale(size: float) -> float:

@@ -251,7 +251,8 @@ def _changed(
 
     def between(k: int) -> Changed | None:
         first, second = called[0], called[k]
-        if k == 0 or first is None or second is None or thresholds[0] is None or thresholds[k] is None:
+        own, other = thresholds[0], thresholds[k]
+        if k == 0 or first is None or second is None or own is None or other is None:
             return None
 
         def named(which: NDArray[np.bool_]) -> list[str]:
@@ -259,8 +260,8 @@ def _changed(
 
         only_first, only_second = first & ~second, second & ~first
         return Changed(
-            thresholds[0],
-            thresholds[k],
+            own,
+            other,
             found=named(only_second & abnormal),
             lost=named(only_first & abnormal),
             alarms_gone=named(only_first & ~abnormal),

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.evaluation.evaluate import ScoredPart
 from analysis.evaluation.operating_points import OperatingResult
@@ -40,7 +41,7 @@ def peak_misses_boxes(heatmap: Heatmap, boxes: Sequence[tuple[float, float, floa
     one of several highest patches outside suffices. None without boxes, and where the map has no place on the film."""
     if not boxes or not heatmap.is_placed or not np.isfinite(heatmap.fused).any():
         return None
-    inside = patches_in_boxes(
+    inside: NDArray[np.bool_] = patches_in_boxes(
         np.array([box[:4] for box in boxes]),
         heatmap.original_from_canonical,
         stride=float(heatmap.stride),

@@ -122,8 +122,8 @@ def import_studies(
     if fetching.failure is not None and not any(folder.glob("*.dcm")):
         raise fetching.failure
     entries = entries_of_folder(folder, None, None, report)
-    shown = {"on_progress": on_progress} if on_progress else {}
-    import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by, **shown)
+    actor, shown = upload.uploaded_by, on_progress or (lambda done, total: None)
+    import_entries(upload=upload, entries=entries, report=report, actor=actor, on_progress=shown)
 
 
 def fetched_folder(upload: Upload) -> Path:

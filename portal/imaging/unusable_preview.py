@@ -47,19 +47,19 @@ def _raster(data: bytes) -> Image.Image:
     accepts_cut_off = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
-        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-        _check_pixels(*picture.size)
-        picture.load()
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+        _check_pixels(*opened.size)
+        opened.load()
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = accepts_cut_off
-    picture = ImageOps.exif_transpose(picture)
+    picture = ImageOps.exif_transpose(opened)
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return Image.fromarray(_stretched(np.asarray(picture)))
     return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
 
 
 def _first_frame(data: bytes) -> Image.Image:
-    from pydicom.pixels import get_decoder  # slow to import, and needed in the decoder's process only
+    from pydicom.pixels.decoders.base import get_decoder  # slow to import, and needed in the decoder's process only
 
     from portal.imaging.dicom_file import parse
 

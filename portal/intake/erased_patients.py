@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -85,7 +85,7 @@ def rows_of(patient: Patient) -> dict[type[Model], set[Any]]:
 def references() -> list[tuple[type[Model], str, type[Model]]]:
     """Every foreign key that deletes or protects: model, field, and the model that it refers to."""
     return [
-        (model, field.name, cast(type[Model], field.related_model))
+        (model, field.name, field.related_model)
         for model in _models()
         for field in model._meta.concrete_fields
         if isinstance(field, models.ForeignKey) and field.remote_field.on_delete is not models.SET_NULL

@@ -18,7 +18,7 @@ from typing import IO
 
 import openpyxl
 
-from portal.intake.formula_cells import restored
+from portal.labels.formula_cells import restored
 
 TABLE_ENDINGS = (".csv", ".tsv", ".xlsx")
 LARGEST_CSV = 200 * 2**20  # bytes; of a workbook, unpacked

@@ -92,7 +92,7 @@ def _checked(name: str, value: str | date | None) -> str | date | None:
     if name == "expires_on":
         return value if isinstance(value, date) or value is None else date_of(value)
     text = " ".join(str(value or "").split())
-    longest = Dataset._meta.get_field(name).max_length or 0
+    longest = int(getattr(Dataset._meta.get_field(name), "max_length", 0) or 0)
     if len(text) > longest:
         raise InvalidDatasetFact(
             f"{name.replace('_', ' ').capitalize()} has {len(text)} characters; use at most {longest}."

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from portal.intake.formula_cells import neutralised
+from portal.labels.formula_cells import neutralised
 from portal.models import LabelEvent
 from portal.sets.label_export import ExportedFilm, value_of_film
 

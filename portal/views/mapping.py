@@ -268,7 +268,7 @@ def _sent_mapping(form: TableForm, kind: TableKind, data: QueryDict) -> TableMap
         if (place := _place(data.get(f"{prefix}field-{field}", ""), facts.columns)) is not None
     }
     kept = {
-        name: Kept(data[f"{prefix}keep-{place}"])
+        name: Kept(str(data[f"{prefix}keep-{place}"]))
         for place, name in enumerate(facts.columns)
         if data.get(f"{prefix}keep-{place}") in list(Kept) and name not in columns.values()
     }

@@ -58,9 +58,8 @@ def _suggestion() -> dict[str, str]:
 
 
 def _query(sent: QueryDict) -> StudyQuery:
-    days = {name: _day(sent.get(name, "")) for name in ("first_day", "last_day")}
     query = StudyQuery(modality=sent.get("modality", ""), patient_id=sent.get("patient_id", "").strip())
-    return replace(query, **days)
+    return replace(query, first_day=_day(sent.get("first_day", "")), last_day=_day(sent.get("last_day", "")))
 
 
 def _day(text: str) -> date | None:

@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
 
 from analysis.views.label_exports import READINGS
 from portal.models import Cohort, Dataset, Site, Split
@@ -49,10 +50,12 @@ def _write(path: Path, content: Any) -> None:
 
 def _films(site: Site, options: dict[str, Any]) -> FilmSet:
     kind = next(kind for kind in ("dataset", "cohort", "split") if options[kind])
-    sets: dict[str, FilmSet] = {
-        str(films): films
-        for films in {"dataset": Dataset, "cohort": Cohort, "split": Split}[kind].objects.filter(site=site)
+    of_kind: dict[str, QuerySet[Any]] = {
+        "dataset": Dataset.objects.all(),
+        "cohort": Cohort.objects.all(),
+        "split": Split.objects.all(),
     }
+    sets: dict[str, FilmSet] = {str(films): films for films in of_kind[kind].filter(site=site)}
     if options[kind] not in sets:
         names = ", ".join(sorted(sets)) or "none yet"
         raise CommandError(f"There is no {kind} {options[kind]!r} at {site.name}; its {kind}s are: {names}.")

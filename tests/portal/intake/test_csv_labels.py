@@ -23,10 +23,10 @@ from portal.intake.csv_labels import (
     read_columns,
     read_labels,
 )
-from portal.intake.formula_cells import restored
 from portal.intake.further_columns import Kept
 from portal.intake.mapping.meaning import TableKind, TableMapping
 from portal.intake.tables import UnclearTable
+from portal.labels.formula_cells import restored
 from portal.models import NormalAttribute
 
 HEADER = "filename,label,patient_id,projection,split,finding"

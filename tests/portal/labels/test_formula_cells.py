@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from portal.intake.formula_cells import neutralised, restored
+from portal.labels.formula_cells import neutralised, restored
 
 
 def test_what_is_read_is_what_was_written() -> None:
