@@ -38,7 +38,7 @@ def _answer(response: HttpResponse) -> dict[str, Any] | Response:
 
 
 @accepts_query("map")
-class Heatmap(APIView):
+class FilmHeatmap(APIView):
     """How the heatmap of a film lies on it: grid, affine map, weight, scale, threshold. The maps are at `maps_url`."""
 
     @extend_schema(parameters=[MAP], responses=dict[str, Any])

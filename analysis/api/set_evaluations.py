@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analysis.evaluation import set_evaluation
-from analysis.evaluation.set_evaluation import CannotStart, SetRequest
+from analysis.evaluation.set_evaluation import CannotEvaluateSet, SetRequest
 from analysis.evaluation.set_progress import progress_of
 from analysis.models import SetEvaluation
 from ml_engine.core.config import PRESETS
@@ -80,7 +80,7 @@ class EvaluateSet(APIView):
                     opens_test=values["opens_test"],
                 )
             )
-        except (CannotStart, InvalidConfig) as refusal:
+        except (CannotEvaluateSet, InvalidConfig) as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(SetEvaluationSerializer(row).data, status=status.HTTP_201_CREATED)
 

@@ -96,9 +96,9 @@ def _handed_out(patient: Patient, affected: RunsOfFilms) -> list[dict[str, Any]]
 
 def _obstacles(patient: Patient) -> list[str]:
     site = patient.site
-    found = []
+    obstacles = []
     if runs := erased_films.under_way(site):
-        found.append(
+        obstacles.append(
             f"{runs} run{'s are' if runs > 1 else ' is'} queued or running at {site.name} and may use the films; wait, "
             "or cancel."
         )
@@ -106,17 +106,17 @@ def _obstacles(patient: Patient) -> list[str]:
     if count := waiting.count():
         first = waiting.select_related("dataset").first()
         assert first is not None
-        found.append(
+        obstacles.append(
             f"{count} upload{'s wait' if count > 1 else ' waits'} at {site.name}, for example in "
             f"“{first.dataset.name}”, and may hold films of the patient; import or discard."
         )
     partial = [row for row in PartialUpload.objects.filter(dataset__site=site, upload=None) if part_path(row).exists()]
     if partial:
-        found.append(
+        obstacles.append(
             f"{len(partial)} half-sent upload{'s lie' if len(partial) > 1 else ' lies'} at {site.name} and may hold "
             "films of the patient; finish or discard."
         )
-    return found
+    return obstacles
 
 
 def erase_patient(*, patient: Patient, reason: str, confirmation: str, actor: User | None) -> Erasure:

@@ -39,7 +39,7 @@ LONGEST_NAME = 80
 REFUSALS = (InvalidSplit, RunRefused, CannotEvaluate, EngineError, PermissionDenied)
 
 
-class CannotStart(Exception):
+class CannotEvaluateSet(Exception):
     """The message is a sentence for the user."""
 
 
@@ -61,7 +61,7 @@ def parts_scored(*, opens_test: bool) -> list[str]:
 
 def start(request: SetRequest) -> SetEvaluation:
     """Store the request and do what can be done at once: freeze the split and queue the runs, unless an import is still
-    running. Raises CannotStart, and PermissionDenied; then nothing is stored."""
+    running. Raises CannotEvaluateSet, and PermissionDenied; then nothing is stored."""
     site = request.dataset.site
     for action in ACTIONS:
         require(request.author, action, site)
@@ -69,12 +69,12 @@ def start(request: SetRequest) -> SetEvaluation:
     blinding.refuse_file(request.author, request.dataset.images.all(), what="The split")
     name = request.name.strip()
     if not 1 <= len(name) <= LONGEST_NAME:
-        raise CannotStart(f"The name has {len(name)} characters: enter 1 to {LONGEST_NAME}.")
+        raise CannotEvaluateSet(f"The name has {len(name)} characters: enter 1 to {LONGEST_NAME}.")
     if Split.objects.filter(site=site, name=name).exists() or _unfrozen(request.dataset).filter(name=name).exists():
-        raise CannotStart(f"A split named {name!r} already exists at {site.name}; choose another name.")
+        raise CannotEvaluateSet(f"A split named {name!r} already exists at {site.name}; choose another name.")
     is_importing = pending_imports(request.dataset).exists()
     if not is_importing and not request.dataset.images.exists():
-        raise CannotStart(f"The dataset {request.dataset.name!r} has no film: import some first.")
+        raise CannotEvaluateSet(f"The dataset {request.dataset.name!r} has no film: import some first.")
     try:
         check_can_run(request.config, aligned=request.aligned)
         with transaction.atomic():
@@ -91,7 +91,7 @@ def start(request: SetRequest) -> SetEvaluation:
             if not is_importing:
                 _freeze_and_queue(row)
     except (InvalidSplit, RunRefused, CannotEvaluate, EngineError) as refusal:
-        raise CannotStart(str(refusal)) from refusal
+        raise CannotEvaluateSet(str(refusal)) from refusal
     return row
 
 

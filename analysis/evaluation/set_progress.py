@@ -94,7 +94,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SetProgress:
     """``seconds_left`` is of all steps together, None where that is not known; ``before`` counts the runs of others
     that are executed first."""
 
@@ -107,7 +107,7 @@ class Progress:
         return next((step for step in self.steps if step.state == "failed"), None)
 
 
-def progress_of(row: SetEvaluation) -> Progress:
+def progress_of(row: SetEvaluation) -> SetProgress:
     steps = [_import_step(row), _split_step(row)]
     runs = runs_of(row)
     steps += [_run_step(run) for run in runs] if runs else _planned_steps(row)
@@ -116,7 +116,7 @@ def progress_of(row: SetEvaluation) -> Progress:
     left = [step.seconds_left for step in kept if step.run is not None and step.state != "done"]
     known = bool(runs) and all(seconds is not None for seconds in left)
     total = sum(seconds for seconds in left if seconds is not None) if known and left else None
-    return Progress(kept, total, before=_before(runs))
+    return SetProgress(kept, total, before=_before(runs))
 
 
 def _before(runs: list[Run]) -> int:

@@ -186,15 +186,15 @@ def _operating(paper: Paper, part: PartReport) -> None:
 
 
 def _localisation(paper: Paper, part: PartReport) -> None:
-    found = part.localisation
+    facts = part.localisation
     paper.heading("Localisation")
-    if found["reason"]:
-        paper.paragraph(found["reason"])
+    if facts["reason"]:
+        paper.paragraph(facts["reason"])
         return
-    sources = ", ".join(f"{source} ({count:,})" for source, count in found["sources"].items())
+    sources = ", ".join(f"{source} ({count:,})" for source, count in facts["sources"].items())
     paper.paragraph(
-        f"{found['boxes']:,} boxes on {found['films']:,} of {found['abnormal']:,} abnormal films, drawn by {sources}. "
-        f"FROC counts the marks on {found['normal']:,} normal films too."
+        f"{facts['boxes']:,} boxes on {facts['films']:,} of {facts['abnormal']:,} abnormal films, drawn by {sources}. "
+        f"FROC counts the marks on {facts['normal']:,} normal films too."
     )
     rows = [
         [
@@ -203,7 +203,7 @@ def _localisation(paper: Paper, part: PartReport) -> None:
             measure_words(of["pixel_auroc"], "auroc"),
             measure_words(of["pointing_game"], "value"),
         ]
-        for kind, of in found["kinds"].items()
+        for kind, of in facts["kinds"].items()
     ]
     paper.table(
         ["Score", "AUPRO, up to 0.3", "Pixel AUROC", "Pointing game"],
@@ -211,12 +211,12 @@ def _localisation(paper: Paper, part: PartReport) -> None:
         caption="On the canonical patch grid, 95 % intervals by patient. The pointing game asks whether the highest "
         "patch lies in a box; most of a film is background, so the pixel AUROC is optimistic",
     )
-    if found["level"] is not None:
-        share = measure_words(found["hits"], "value")
-        paper.paragraph(f"Boxes that the heatmap reaches at its threshold, {found['level']:.3f}: {share}.")
+    if facts["level"] is not None:
+        share = measure_words(facts["hits"], "value")
+        paper.paragraph(f"Boxes that the heatmap reaches at its threshold, {facts['level']:.3f}: {share}.")
     if part.wrong_reasons.sentence:
         paper.paragraph(part.wrong_reasons.sentence)
-    curves = froc_curves(found)
+    curves = froc_curves(facts)
     paper.plots([lambda axes: drawings.froc(axes, curves)], height=120, below=88)
     of_findings = [
         [row["name"], f"{row['films']:,}", f"{row['boxes']:,}"]
@@ -229,7 +229,7 @@ def _localisation(paper: Paper, part: PartReport) -> None:
                 measure_words(row["hits"], "value"),
             ]
         )
-        for row in found["findings"]
+        for row in facts["findings"]
     ]
     if of_findings:
         head = ["Finding", "Films", "Boxes", "Pixel AUROC", "Pointing game", "Reached"]

@@ -70,10 +70,10 @@ def _ends(scored: ScoredPart, result: OperatingResult) -> tuple[FlowEnd, ...]:
     abnormal = int((scored.labels == 1).sum())
     if result.threshold is None:
         return (FlowEnd(FlowBox("Reference standard", len(scored.images)), abnormal, len(scored.images) - abnormal),)
-    found, missed = int(result.true_positives or 0), int(result.false_negatives or 0)
+    hits, missed = int(result.true_positives or 0), int(result.false_negatives or 0)
     alarms, correct = int(result.false_positives or 0), int(result.true_negatives or 0)
     return (
-        FlowEnd(FlowBox(f"Index test positive: {result.threshold:.4g} or more", found + alarms), found, alarms),
+        FlowEnd(FlowBox(f"Index test positive: {result.threshold:.4g} or more", hits + alarms), hits, alarms),
         FlowEnd(FlowBox(f"Index test negative: below {result.threshold:.4g}", missed + correct), missed, correct),
     )
 

@@ -41,12 +41,13 @@ def peak_misses_boxes(heatmap: Heatmap, boxes: Sequence[tuple[float, float, floa
     one of several highest patches outside suffices. None without boxes, and where the map has no place on the film."""
     if not boxes or not heatmap.is_placed or not np.isfinite(heatmap.fused).any():
         return None
-    inside: NDArray[np.bool_] = patches_in_boxes(
+    in_boxes = patches_in_boxes(
         np.array([box[:4] for box in boxes]),
         heatmap.original_from_canonical,
         stride=float(heatmap.stride),
         shape=heatmap.fused.shape,
-    ).any(axis=0)
+    )
+    inside: NDArray[np.bool_] = np.any(in_boxes, axis=0)
     return not bool(inside[heatmap.fused == np.nanmax(heatmap.fused)].all())
 
 

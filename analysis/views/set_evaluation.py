@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import trigger_client_event
 
 from analysis.evaluation import set_evaluation
-from analysis.evaluation.set_evaluation import ACTIONS, LONGEST_NAME, CannotStart, SetRequest
+from analysis.evaluation.set_evaluation import ACTIONS, LONGEST_NAME, CannotEvaluateSet, SetRequest
 from analysis.evaluation.set_progress import outlook, part_to_show, progress_of
 from analysis.models import SetEvaluation
 from ml_engine.core.config import PRESETS
@@ -65,7 +65,7 @@ def evaluate_set(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             return redirect("analysis:set-evaluation", _start(request, dataset, form.cleaned_data).uuid)
-        except CannotStart as refusal:
+        except CannotEvaluateSet as refusal:
             form.add_error(None, str(refusal))
     context = {
         "room": "data",

@@ -29,7 +29,7 @@ from portal.intake.csv_columns import (
     may_identify,
 )
 from portal.intake.csv_people import facts_of_person, is_age_column, is_sex_column
-from portal.intake.further_columns import Kept, is_age, number_of, with_rare_together
+from portal.intake.further_columns import ColumnKind, is_age, number_of, with_rare_together
 from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import distinct_names
 from portal.intake.mapping.meaning import TableMapping
@@ -180,9 +180,9 @@ def _collect(values_of: dict[str, set[str]], values: Mapping[str, str]) -> None:
             values_of[name].add(value.lower())
 
 
-def _with_categories(rows: dict[str, CsvRow], kept: Mapping[str, Kept]) -> dict[str, CsvRow]:
+def _with_categories(rows: dict[str, CsvRow], kept: Mapping[str, ColumnKind]) -> dict[str, CsvRow]:
     """The rows with the rare values of each category put together."""
-    categories = [name for name, kind in kept.items() if kind == Kept.CATEGORY]
+    categories = [name for name, kind in kept.items() if kind == ColumnKind.CATEGORY]
     for name in categories:
         values = with_rare_together(row.extra.get(name, "") for row in rows.values())
         for filename, row in rows.items():
@@ -297,8 +297,8 @@ def _reader(values: Mapping[str, str]) -> str:
     return code
 
 
-def _kept(value: str, column: str, kind: Kept) -> str:
-    return number_of(value, of_age=is_age(column)) if kind == Kept.NUMBER else value
+def _kept(value: str, column: str, kind: ColumnKind) -> str:
+    return number_of(value, of_age=is_age(column)) if kind == ColumnKind.NUMBER else value
 
 
 def _translated(values: Mapping[str, str], mapping: TableMapping, path: Path) -> Mapping[str, str]:
@@ -400,7 +400,7 @@ class _Columns:
         mapping: TableMapping | None = None,
     ) -> None:
         self._table = table
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, ColumnKind] = {}
         self.written = table.header
         self.names = self._named(needed, second_names) if mapping is None else []  # by column
         self._places = (

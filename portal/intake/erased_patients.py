@@ -135,8 +135,8 @@ def delete_rows(erasure: Erasure, *, report: dict[str, Any]) -> None:
 
 
 def _delete(model: type[Model], keys: Iterable[Any]) -> int:
-    found = model._base_manager.filter(pk__in=list(keys))
-    return int(found._raw_delete(found.db) or 0)  # None where there is no row
+    rows = model._base_manager.filter(pk__in=list(keys))
+    return int(rows._raw_delete(rows.db) or 0)  # None where there is no row
 
 
 def names_of(patient: Patient, films: Sequence[Image]) -> list[str]:

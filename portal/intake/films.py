@@ -161,7 +161,7 @@ def _import_batch(
                 elif entry.path is None and names is not None:
                     count = _label_there(upload, entry, names, report, imported)
                 else:
-                    count = _import_one(upload, entry, ahead, report, imported, rules)
+                    count = _import_one(upload, entry, ahead, report, imported, rules=rules)
                 report.counts[count] += count != "missing"  # the report counts those by their names
             except Exception:
                 on_progress(done - 1)  # the number of files done, for the audit
@@ -221,7 +221,7 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
 
 
 def _import_one(
-    upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportReport, imported: set[int], rules: _Rules
+    upload: Upload, entry: Entry, ahead: FilmsAhead, report: ImportReport, imported: set[int], *, rules: _Rules
 ) -> str:
     """Import one file and return the name of the count to increase. `imported`: ids of the films of this import."""
     dataset = upload.dataset

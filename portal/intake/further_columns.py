@@ -15,7 +15,7 @@ from enum import StrEnum
 from portal.imaging.deidentify import OLDEST_AGE_YEARS
 
 
-class Kept(StrEnum):
+class ColumnKind(StrEnum):
     NUMBER = "number"
     CATEGORY = "category"
 

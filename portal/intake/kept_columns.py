@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from portal.intake.csv_columns import may_be_kept
 from portal.intake.further_columns import (
     RARE,
-    Kept,
+    ColumnKind,
     is_age,
     number_of,
     why_no_category,
@@ -36,7 +36,7 @@ class StoredColumn:
     name: str
     films: int
     values: int
-    fits: tuple[Kept, ...]
+    fits: tuple[ColumnKind, ...]
 
 
 def stored_columns(site: Site) -> list[StoredColumn]:
@@ -46,14 +46,14 @@ def stored_columns(site: Site) -> list[StoredColumn]:
     ]
 
 
-def _fits(name: str, counts: Counter[str]) -> tuple[Kept, ...]:
+def _fits(name: str, counts: Counter[str]) -> tuple[ColumnKind, ...]:
     if not may_be_kept(name):
         return ()
-    reasons = {Kept.NUMBER: why_no_number(counts), Kept.CATEGORY: why_no_category(counts, is_complete=True)}
+    reasons = {ColumnKind.NUMBER: why_no_number(counts), ColumnKind.CATEGORY: why_no_category(counts, is_complete=True)}
     return tuple(kind for kind, why_not in reasons.items() if not why_not)
 
 
-def drop_columns(site: Site, *, keep: Mapping[str, Kept], actor: User | None) -> Counter[str]:
+def drop_columns(site: Site, *, keep: Mapping[str, ColumnKind], actor: User | None) -> Counter[str]:
     """Drop all further columns of the site's films but those to keep, and of these the values that a new import would
     not keep as they are. Returns the number of films that lost something, by column."""
     films = _films(site)
@@ -76,12 +76,12 @@ def drop_columns(site: Site, *, keep: Mapping[str, Kept], actor: User | None) ->
     return dropped
 
 
-def _stays(name: str, value: str, keep: Mapping[str, Kept], categories: Mapping[str, Mapping[str, str]]) -> bool:
+def _stays(name: str, value: str, keep: Mapping[str, ColumnKind], categories: Mapping[str, Mapping[str, str]]) -> bool:
     if name in OWN:
         return True
     if name not in keep:
         return False
-    if keep[name] == Kept.CATEGORY:
+    if keep[name] == ColumnKind.CATEGORY:
         return categories[name].get(value, RARE) != RARE
     number = number_of(value, of_age=is_age(name))
     return bool(number) and float(number) == float(value.replace(",", "."))

@@ -14,7 +14,7 @@ from typing import Any
 
 from portal.intake.csv_columns import is_known
 from portal.intake.csv_people import is_age_column, is_sex_column
-from portal.intake.further_columns import Kept
+from portal.intake.further_columns import ColumnKind
 from portal.intake.mapping.facts import TableFacts, distinct_names, read_facts
 from portal.intake.mapping.meaning import TableKind, TableMapping
 from portal.intake.pseudonym_key import site_key
@@ -98,7 +98,7 @@ def restored(stored: ColumnMapping, facts: TableFacts) -> TableMapping:
     return TableMapping(
         TableKind(meaning["kind"]),
         columns,
-        {names[column]: Kept(kept) for column, kept in keep.items()},
+        {names[column]: ColumnKind(kept) for column, kept in keep.items()},
         labels,
         meaning["other_values"],
     )

@@ -102,7 +102,8 @@ def _film(image: Image, name: str, split: str, events: Sequence[LabelEvent]) -> 
     is_unresolved = bool(counted) and differ(counted)
     of_readers = any(event.reader for event in counted)
     used = counted if of_readers else [] if is_unresolved else counted[-1:]
-    return ExportedFilm(image, name, split, [_label(event) for event in used], is_unresolved, events)
+    labels = [_label(event) for event in used]
+    return ExportedFilm(image, name, split, labels=labels, is_unresolved=is_unresolved, history=events)
 
 
 def _label(event: LabelEvent) -> ExportedLabel:

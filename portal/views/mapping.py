@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.intake.column_questions import Question, QuestionTable, answer, discard, open_question, require_answer
 from portal.intake.csv_columns import may_be_kept
 from portal.intake.csv_labels import InvalidCsv
-from portal.intake.further_columns import LONGEST_LEVEL, MOST_LEVELS, RARE_ROWS, SIGNIFICANT_DIGITS, Kept
+from portal.intake.further_columns import LONGEST_LEVEL, MOST_LEVELS, RARE_ROWS, SIGNIFICANT_DIGITS, ColumnKind
 from portal.intake.import_preview import MappingPreview
 from portal.intake.mapping.guesses import guess_meanings
 from portal.intake.mapping.meaning import FIELDS, InvalidMapping, TableKind, TableMapping
@@ -204,7 +204,7 @@ def _page(request: SignedInRequest, question: Question) -> HttpResponse:
         "findings": sorted(preview.findings.items(), key=lambda pair: (-pair[1], pair[0])) if preview else [],
         "fault": fault,
         "may_keep": may(request.user, "keep further columns", upload.dataset.site),
-        "kept_kinds": list(Kept),
+        "kept_kinds": list(ColumnKind),
         "rules_of_kept": {
             "digits": SIGNIFICANT_DIGITS,
             "rare": RARE_ROWS,
@@ -268,9 +268,9 @@ def _sent_mapping(form: TableForm, kind: TableKind, data: QueryDict) -> TableMap
         if (place := _place(data.get(f"{prefix}field-{field}", ""), facts.columns)) is not None
     }
     kept = {
-        name: Kept(str(data[f"{prefix}keep-{place}"]))
+        name: ColumnKind(str(data[f"{prefix}keep-{place}"]))
         for place, name in enumerate(facts.columns)
-        if data.get(f"{prefix}keep-{place}") in list(Kept) and name not in columns.values()
+        if data.get(f"{prefix}keep-{place}") in list(ColumnKind) and name not in columns.values()
     }
     mapping = TableMapping(kind, columns, kept, form.mapping.labels)
     if "label" not in columns:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from portal.intake.csv_columns import may_be_kept
-from portal.intake.further_columns import Kept, why_no_category, why_no_number
+from portal.intake.further_columns import ColumnKind, why_no_category, why_no_number
 from portal.intake.mapping.facts import TableFacts
 
 
@@ -53,7 +53,7 @@ class TableMapping:
 
     kind: TableKind
     columns: Mapping[str, str] = field(default_factory=dict)
-    keep: Mapping[str, Kept] = field(default_factory=dict)
+    keep: Mapping[str, ColumnKind] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     other_values: str | None = None
 
@@ -96,7 +96,7 @@ def mapping_of_json(data: Any, table: str) -> TableMapping:
         if not _are_texts(texts):
             raise InvalidMapping(f"In the mapping of {table}, {name!r} is not an object of texts; write {{}} for none.")
     keep, others = data.get("keep"), data.get("other_values")
-    if keep and not (isinstance(keep, dict) and all(kept in list(Kept) for kept in keep.values())):
+    if keep and not (isinstance(keep, dict) and all(kept in list(ColumnKind) for kept in keep.values())):
         raise InvalidMapping(
             f"In the mapping of {table}, 'keep' does not say of each column whether it is a number or a category; "
             'write for example {"BMI": "number", "smoking": "category"}, and {} for none. Sex and age are fields.'
@@ -106,7 +106,7 @@ def mapping_of_json(data: Any, table: str) -> TableMapping:
     return TableMapping(
         TableKind(kind),
         columns,
-        {column: Kept(kept) for column, kept in (keep or {}).items()},
+        {column: ColumnKind(kept) for column, kept in (keep or {}).items()},
         {value.casefold(): meaning for value, meaning in labels.items()},
         others,
     )
@@ -180,7 +180,7 @@ def _check_kept(mapping: TableMapping, facts: TableFacts) -> None:
         values = facts.values_of(column)
         why_not = (
             why_no_number(values.counts)
-            if kept == Kept.NUMBER
+            if kept == ColumnKind.NUMBER
             else why_no_category(values.counts, is_complete=values.is_complete)
         )
         if why_not:

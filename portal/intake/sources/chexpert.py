@@ -10,7 +10,7 @@ from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import CsvRow
 from portal.intake.csv_people import age_of, sex_of
 from portal.intake.sources.reported_findings import DEVICES, NO_FINDING, label_of_columns
-from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
 from portal.models import LabelOrigin
 
 _TITLE = "CheXpert"
@@ -54,7 +54,7 @@ def _film(row: Mapping[str, str], options: SourceOptions) -> SourceFilm | LeftOu
     )
 
 
-SOURCE = Source(
+SOURCE = PublishedSource(
     key="chexpert",
     title=_TITLE,
     shapes={

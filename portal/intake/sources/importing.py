@@ -14,7 +14,7 @@ from portal.intake.films import Batch, import_batches
 from portal.intake.import_report import ImportReport
 from portal.intake.sources.file_index import FileIndex, is_published_table
 from portal.intake.sources.published_table import PublishedTable, open_published
-from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions
+from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions
 from portal.intake.tables import InvalidCsv
 from portal.models import Dataset, Image, Upload, User
 
@@ -26,7 +26,7 @@ _NAMES_IN_A_QUERY = 500  # old builds of SQLite allow 999 parameters
 def import_source(
     *,
     upload: Upload,
-    source: Source,
+    source: PublishedSource,
     options: SourceOptions,
     files: Iterable[NamedFile],
     tables: Sequence[NamedFile] = (),

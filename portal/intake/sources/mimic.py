@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import CsvRow
 from portal.intake.sources.reported_findings import ReportedLabel, label_of_columns
-from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
 from portal.models import LabelOrigin
 
 _TITLE = "MIMIC-CXR-JPG"
@@ -61,7 +61,7 @@ def _film(row: Mapping[str, str], options: SourceOptions, studies: _Studies, par
 
 
 _LABELS = frozenset({"study_id", "Cardiomegaly", "Support Devices"})
-SOURCE = Source(
+SOURCE = PublishedSource(
     key="mimic",
     title=_TITLE,
     shapes={

@@ -10,7 +10,7 @@ from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.csv_people import age_of, sex_of
 from portal.intake.sources.numbers import number_of
-from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
 from portal.models import LabelOrigin
 
 TITLE = "NIH ChestX-ray14"
@@ -68,7 +68,7 @@ def _boxes(tables: Tables) -> dict[str, tuple[Box, ...]]:
     return {name: tuple(of_film) for name, of_film in boxes.items()}
 
 
-SOURCE = Source(
+SOURCE = PublishedSource(
     key="nih",
     title=TITLE,
     shapes={

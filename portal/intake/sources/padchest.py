@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from portal.imaging.views import placement_of_word, quoted, view_of_word
 from portal.intake.csv_labels import CsvRow, separated
 from portal.intake.csv_people import age_of, sex_of
-from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions, Tables, TableShape, Views
+from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape, Views
 from portal.models import LabelOrigin
 
 _TITLE = "PadChest"
@@ -100,7 +100,7 @@ def _age(row: Mapping[str, str]) -> str:
     return age_of(str(years)) if years >= 0 else ""  # some births are after the study
 
 
-SOURCE = Source(
+SOURCE = PublishedSource(
     key="padchest",
     title=_TITLE,
     shapes={

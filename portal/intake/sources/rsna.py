@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.sources.nih import patient_of
 from portal.intake.sources.numbers import number_of
-from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
 from portal.intake.tables import InvalidCsv
 from portal.models import LabelOrigin
 
@@ -69,7 +69,7 @@ def _patients(tables: Tables) -> dict[str, str]:
     return patients
 
 
-SOURCE = Source(
+SOURCE = PublishedSource(
     key="rsna",
     title="RSNA Pneumonia Detection Challenge",
     shapes={

@@ -86,7 +86,7 @@ ReadFilms = Callable[[Tables, SourceOptions], Iterator[SourceFilm | LeftOut]]
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedSource:
     """A published dataset. `films` yields what becomes of each row of its tables. `parts_of_name`: how many parts at
     the end of a film's path tell it from all others. `bits`: how many of the 16 bits of its pictures are used, as its
     tables say."""

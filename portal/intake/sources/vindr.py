@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from portal.intake.csv_labels import Box, CsvRow, RowReading
 from portal.intake.sources.numbers import number_of
-from portal.intake.sources.source import LeftOut, Source, SourceFilm, SourceOptions, Tables, TableShape, Views
+from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape, Views
 from portal.intake.tables import InvalidCsv
 from portal.models import LabelOrigin
 
@@ -78,7 +78,7 @@ def _boxes(tables: Tables) -> _Boxes:
 _LABELS = frozenset({"image_id", _NO_FINDING})
 _MARKED = frozenset({"image_id", "class_name", *_SIDES})
 _READER = frozenset({"rad_id"})
-SOURCE = Source(
+SOURCE = PublishedSource(
     key="vindr",
     title="VinDr-CXR",
     shapes={

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.intake.further_columns import Kept
+from portal.intake.further_columns import ColumnKind
 from portal.intake.kept_columns import drop_columns, stored_columns
 from portal.models import Site
 
@@ -50,8 +50,8 @@ class Command(BaseCommand):
                 fits = " or ".join(column.fits) or "nothing that may be kept"
                 self.stdout.write(f"{column.name}: {column.films} films, {column.values} values; looks like {fits}")
 
-    def _kept(self, text: str) -> tuple[str, Kept]:
+    def _kept(self, text: str) -> tuple[str, ColumnKind]:
         name, _, kind = text.rpartition("=")
-        if not name or kind not in list(Kept):
+        if not name or kind not in list(ColumnKind):
             raise CommandError(f"--keep {text}: write COLUMN=number or COLUMN=category.")
-        return name, Kept(kind)
+        return name, ColumnKind(kind)

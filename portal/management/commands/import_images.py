@@ -112,7 +112,7 @@ class Command(BaseCommand):
         report = ImportReport(patients_of=PatientSource(options["patients"]), takes_new_facts=options["take_new_facts"])
         actor, site = self._user(options["user"]), self._site(options["site"], is_made=options["make_site"])
         if options["source"]:
-            self._import_source(folder, options, site, actor, report)
+            self._import_source(folder, options, site, actor=actor, report=report)
             return
         if options["views"] or options["children"]:
             raise CommandError("--views and --children say what to take of a published dataset; pass --source too.")
@@ -163,7 +163,7 @@ class Command(BaseCommand):
         self._write_report(upload, report, actor)
 
     def _import_source(
-        self, folder: Path | None, options: Mapping[str, Any], site: Site, actor: User | None, report: ImportReport
+        self, folder: Path | None, options: Mapping[str, Any], site: Site, *, actor: User | None, report: ImportReport
     ) -> None:
         if folder is None:
             raise CommandError("A published dataset is imported from its folder; pass the folder of its films.")

@@ -12,7 +12,16 @@ from django.utils import timezone
 
 from analysis.evaluation import set_evaluation
 from analysis.evaluation.looks import looks_at_test
-from analysis.evaluation.set_evaluation import CLAIM, CannotStart, SetRequest, advance, due, runs_of, start, try_again
+from analysis.evaluation.set_evaluation import (
+    CLAIM,
+    CannotEvaluateSet,
+    SetRequest,
+    advance,
+    due,
+    runs_of,
+    start,
+    try_again,
+)
 from analysis.evaluation.set_progress import outlook, part_to_show, progress_of
 from analysis.models import SetEvaluation, TestLook
 from analysis.tasks import advance_set_evaluations
@@ -94,10 +103,10 @@ def test_the_parts_to_be_drawn_are_foreseen(labelled: Dataset, analyst: User) ->
 
 def test_a_refused_request_leaves_nothing(data_dir: Path, analyst: User) -> None:
     dataset = factories.dataset()
-    with pytest.raises(CannotStart, match="has no film: import some first"):
+    with pytest.raises(CannotEvaluateSet, match="has no film: import some first"):
         start(asked(dataset, analyst))
     factories.film(dataset, "abnormal")
-    with pytest.raises(CannotStart, match="No film would be in fit"):
+    with pytest.raises(CannotEvaluateSet, match="No film would be in fit"):
         start(asked(dataset, analyst))
     counts = [model.objects.count() for model in (SetEvaluation, Split, Run)]  # type: ignore[attr-defined]
     assert counts == [0, 0, 0]
@@ -108,7 +117,7 @@ def test_parts_without_a_film_are_not_scored(data_dir: Path, analyst: User) -> N
     dataset = factories.dataset()
     for number, part in enumerate(["fit"] * 4 + ["test"] * 2):
         factories.film(dataset, "normal", person=f"patient {number}", csv_split=part)
-    with pytest.raises(CannotStart, match="No film would be in tune, where scores are compared with labels"):
+    with pytest.raises(CannotEvaluateSet, match="No film would be in tune, where scores are compared with labels"):
         start(asked(dataset, analyst, opens_test=False))
     assert not Split.objects.exists()
     row = start(asked(dataset, analyst))
@@ -118,15 +127,15 @@ def test_parts_without_a_film_are_not_scored(data_dir: Path, analyst: User) -> N
 
 def test_a_name_is_needed_that_no_split_has(labelled: Dataset, analyst: User) -> None:
     start(asked(labelled, analyst))
-    with pytest.raises(CannotStart, match="A split named 'All films' already exists at Seoul"):
+    with pytest.raises(CannotEvaluateSet, match="A split named 'All films' already exists at Seoul"):
         start(asked(labelled, analyst))
-    with pytest.raises(CannotStart, match="The name has 0 characters: enter 1 to 80"):
+    with pytest.raises(CannotEvaluateSet, match="The name has 0 characters: enter 1 to 80"):
         start(asked(labelled, analyst, name="  "))
 
 
 def test_weights_that_are_not_there_are_refused_before_anything_is_made(labelled: Dataset, analyst: User) -> None:
     config = made.small_config(backbone="resnet50", weights="imagenet")
-    with pytest.raises(CannotStart, match="resnet50"):
+    with pytest.raises(CannotEvaluateSet, match="resnet50"):
         start(asked(labelled, analyst, config=config))
     assert not Split.objects.exists()
 

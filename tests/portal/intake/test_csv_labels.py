@@ -23,7 +23,7 @@ from portal.intake.csv_labels import (
     read_columns,
     read_labels,
 )
-from portal.intake.further_columns import Kept
+from portal.intake.further_columns import ColumnKind
 from portal.intake.mapping.meaning import TableKind, TableMapping
 from portal.intake.tables import UnclearTable
 from portal.labels.formula_cells import restored
@@ -167,7 +167,7 @@ def test_a_column_whose_name_may_be_a_persons_is_named_by_its_place(path: Path) 
 DECLARED = TableMapping(
     TableKind.LABELS,
     {"filename": "file"},
-    {"BMI": Kept.NUMBER, "age at scan": Kept.NUMBER, "smoking": Kept.CATEGORY},
+    {"BMI": ColumnKind.NUMBER, "age at scan": ColumnKind.NUMBER, "smoking": ColumnKind.CATEGORY},
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, transaction
 
-from portal.intake.further_columns import Kept
+from portal.intake.further_columns import ColumnKind
 from portal.intake.kept_columns import drop_columns, stored_columns
 from portal.models import AuditEvent, Dataset, Image
 from tests.portal import factories
@@ -34,14 +34,14 @@ def of(data_dir: object) -> Dataset:
 
 def test_columns_are_listed_with_what_they_look_like(of: Dataset) -> None:
     assert [(one.name, one.films, one.values, one.fits) for one in stored_columns(of.site)] == [
-        ("bmi", 12, 12, (Kept.NUMBER,)),
-        ("smoking", 12, 2, (Kept.CATEGORY,)),
+        ("bmi", 12, 12, (ColumnKind.NUMBER,)),
+        ("smoking", 12, 2, (ColumnKind.CATEGORY,)),
         ("uhid", 12, 12, ()),
     ]
 
 
 def test_others_are_dropped_with_the_values_that_no_import_would_keep(of: Dataset) -> None:
-    dropped = drop_columns(of.site, keep={"bmi": Kept.NUMBER, "smoking": Kept.CATEGORY}, actor=None)
+    dropped = drop_columns(of.site, keep={"bmi": ColumnKind.NUMBER, "smoking": ColumnKind.CATEGORY}, actor=None)
     assert dropped == {"uhid": 12, "smoking": 1}
     first, second, *_ = of.images.order_by("pk")
     assert first.extra == {"bmi": "24.0", "finding without a label": "x"}
