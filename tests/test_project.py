@@ -364,7 +364,9 @@ def test_compose_passes_on_every_setting_of_the_docs() -> None:
     fixed = {"HILUM_ENV", "HILUM_DATA_DIR"}  # by the image
     not_for_production = {"HILUM_DEBUG", "HILUM_TEST_DATABASE_URL"}
     assert named - fixed - not_for_production == set(compose["x-hilum"]["environment"])
-    read = (ROOT / "portal" / "settings.py").read_text(encoding="utf-8")
+    read = "".join(
+        (ROOT / "portal" / name).read_text(encoding="utf-8") for name in ("settings.py", "project/environment.py")
+    )
     assert set(re.findall(r'"(HILUM_[A-Z_]+)"', read)) - {"HILUM_DATA_DIR"} == named - {
         "HILUM_TEST_DATABASE_URL", "HILUM_DATA_DIR", "DATABASE_URL",
     }  # fmt: skip

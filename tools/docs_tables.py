@@ -38,7 +38,7 @@ PHANTOMS = ("portal/imaging/phantom/*.py",)  # what draws them
 _NUMBER = re.compile(r"[*−+-]*\d[\d.,]*( ?%)?( ?[(*].*)?$")  # a cell that is a number, with or without an interval
 
 
-class Refused(Exception):
+class CannotMeasure(Exception):
     """The message is a sentence for the user."""
 
 
@@ -71,7 +71,7 @@ class MeasuredTable:
     def _files(self) -> list[str]:
         files = sorted({path.relative_to(ROOT).as_posix() for pattern in self.code for path in ROOT.glob(pattern)})
         if not files:
-            raise Refused(f"The code of the table {self.name!r} is not there: {', '.join(self.code)}.")
+            raise CannotMeasure(f"The code of the table {self.name!r} is not there: {', '.join(self.code)}.")
         return files
 
 
@@ -196,13 +196,13 @@ def put(text: str, table: MeasuredTable, rows: Sequence[str] | None) -> str:
             lines[above] = f"<!-- measured: {table.name} {table.hash()} -->"
             lines[first : first + len(old)] = old if rows is None else compact(rows)
             return "\n".join(lines) + "\n"
-    raise Refused(
+    raise CannotMeasure(
         f"{table.page} has no table with the mark {table.name!r}: write <!-- measured: {table.name} {'0' * 12} -->"
     )
 
 
 def measure(commands: Sequence[str], given: dict[str, str]) -> str:
-    """The output of the last command. Raises Refused where one fails."""
+    """The output of the last command. Raises CannotMeasure where one fails."""
     output = ""
     with tempfile.TemporaryDirectory() as folder:
         for command in commands:
@@ -210,7 +210,7 @@ def measure(commands: Sequence[str], given: dict[str, str]) -> str:
             print(f"python {' '.join(words)}", file=sys.stderr, flush=True)
             done = subprocess.run([sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
             if done.returncode:
-                raise Refused(f"The command ended with {done.returncode}: python {' '.join(words)}")
+                raise CannotMeasure(f"The command ended with {done.returncode}: python {' '.join(words)}")
             output = done.stdout
     return output
 
@@ -229,7 +229,7 @@ def renew(chosen: Sequence[MeasuredTable], given: dict[str, str]) -> None:
             if table.place is None:
                 print(f"{table.page}, {table.name}: write it from this output, then run with --measured.\n\n{output}")
             elif table.place >= len(printed):
-                raise Refused(
+                raise CannotMeasure(
                     f"The output has {len(printed)} tables, and {table.name!r} would be number {table.place + 1}."
                 )
             else:
@@ -267,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 page.write_text(put(page.read_text(encoding="utf-8"), table, None), encoding="utf-8")
         else:
             renew(chosen, {name: value for name in ("films", "csv") if (value := getattr(options, name))})
-    except Refused as error:
+    except CannotMeasure as error:
         print(f"hilum: {error}", file=sys.stderr)
         return 1
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools import docs_tables
-from tools.docs_tables import TABLES, MeasuredTable, Refused, compact, faults, put, tables_of
+from tools.docs_tables import TABLES, MeasuredTable, CannotMeasure, compact, faults, put, tables_of
 
 ONE = MeasuredTable("one", "page.md", ("-m benchmarks.one",), 0, ("benchmarks/phantoms.py",))
 PAGE = """# Page
@@ -90,7 +90,7 @@ def test_a_measured_table_takes_the_place_of_the_old_one() -> None:
     text = put(PAGE.format(hash="0" * 12), ONE, rows)
     assert text == PAGE.format(hash=ONE.hash()).replace("| some | 0.812 |", "| more | 0.9 |")
     assert put(text, ONE, None) == text
-    with pytest.raises(Refused, match="has no table with the mark"):
+    with pytest.raises(CannotMeasure, match="has no table with the mark"):
         put("# Page\n", ONE, None)
 
 
