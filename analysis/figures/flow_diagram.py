@@ -134,8 +134,8 @@ def flow_figure(
     drawing, paper = place_flow(steps, ends), PAPER[theme]
     figure = new_figure(theme=theme, random_weights=random_weights, title=title)
     figure.update_layout(margin_l=16)
-    figure.update_xaxes(visible=False, range=[0, 1], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[drawing.height, 0], fixedrange=True)
+    figure.update_xaxes(visible=False, range=[-0.005, 1.005], fixedrange=True)  # edges of boxes are not cut
+    figure.update_yaxes(visible=False, range=[drawing.height + 1, -1], fixedrange=True)
     for box in drawing.boxes:
         figure.add_shape(
             type="rect", x0=box.left, x1=box.left + box.width, y0=box.top, y1=box.bottom,

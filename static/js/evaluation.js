@@ -81,7 +81,7 @@ function markOperatingPoint() {
   const shown = isDrawn && Number(numbers.dataset.weight) === Number(root.dataset.shownWeight);
   const place = shown && numbers.dataset.sensitivity !== "None" && numbers.dataset.specificity !== "None";
   const [x, y] = place ? [1 - Number(numbers.dataset.specificity), Number(numbers.dataset.sensitivity)] : [null, null];
-  const point = place ? `Operating point: ${y.toFixed(3)} at 1 − specificity ${x.toFixed(3)}` : "No operating point";
+  const point = place ? `Operating point ${y.toFixed(3)} at ${x.toFixed(3)}` : "No operating point";
   fillIn("roc", { x: [[x]], y: [[y]], name: point });
   const threshold = shown ? Number(numbers.dataset.threshold) : null;
   fillIn("histogram", { x: [[threshold, threshold]], name: shown ? `Threshold ${threshold.toPrecision(4)}` : "No threshold" });
@@ -102,6 +102,9 @@ function drawLater(name) {
 }
 
 function start() {
+  // A swapped figure is drawn at once. htmx would first give it the class and style of the old figure of its id, and 20 ms
+  // later take away those that Plotly has set.
+  window.htmx.config.attributesToSettle = [];
   const figures = JSON.parse(document.getElementById("figures").textContent);
   draw(figures);
   for (const name of Object.keys(figures)) openFilmsOf(name, root.dataset.filmUrl);
