@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools import docs_tables
-from tools.docs_tables import TABLES, MeasuredTable, CannotMeasure, compact, faults, put, tables_of
+from tools.docs_tables import TABLES, CannotMeasure, MeasuredTable, compact, faults, put, tables_of
 
 ONE = MeasuredTable("one", "page.md", ("-m benchmarks.one",), 0, ("benchmarks/phantoms.py",))
 PAGE = """# Page
