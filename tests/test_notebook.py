@@ -110,6 +110,7 @@ def test_a_zip_becomes_a_roc_curve_by_api_alone(
     monkeypatch.setenv("HILUM_ZIP", str(zip_of_phantoms(tmp_path / "films.zip")))
     monkeypatch.setenv("HILUM_SETTINGS", json.dumps(SMALL))
     monkeypatch.setenv("HILUM_UNALIGNED", "yes")
+    monkeypatch.setattr(supervisor, "WARM_FILMS", 0)  # no engine outlives the test
     names = run_notebook(ZIP_TO_ROC, sleep=work)
     area = Evaluation.objects.get().metrics["parts"]["test"]["auroc"]["fused"]
     output = capsys.readouterr().out
