@@ -44,6 +44,7 @@ ELSEWHERE = {
     "portal/intake/erased_patients.py": "tests/analysis/evaluation/test_erasing.py",
     "analysis/api/erasing.py": "tests/analysis/views/test_erasing.py",
     "analysis/management/commands/erase_patient.py": "tests/analysis/views/test_erasing.py",
+    "portal/management/commands/find_burned_in_text.py": "tests/portal/imaging/test_burned_in.py",
     "portal/management/commands/further_columns.py": "tests/portal/intake/test_kept_columns.py",
     "ml_engine/runs/head_folder.py": "tests/ml_engine/runs/test_head_requests.py reads the files",
     "ml_engine/forms/heads.py": "tests/ml_engine/runs/test_head_requests.py fills it in",
@@ -261,6 +262,7 @@ ELSEWHERE = {
 
 # tests of several modules, and what they cover
 WHOLE_PATHS = {
+    "tests/portal/intake/test_identifiers.py": "what an import of files full of identifiers leaves",
     "tests/gpu/test_gpu.py": "what holds on a GPU as on the processor, in coreset, search, features and runs",
     "tests/ml_engine/core/bank/test_exactness.py": "scores and maps against float64, by every search",
     "tests/access/*.py": "every URL, and what is withheld from whom",
