@@ -266,7 +266,6 @@ WHOLE_PATHS = {
     "tests/gpu/test_gpu.py": "what holds on a GPU as on the processor, in coreset, search, features and runs",
     "tests/ml_engine/core/bank/test_exactness.py": "scores and maps against float64, by every search",
     "tests/access/*.py": "every URL, and what is withheld from whom",
-    "tests/portal/intake/test_identifiers.py": "whether an identifier is left in anything that an import leaves",
     "tests/portal/sets/test_mined_labels.py": "labels that software mined from reports, from the import into a split",
     "tests/fuzz/*.py": "random inputs for reader and tables",
     "tests/browser/*.py": "pages and the viewer's scripts in a real browser",
