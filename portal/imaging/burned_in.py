@@ -25,7 +25,7 @@ _FURTHEST = 1.6  # heights between neighbours in a line
 
 
 @dataclass(frozen=True)
-class TextLine:
+class WrittenLine:
     """A rectangle in pixels of the film, (x, y) its upper left corner, and how many characters it seems to hold."""
 
     x: int
@@ -35,19 +35,20 @@ class TextLine:
     characters: int
 
 
-def find_text(shown: NDArray[np.uint8]) -> list[TextLine]:
+def find_text(shown: NDArray[np.uint8]) -> list[WrittenLine]:
     """Lines that look like text in a film as it is shown, uint8 (H, W), from the top down."""
     step = max(1, int(np.ceil(max(shown.shape) / _LONGEST_SIDE)))
     grey = shown[::step, ::step].astype(np.int16)
     low, high = np.percentile(grey, (0.5, 99.5))
     extent = max(float(high - low), 1.0)
-    lines: list[TextLine] = []
+    lines: list[WrittenLine] = []
     for bright in (grey >= high - 0.1 * extent, grey <= low + 0.1 * extent):  # written in white, or in black
         lines += _lines(_characters(bright, grey, _SHARP * extent))
-    found = [
-        TextLine(line.x * step, line.y * step, line.width * step, line.height * step, line.characters) for line in lines
+    full_size = [
+        WrittenLine(line.x * step, line.y * step, line.width * step, line.height * step, line.characters)
+        for line in lines
     ]
-    return sorted(found, key=lambda line: (line.y, line.x))
+    return sorted(full_size, key=lambda line: (line.y, line.x))
 
 
 def _characters(mask: NDArray[np.bool_], grey: NDArray[np.int16], sharp: float) -> list[tuple[slice, slice]]:
@@ -78,7 +79,7 @@ def _is_sharp(inside: NDArray[np.bool_], grey: NDArray[np.int16], sharp: float) 
     return bool(np.median(np.concatenate(steps)) >= sharp) if any(map(len, steps)) else False
 
 
-def _lines(characters: Sequence[tuple[slice, slice]]) -> list[TextLine]:
+def _lines(characters: Sequence[tuple[slice, slice]]) -> list[WrittenLine]:
     """Characters that stand beside each other, at one height and of about one size."""
     ordered = sorted(characters, key=lambda place: place[1].start)
     lines: list[list[tuple[slice, slice]]] = []
@@ -97,10 +98,10 @@ def _continues(last: tuple[slice, slice], place: tuple[slice, slice]) -> bool:
     tall, small = max(one, other), min(one, other)
     overlap = min(last[0].stop, place[0].stop) - max(last[0].start, place[0].start)
     gap = place[1].start - last[1].stop
-    return tall <= _SAME_HEIGHT * small and overlap >= 0.5 * small and -0.3 * tall <= gap <= _FURTHEST * tall
+    return bool(tall <= _SAME_HEIGHT * small and overlap >= 0.5 * small and -0.3 * tall <= gap <= _FURTHEST * tall)
 
 
-def _line(line: Sequence[tuple[slice, slice]]) -> TextLine:
+def _line(line: Sequence[tuple[slice, slice]]) -> WrittenLine:
     top, bottom = min(place[0].start for place in line), max(place[0].stop for place in line)
     left, right = min(place[1].start for place in line), max(place[1].stop for place in line)
-    return TextLine(left, top, right - left, bottom - top, len(line))
+    return WrittenLine(left, top, right - left, bottom - top, len(line))
