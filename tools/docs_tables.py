@@ -79,7 +79,7 @@ _SMALL = "--set alignment.perceptual=0 --set alignment.size=96 --set alignment.e
 _UNTRAINED = f"--weights random --backbone resnet18 --rate 0.05 {_SMALL}"
 _PAPER = (f"-m ml_engine ablation --phantoms 200 --out {{out}} {_UNTRAINED}", "-m analysis.ablation {out}")
 _HEAD, _HEAD_FILMS = (
-    ("-m benchmarks.confirmed_head phantoms --seeds 3 --out {out}",),
+    ("-m benchmarks.confirmed_head phantoms --out {out}",),
     ("-m benchmarks.confirmed_head films --images {films} --csv {csv} --out {out}",),
 )
 _COPIES = ("benchmarks/near_copies.py {films}",)
