@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from tabulate import tabulate
+from analysis.studies.print_table import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -535,7 +535,7 @@ def main() -> None:
         began = time.monotonic()
         rows += rows_of(name, given)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    table = tabulate([row.cells() for row in rows], HEADINGS, tablefmt="github", disable_numparse=True)
+    table = markdown_table(HEADINGS, [row.cells() for row in rows])
     sentence = machine()
     print(f"{sentence}\n\n{table}")
     if given.write:
