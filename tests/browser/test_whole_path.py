@@ -140,6 +140,8 @@ def draw_split(page: Page) -> None:
 def fit_and_watch(page: Page) -> None:
     page.get_by_role("link", name="Fit a detector").click()
     page.get_by_label("Name").fill("Small detector")
+    for theme in ("Alignment", "Backbone", "Films", "Mask and memory banks"):
+        page.locator("summary").filter(has_text=theme).click()
     page.locator("#id_alignment").select_option("none")
     page.locator("#id_weights").select_option("random")
     page.locator("#id_backbone").select_option("resnet18")
