@@ -209,7 +209,8 @@ def _guard(table: str, acts: tuple[str, ...], rule: str) -> migrations.RunPython
 _POSTGRESQL_SHRINKING = """
 CREATE OR REPLACE FUNCTION hilum_refuse_portal_image() RETURNS trigger AS $$
 BEGIN
-  IF to_jsonb(NEW) - 'extra' = to_jsonb(OLD) - 'extra' AND NEW.extra <@ OLD.extra THEN RETURN NEW; END IF;
+  IF to_jsonb(NEW) - 'extra' = to_jsonb(OLD) - 'extra' AND NEW.extra <@ OLD.extra AND NEW.extra <> OLD.extra
+  THEN RETURN NEW; END IF;
   IF to_jsonb(NEW) - ARRAY[{columns}] = to_jsonb(OLD) - ARRAY[{columns}]
     AND EXISTS (SELECT 1 FROM portal_headerdifference WHERE image_id = OLD.id AND state = 'taking')
   THEN RETURN NEW; END IF;

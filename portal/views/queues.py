@@ -139,7 +139,18 @@ def queue_films(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     numbers = screening_queues.numbering(queue, request.user)
     first = _number(request, "from", default=1, high=numbers.total)
     after = first + _number(request, "count", default=12, high=FILMS_AT_ONCE)
-    fields = ("image", "author", "value", "findings", "attributes", "boxes", "created_at", "reverts", "source")
+    fields = (
+        "image",
+        "author",
+        "value",
+        "findings",
+        "attributes",
+        "boxes",
+        "created_at",
+        "reverts",
+        "source",
+        "reader",
+    )
     events = LabelEvent.objects.order_by("created_at", "pk").only(*fields)
     start, stop = numbers.position_of(first), numbers.position_of(after)
     members = list(

@@ -14,6 +14,7 @@ from ml_engine.runs import lifecycle, supervisor
 from portal.models import Role
 from tests.analysis import laid
 from tests.browser.axe import serious_findings
+from tests.browser.run_form import open_themes
 from tests.ml_engine import made
 from tests.portal import factories
 
@@ -46,11 +47,12 @@ def test_a_sweep_from_its_form_to_its_test_figures(
     page.goto(f"{live_server.url}/splits/{split.uuid}/")
     page.get_by_role("link", name="Sweep settings").click()
     expect(page.locator("#forecast")).to_have_text("This makes 1 alignment and 6 detectors on 1 set of features.")
-    page.get_by_label("Alignment").select_option("none")
+    open_themes(page)
+    page.get_by_label("Alignment", exact=True).select_option("none")
     page.get_by_label("Backbone weights").select_option("random")
     page.get_by_label("Rate s").fill("0.1, 0.3")
     page.get_by_label("Neighbours K").fill("")
-    page.get_by_label("Advanced").fill(SETTINGS)
+    page.get_by_label("Settings as text").fill(SETTINGS)
     page.get_by_label("Seed").fill("0, 1")
     expect(page.locator("#forecast")).to_have_text("This makes 4 detectors on 2 sets of features.")
     page.get_by_role("button", name="Queue the run").press("Enter")

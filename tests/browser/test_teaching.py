@@ -13,6 +13,7 @@ from ml_engine.models import Run, RunKind, RunState, Score
 from ml_engine.runs import lifecycle, supervisor
 from portal.models import Role
 from tests.browser.axe import serious_findings
+from tests.browser.run_form import open_themes
 from tests.ml_engine import headed, made
 from tests.ml_engine.headed import POOL, READ, Headed
 
@@ -97,6 +98,7 @@ def test_what_a_reader_confirmed_makes_the_next_worklist(
     page.locator("#id_name").fill("Both")
     for part in ("tune", "test"):
         page.locator(f"input[name=parts][value={part}]").uncheck()
+    open_themes(page)
     page.locator("input[name=datasets]").first.check()
     page.get_by_role("button", name="Queue the run").click()
     expect(page.locator("h1")).to_have_text("Both")

@@ -22,6 +22,7 @@ from playwright.sync_api import Page, expect
 from ml_engine.models import Run, RunKind
 from portal.imaging.phantom import make_phantom
 from portal.models import Image, LabelEvent, Role
+from tests.browser.run_form import open_themes
 from tests.paths import ROOT
 from tests.portal import factories
 
@@ -140,8 +141,7 @@ def draw_split(page: Page) -> None:
 def fit_and_watch(page: Page) -> None:
     page.get_by_role("link", name="Fit a detector").click()
     page.get_by_label("Name").fill("Small detector")
-    for theme in ("Alignment", "Backbone", "Films", "Mask and memory banks"):
-        page.locator("summary").filter(has_text=theme).click()
+    open_themes(page)
     page.locator("#id_alignment").select_option("none")
     page.locator("#id_weights").select_option("random")
     page.locator("#id_backbone").select_option("resnet18")

@@ -105,7 +105,7 @@ def test_films_are_flushed_together_and_before_the_report(of: Dataset, folder: P
     sent = [query["sql"] for query in queries]
     reset = sent.index("RESET synchronous_commit")
     stored = next(number for number, sql in enumerate(sent) if 'INTO "portal_image"' in sql)
-    reported = next(number for number, sql in enumerate(sent) if "'done'" in sql)
+    reported = next(n for n, sql in enumerate(sent) if sql.startswith('UPDATE "portal_upload"') and "'done'" in sql)
     assert sent.index("SET synchronous_commit TO off") < stored < reset < reported
 
 

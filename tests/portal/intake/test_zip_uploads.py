@@ -667,12 +667,12 @@ settings.DATA_DIR = Path(sys.argv[2])
 from portal import tasks
 from portal.intake import films
 really, count = films._import_one, 0
-def import_one(*args):
+def import_one(*args, **options):
     global count
     count += 1
     if count == 3:
         os.kill(os.getpid(), 9)
-    return really(*args)
+    return really(*args, **options)
 films._import_one = import_one
 tasks.import_upload(sys.argv[1])
 """

@@ -52,6 +52,10 @@ TABLE = {
     "edit criteria":         "-       -      -           -       x       -",
     "freeze cohorts":        "x       -      -           -       x       -",
     "manage people":         "-       -      -           -       x       -",
+    "edit datasets":         "-       -      -           -       x       -",
+    "keep further columns":  "-       -      -           -       x       -",
+    "open quarantined files": "x      -      -           -       x       -",
+    "erase patients":        "-       -      -           -       x       -",
 }  # fmt: skip
 CASES = [
     (action, role, mark == "x")

@@ -181,10 +181,10 @@ def test_labels_accept_only_post(curator: Client, address: str) -> None:
 def test_a_form_without_its_token_is_refused_with_a_sentence(film: Image) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(factories.curator("kim"))
-    assert "reload it" in send(client, film).json()["error"]
+    assert "reload the page" in send(client, film).json()["error"]
     page = client.post("/labels/", {"value": "normal"})
     assert page.status_code == 403
-    assert "reload it" in page.content.decode()
+    assert "reload the page" in page.content.decode()
 
 
 @pytest.mark.parametrize("films", [2, 30])
