@@ -100,6 +100,8 @@ def test_what_is_there_has_the_declared_shape(schema: dict[str, Any], world: Wor
         response = client.get(address, url.query(world))
         if fault := fault_of(schema, operation_at(schema, address, "get"), response):
             wrong[name] = fault
+        if response.streaming:
+            list(response.streaming_content)  # which closes the file that it sends
     assert wrong == {}, json.dumps(wrong, indent=1)
 
 

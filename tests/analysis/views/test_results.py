@@ -363,7 +363,7 @@ def test_a_film_s_scores_take_the_same_queries_for_any_number(
         looked_at(another_scored_run(scored))
     with django_assert_num_queries(len(one)):
         assert client.get(address).text.count("<li") == 4
-    # session, user, site, film, scores, parts (twice), withheld, looks, worklists; the rule twice, for the one part; the record
+    # session, user, site, film, scores, parts twice, withheld, looks, worklists; the rule, for the one part; the record
     assert len(one) <= 14
 
 
