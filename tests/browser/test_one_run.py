@@ -150,8 +150,9 @@ def test_the_prevalence_moves_predictive_values(page: Page, live_server: Any, ev
     page.locator("select[name=rule]").select_option("sensitivity")
     page.locator("select[name=target]").select_option("0.8")  # six abnormal films of tune allow 6 / 7
     for prevalence in ("0.01", "0.3"):
-        page.locator("input[name=prevalence]").fill(prevalence)
-        page.locator("input[name=prevalence]").press("Tab")
+        field = page.get_by_role("spinbutton", name="Prevalence", exact=True)
+        field.fill(prevalence)
+        field.press("Tab")
         expect(page.locator("#operating")).to_contain_text(f"at a prevalence of {prevalence}")
         data = evaluation_page.fetch("operating", rule="sensitivity", target="0.8", prevalence=prevalence)["predictive"]
         assert_same(evaluation_page.value("[data-number=ppv]"), data["positive_predictive_value"]["value"])
@@ -166,9 +167,8 @@ def test_breakdown_and_alignment_show_the_numbers_of_the_api(
     evaluation_page = EvaluationPage(page, live_server.url, evaluation, "test")
     evaluation_page.show("breakdown")
     (finding,) = evaluation_page.fetch("breakdown")["findings"]
-    assert_same(evaluation_page.value("[data-finding=nodule] [data-value]"), finding["auroc"]["auroc"])
-    drawn = page.evaluate("() => document.getElementById('forest').data[0].x")
-    assert drawn[0] == pytest.approx(finding["auroc"]["auroc"], abs=1e-5)
+    assert finding["auroc"]["auroc"] is None  # fewer than 30 films have it
+    expect(page.locator("[data-finding=nodule] [data-value]").first).to_have_attribute("data-value", "")
     alignment = evaluation_page.show("alignment")
     quality = evaluation_page.fetch("alignment")
     assert_same(evaluation_page.value("[data-number=flagged] [data-value]"), quality["flagged"]["value"])
