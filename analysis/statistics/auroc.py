@@ -153,6 +153,12 @@ def delong_paired(
     variance = float(
         clustered_variance(sample, positive[:, :1] - positive[:, 1:], negative[:, :1] - negative[:, 1:])[0]
     )
+    return with_interval(result, difference, variance, confidence=confidence)
+
+
+def with_interval(result: AurocDifference, difference: float, variance: float, *, confidence: float) -> AurocDifference:
+    """The result with the difference, its variance, an interval of normal theory clipped to [−1, 1], and a two-sided
+    p-value. Raises ValueError for a confidence outside (0, 1)."""
     half = normal_quantile(confidence) * math.sqrt(variance)
     return replace(
         result,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from statistics import NormalDist
 
-from analysis.statistics.auroc import Auroc, AurocDifference
+from analysis.statistics.auroc import Auroc, AurocDifference, with_interval
 from analysis.statistics.sample import normal_quantile
 
 
@@ -14,7 +12,7 @@ def independent_difference(first: Auroc, second: Auroc, *, confidence: float = 0
     """first − second, with the sum of both variances (Hanley & McNeil 1982, Radiology 143:29), an interval clipped to
     [−1, 1], and a two-sided p-value. None, with a `reason`, where an AUROC or a variance is missing. Raises ValueError
     for a confidence outside (0, 1)."""
-    z = normal_quantile(confidence)
+    normal_quantile(confidence)  # refuses one outside (0, 1), whatever the films
     result = AurocDifference(
         difference=None, variance=None, low=None, high=None, p_value=None, first=first, second=second,
         reason=first.reason or second.reason,
@@ -28,12 +26,4 @@ def independent_difference(first: Auroc, second: Auroc, *, confidence: float = 0
     if variance <= 0.0:
         reason = "Both sets separate completely, so the difference has no variance."
         return replace(result, difference=difference, variance=0.0, reason=reason)
-    half = z * math.sqrt(variance)
-    return replace(
-        result,
-        difference=difference,
-        variance=variance,
-        low=max(-1.0, difference - half),
-        high=min(1.0, difference + half),
-        p_value=2 * NormalDist().cdf(-abs(difference) / math.sqrt(variance)),
-    )
+    return with_interval(result, difference, variance, confidence=confidence)

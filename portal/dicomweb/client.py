@@ -258,7 +258,7 @@ def _blocks(source: http.client.HTTPResponse, beat: Callable[[], None]) -> Itera
     while block := source.read(_BLOCK):
         beat()
         yield block
-    if source.length:  # bytes that were announced; http.client reads on without a word
+    if source.length:  # bytes that were announced and did not come; http.client raises nothing
         raise _cut_off()
 
 

@@ -1,5 +1,5 @@
-"""The fourteen columns that the CheXpert labeler makes of a report, which CheXpert and MIMIC-CXR-JPG publish: 1 the
-report names it, 0 it denies it, -1 it is unsure, blank: it says nothing of it."""
+"""The fourteen columns that the CheXpert labeler makes of a report, which CheXpert and MIMIC-CXR-JPG publish: 1
+where the report states the finding, 0 where it denies it, -1 where it is uncertain, blank where it is silent on it."""
 
 from __future__ import annotations
 
