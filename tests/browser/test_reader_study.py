@@ -308,5 +308,6 @@ def test_a_reading_of_a_study_that_was_handed_back_elsewhere_stays_on_the_page(
     if "aided" in stages:
         wait_for_stage(page, 1, "aided")
     else:
-        wait_for_stage(page, 2, "unaided")
+        wait_for_stage(page, 2, "unaided")  # shown while the reading is still on its way
+    expect(page.locator("#kept")).to_have_text("Saved")
     assert Reading.objects.get().confidence == 80
