@@ -3,6 +3,10 @@
 import os
 import sys
 
+# Threads that wait for one another sleep instead of spinning, before any library with OpenMP is loaded: where another
+# process has the core of one of them, the others would spin until it is back.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from ml_engine.command.main import main
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ SIDE = 1024  # of the drawn film that is decoded
 ROWS, PICKS = (2048, 8192), (20, 82)  # of the two selections that are timed
 QUERIES, VECTORS = 512, (512, 4096)  # of the searches
 LARGEST_WIDTH = 256  # dimensions of the features that are selected from and searched
-ALIGNED = 32  # films of the alignment that is timed: searches come in batches of this number
+BATCH = 32  # films of a search, which takes as many batches at a time as there are threads
 
 
 def of(config: PipelineConfig, *, path: Path | None = None) -> UnitCosts:
@@ -214,17 +214,17 @@ def _aligning(config: PipelineConfig, device: torch.device) -> AligningCosts:
     settings = config.alignment
     changes: dict[str, Any] = {"perceptual": 0.0} if settings.uses_network and not _has_vgg() else {}
     settings = replace(settings, canonical="groupwise", canonical_fit="affine", guard_valid_area=0.0, **changes)
-    size = settings.size
     once, model = _timed_fit(replace(settings, epochs=1, rounds=1), device)
     twice, _ = _timed_fit(replace(settings, epochs=2, rounds=2), device)
-    films = _pictures(size)
-    placing = _seconds(lambda: model.affines(films, films >= 0)) / ALIGNED
-    a_round = max(0.0, twice - once) / ALIGNED
-    return AligningCosts(place_seconds=placing, round_seconds=a_round, rest_seconds=max(0.0, once / ALIGNED - a_round))
+    films = _pictures(settings)
+    placing = _seconds(lambda: model.affines(films, films >= 0)) / len(films)
+    a_round = max(0.0, twice - once) / len(films)
+    rest = max(0.0, once / len(films) - a_round)
+    return AligningCosts(place_seconds=placing, round_seconds=a_round, rest_seconds=rest)
 
 
 def _timed_fit(settings: AlignmentConfig, device: torch.device) -> tuple[float, FittedAlignment]:
-    films = _pictures(settings.size)
+    films = _pictures(settings)
     watch = Stopwatch()
     model = fit_alignment(
         films,
@@ -239,10 +239,12 @@ def _timed_fit(settings: AlignmentConfig, device: torch.device) -> tuple[float, 
     return watch.seconds, model
 
 
-def _pictures(size: int) -> torch.Tensor:
-    """Smooth films (32, 1, S, S) that differ a little in place."""
-    y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
-    shifts = torch.linspace(-0.1, 0.1, ALIGNED)[:, None, None]
+def _pictures(settings: AlignmentConfig) -> torch.Tensor:
+    """Smooth films (N, 1, S, S) that differ a little in place; a batch for each thread that takes one."""
+    side = torch.linspace(-1, 1, settings.size)
+    y, x = torch.meshgrid(side, side, indexing="ij")
+    count = BATCH if settings.uses_network else BATCH * torch.get_num_threads()
+    shifts = torch.linspace(-0.1, 0.1, count)[:, None, None]
     bright = torch.exp(-(((x + shifts) / 0.5) ** 2) - ((y - shifts) / 0.7) ** 2)
     return (bright * (1 + 0.3 * torch.sin(9 * (x + shifts)))).clamp(0, 1)[:, None]
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ml_engine.core.alignment.batches import padded, spans
+from ml_engine.core.alignment.batches import each_on_one_thread, padded, spans
 from ml_engine.core.alignment.canonical import Canonical, with_gauge
 from ml_engine.core.alignment.checks import Checks, check
 from ml_engine.core.alignment.landmarks import InvalidLandmarks, LandmarkPlacement, Points, place, scaled
@@ -64,11 +64,15 @@ class FittedAlignment:
             return self._affines_by_landmarks(valid, points)
         size = (int(images.shape[-2]), int(images.shape[-1]))
         device = self.gauge.device
-        parts = [
-            prepared(images[at].to(device), valid[at].to(device), size=self.config.size)
-            for at in spans(len(images), BATCH)
-        ]
-        aligned = [self.thetas(films, mask) for films, mask in parts]
+
+        def align(at: slice) -> tuple[Tensor, Checks]:
+            return self.thetas(*prepared(images[at].to(device), valid[at].to(device), size=self.config.size))
+
+        parts = spans(len(images), BATCH)
+        if self.config.uses_network:  # whose operations are large
+            aligned = [align(at) for at in parts]
+        else:
+            aligned = each_on_one_thread(align, parts, device=device)
         thetas = torch.cat([theta for theta, _ in aligned]).cpu()
         flagged = torch.cat([checks.failed for _, checks in aligned])
         return pixel_affine(thetas, size, size), flagged

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ml_engine.core.alignment.adam import Adam
-from ml_engine.core.alignment.batches import padded, spans
+from ml_engine.core.alignment.batches import each_on_one_thread, padded, spans
 from ml_engine.core.alignment.canonical import Canonical
 from ml_engine.core.alignment.losses import box_mean, gaussian_blur
 from ml_engine.core.alignment.network import residual_theta
@@ -20,7 +20,7 @@ BATCH = 32  # fixed and padded, so that the result for a film does not depend on
 SIGMAS = (3.0, 1.5, 0.75)  # blur in pixels of the shrunk film, for each third of the steps
 WINDOW = 1 / 2  # side of the window for local contrast, as a share of the film's side
 LEARNING_RATE = 0.05
-LEAST_SPREAD = 1e-18  # of a variance: below it a film is constant
+LEAST_SPREAD = 1e-6  # of a product of variances: below it a film is constant, and rounding would decide
 FLOOR = 1e-3  # added to local variances: contrast below 3 % of the gray scale counts little
 
 
@@ -34,11 +34,12 @@ def search(films: Tensor, valid: Tensor, *, canonical: Canonical, starts: list[T
     film, mask = shrunk(films), _shrunk_mask(valid)
     image, support = shrunk(canonical.image), _shrunk_mask(canonical.support)
     images = [local_contrast(gaussian_blur(image, sigma=sigma), support) for sigma in SIGMAS]
-    thetas = [
-        _search_batch(film[at], mask[at], [start[at] for start in starts], images=images, support=support, steps=steps)
-        for at in spans(len(films), BATCH)
-    ]
-    return torch.cat(thetas)
+
+    def search_batch(at: slice) -> Tensor:
+        start = [start[at] for start in starts]
+        return _search_batch(film[at], mask[at], start, images=images, support=support, steps=steps)
+
+    return torch.cat(each_on_one_thread(search_batch, spans(len(films), BATCH), device=film.device))
 
 
 def local_contrast(images: Tensor, mask: Tensor) -> Tensor:

@@ -94,6 +94,8 @@ def _refuse_unless_scoring(context: RunContext, first: str) -> None:
 
 def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Writes each film's affine: input_from_canonical.npy (N, 2, 3), in input pixels."""
+    import torch
+
     affines = np.broadcast_to(np.eye(2, 3), (len(context.rows), 2, 3)).copy()
     flagged: list[int] = []
     by_landmarks: dict[str, Any] = {}
@@ -108,8 +110,9 @@ def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
                 flagged += [row] if stored.flagged else []
             else:
                 unplaced.append(row)
-        for first in range(0, len(unplaced), CHUNK):
-            at = np.array(unplaced[first : first + CHUNK])
+        chunk = CHUNK * torch.get_num_threads()  # a batch for each thread
+        for first in range(0, len(unplaced), chunk):
+            at = np.array(unplaced[first : first + chunk])
             affines[at], failed = apply_alignment(model, inputs[at], boxes[at], points=landmarks.for_rows(points, at))
             flagged += at[failed].tolist()
             progress(first + len(at), len(unplaced))

@@ -42,6 +42,22 @@ def test_a_film_alone_is_placed_as_among_others(threads: int) -> None:
         torch.set_num_threads(before)
 
 
+def test_the_number_of_threads_changes_no_bit() -> None:
+    shown, _, _ = films(70)
+    valid, canonical = torch.ones_like(shown), Canonical(thorax(64), torch.ones(1, 1, 64, 64))
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(search(shown, valid, canonical=canonical, starts=[unaligned(70)], steps=6))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
 @pytest.mark.parametrize("method", ["search", "network+search"])
 def test_a_blank_film_does_not_end_a_fit(method: str) -> None:
     shown, valid, _ = films(8)
