@@ -27,6 +27,7 @@ from portal.intake.zip_uploads import (
     zip_path,
 )
 from portal.models import Site, Upload
+from portal.people import audit_chain
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
@@ -127,3 +128,9 @@ def tidy_up() -> None:
     """Remove what was kept for long enough."""
     if removed := remove_expired():
         logger.info("removed the bytes of %d files in quarantine", removed)
+
+
+@shared_task
+def seal_audit() -> None:
+    """Continue the hash chains of the audit."""
+    audit_chain.seal_all()

@@ -14,7 +14,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ from portal.intake import film_files
 from portal.intake.patient_identifiers import PatientIdentifier
 from portal.intake.pseudonym_key import site_key
 from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, Upload
-from portal.people import audit
+from portal.people import audit, audit_chain
 
 ERASED = "erased"  # in the place of a name of an erased film
 _APPS = ("portal", "ml_engine", "analysis")
@@ -154,13 +154,19 @@ def _blank_acts(patient: Patient) -> None:
     of_others = LabelEvent.objects.filter(batch__in=labels).exclude(image__patient=patient)
     acts = [str(act) for act in set(labels) - set(of_others.values_list("batch", flat=True))]
     events = AuditEvent.objects.filter(Q(after__act__in=acts) | Q(before__act__in=acts))
-    events.update(before=None, after=None, reason="")
+    _blank(events, before=None, after=None, reason="")
+
+
+def _blank(events: QuerySet[AuditEvent], **values: Any) -> None:
+    changed = list(events.values_list("pk", flat=True))
+    audit_chain.forget_keys(changed)
+    AuditEvent.objects.filter(pk__in=changed).update(**values)
 
 
 def _scrub(erasure: Erasure, names: Sequence[str], erased: set[type[Model]]) -> None:
     """Take the names out of the rows of tables that are not about single films."""
     events = AuditEvent.objects.filter(target_uuid__in=[name for name in names if len(name) == 36])
-    events.update(target_uuid=erasure.uuid, before=None, after=None, reason="")
+    _blank(events, target_uuid=erasure.uuid, before=None, after=None, reason="")
     for model in _models():
         if model in erased or any(of in (Image, Patient) for one, _, of in references() if one is model):
             continue
@@ -174,6 +180,8 @@ def _scrub_field(model: type[Model], field: Any, names: Sequence[str]) -> None:
     for name in names:
         named |= Q(written__contains=name)
     rows = model._base_manager.annotate(written=Cast(field.name, models.TextField())).filter(named)
+    if model is AuditEvent:
+        audit_chain.forget_keys(rows.values_list("pk", flat=True))
     for pk, value in list(rows.values_list("pk", field.name)):
         model._base_manager.filter(pk=pk).update(**{field.name: without(value, names)})
 

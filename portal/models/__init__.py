@@ -28,7 +28,7 @@ from portal.models.queues import (
     QueueReading,
     ScreeningQueue,
 )
-from portal.models.records import AuditEvent, BlindedFilm, Exposure
+from portal.models.records import AuditEvent, AuditSeal, BlindedFilm, Exposure
 from portal.models.sets import Cohort, CohortImage, Part, Split, SplitImage, SplitMember, TrainingFilm
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Adjudication",
     "AdjudicatorVerdict",
     "AuditEvent",
+    "AuditSeal",
     "BlindedFilm",
     "Cohort",
     "CohortImage",

@@ -22,6 +22,7 @@ from ml_engine.runs.requests import RunRequest, request_score
 from portal.intake.erased_patients import names_of, references
 from portal.models import AuditEvent, Erasure, Image, LabelEvent, PartialUpload, Patient, Role, Upload, User
 from portal.people import audit
+from portal.people.audit_chain import seal_all, verify
 from tests.access import world as worlds
 from tests.analysis.scored import scored_run
 from tests.portal import factories
@@ -77,6 +78,7 @@ def test_the_drill(world: worlds.World) -> None:
     row = Score.objects.get(run=run, image=scored).row
     others = Score.objects.filter(run=run).exclude(image__patient__in=[scored.patient, film.patient])
     other = others.order_by("row").first().row
+    seal_all()
     before = ScoredFolder(paths.run_folder(run.uuid)).maps_of(other).copy()
 
     for patient in (film.patient, scored.patient, fitted):
@@ -98,6 +100,8 @@ def test_the_drill(world: worlds.World) -> None:
     blanked = AuditEvent.objects.get(verb="export heatmap", target_uuid=by_film.uuid)
     assert (blanked.actor, blanked.after) == (boss, None)
     assert by_film.report["handed_out"][0]["what"] == "export heatmap"
+    verdict = verify(film.dataset.site)  # what was erased does not break the chain of the audit
+    assert (verdict.fault, verdict.erased > 0) == ("", True)
     # the second: the results of others stay
     folder = ScoredFolder(paths.run_folder(run.uuid))
     folder.check()
