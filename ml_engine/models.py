@@ -91,7 +91,7 @@ class Run(Addressed):
             models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in RunKind]), name="run_known_kind"),
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_known_state"),
             models.CheckConstraint(
-                condition=Q(kind="score") | Q(split__isnull=False),
+                condition=Q(kind__in=["score", "embedding"]) | Q(split__isnull=False),
                 name="run_fit_has_split",
             ),
             models.CheckConstraint(

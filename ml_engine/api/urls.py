@@ -1,12 +1,12 @@
 from django.urls import path
 
-from ml_engine.api import bank_studies, heads, studies, views
+from ml_engine.api import bank_studies, embeddings, heads, studies, views
 
 urlpatterns = [
     path("runs/", views.Runs.as_view(), name="api-runs"),
     *(
         path(f"runs/{view.kind}/", view.as_view(), name=view.url_name)
-        for module in (views, studies, bank_studies, heads)
+        for module in (views, studies, bank_studies, heads, embeddings)
         for view in module.VIEWS
     ),
     path("runs/<uuid:uuid>/", views.OneRun.as_view(), name="api-run"),

@@ -37,9 +37,12 @@ def earlier_facts(run: Run) -> dict[str, int]:
 
 
 def _films(run: Run) -> QuerySet[Image]:
-    """The films that the run scored; of other kinds those of the parts of its split that it may have read."""
+    """The films that the run scored; of other kinds those of the parts of its split, or of its datasets, that it
+    may have read."""
     if run.kind == RunKind.SCORE:
         return Image.objects.filter(scores__run=run)
+    if run.split_id is None:
+        return Image.objects.filter(dataset__in=run.datasets.all())
     films = Image.objects.filter(split_images__member__split=run.split_id)
     fits = run.kind in (RunKind.FIT_ALIGNMENT, RunKind.FIT_DETECTOR)
     return films.exclude(split_images__member__in=_of_test(run)) if fits else films
@@ -51,6 +54,8 @@ def _of_test(run: Run) -> Any:
 
 
 def _matters(fact: str, old: Mapping[str, Any], new: Mapping[str, Any], run: Run) -> bool:
+    if run.kind == RunKind.EMBEDDING and fact == Fact.PATIENT:
+        return False
     if run.facts.is_study or fact in (Fact.GRAY, Fact.PATIENT):
         return True
     config = PipelineConfig.from_json(run.config)

@@ -308,13 +308,15 @@ def _rename(request: RunRequest, what: str) -> RunRequest:
     return replace(request, name=name)
 
 
-def check_request(request: RunRequest, *, split: Split) -> None:
+def check_request(request: RunRequest, *, split: Split | None) -> None:
     if request.requested_by is not None:
         require(request.requested_by, "request runs", request.site)
     if not request.name.strip():
         raise RunRefused("The run has no name: give it one by which colleagues will find it.", field="name")
     if len(request.name) > _LONGEST_NAME:
         raise RunRefused(f"The name has {len(request.name)} characters: use at most {_LONGEST_NAME}.", field="name")
+    if split is None:
+        return
     _check_site(split, request.site, "split")
     if split.frozen_at is None:
         sentence = f"The split “{split.name}” is not frozen: freeze it first, so that the run can be repeated."

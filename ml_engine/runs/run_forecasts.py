@@ -50,6 +50,12 @@ def of_score(
     return forecast.forecast(RunKind.SCORE, config, size, costs)
 
 
+def of_embedding(films: QuerySet[Image], config: PipelineConfig) -> Forecast | None:
+    """The forecast of an embedding map of these films; None where the costs were not measured."""
+    costs = costs_of(config)
+    return None if costs is None else forecast.forecast(RunKind.EMBEDDING, config, _size_of_images(films), costs)
+
+
 def of_chain(
     parts: Mapping[str, int], config: PipelineConfig, *, aligned: bool, scored: Sequence[str], megapixels: float
 ) -> Forecast | None:
@@ -78,6 +84,8 @@ def of_queued(run: Run) -> Forecast | None:
     measured."""
     config, split = PipelineConfig.from_json(run.config), run.split
     costs = costs_of(config)
+    if run.kind == RunKind.EMBEDDING:
+        return of_embedding(Image.objects.filter(dataset__in=run.datasets.all()), config)
     if costs is None or split is None or run.kind not in forecast.KINDS:
         return None
     if run.kind == RunKind.FIT_ALIGNMENT:

@@ -16,6 +16,7 @@ from ml_engine.engine.run_folder import INPUTS, write_run_folder
 from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
 from ml_engine.runs import head_folder, paths
+from ml_engine.runs.embedding_requests import mapped_films
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import left_out
 from ml_engine.runs.requests import alignment_part, fit_report_of
@@ -94,7 +95,15 @@ def _run_json(run: Run, folder: Path, inputs: Mapping[str, tuple[str, Path]]) ->
         "code_version": code_version(),
         "weights": _weights(run, folder),
         "inputs": {name: {"file": INPUTS[name], "sha256": sha256} for name, (sha256, _) in inputs.items()},
-    } | (run.asked if run.facts.is_study else _grow(run))
+    } | _settings(run)
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What the run is asked for besides its config. The filter that chose the films of a map is not among it: the list
+    of films is."""
+    if run.facts.is_study:
+        return dict(run.asked)
+    return {name: run.asked[name] for name in run.facts.asked} | _grow(run)
 
 
 def _grow(run: Run) -> dict[str, Any]:
@@ -144,6 +153,8 @@ def films_of(run: Run) -> list[RunFilm]:
     """The films of a run, in the order in which they were imported; those of an earlier run in that run's order."""
     if run.kind == RunKind.SCORE:
         return _films_to_score(run)
+    if run.kind == RunKind.EMBEDDING:
+        return _films_to_map(run)
     assert run.split is not None  # constraint run_fit_has_split
     if run.kind == RunKind.FIT_ALIGNMENT:
         return _labelled(run.split, [alignment_part(run.split)], allowed={})
@@ -219,6 +230,11 @@ def _films_to_score(run: Run) -> list[RunFilm]:
     images = Image.objects.filter(dataset__in=run.datasets.all()).select_related("patient").order_by("pk")
     refused = set(left_out(run).values_list("pk", flat=True))
     return [RunFilm(image, part_of.get(image.pk, "")) for image in images if image.pk not in refused]
+
+
+def _films_to_map(run: Run) -> list[RunFilm]:
+    films = mapped_films(list(run.datasets.all()), run.asked.get("filter", {}))
+    return [RunFilm(image, "") for image in films.select_related("patient").order_by("pk").distinct()]
 
 
 def _in_parts(split: Split, parts: list[str]) -> Iterator[RunFilm]:
