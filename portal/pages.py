@@ -4,6 +4,7 @@ from django.urls import path
 
 from portal.views import (
     adjudication,
+    chosen_films,
     cohorts,
     corrections,
     dataset_facts,
@@ -97,6 +98,8 @@ urlpatterns = [
     path("labels/merge/", labels.merge_label, name="merge-label"),
     path("labels/session/", labels.session, name="label-session"),
     path("labels/undo/", labels.undo_label, name="undo-label"),
+    path("films/queue/", chosen_films.queue, name="queue-chosen"),
+    path("films/cohort/", chosen_films.cohort, name="freeze-chosen"),
     path("duplicates/", duplicates.duplicates, name="duplicates"),
     path("duplicates/<uuid:uuid>/", duplicates.duplicate, name="duplicate"),
     path("duplicates/<uuid:uuid>/judge/", duplicates.judge, name="judge-duplicate"),

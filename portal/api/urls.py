@@ -1,6 +1,7 @@
 from django.urls import path
 
 from portal.api import (
+    chosen_films,
     corrections,
     dataset_facts,
     double_reading,
@@ -53,6 +54,8 @@ urlpatterns = [
     path("cohorts/<uuid:uuid>/", views.OneCohort.as_view(), name="api-cohort"),
     path("cohorts/<uuid:uuid>/images/", views.CohortImages.as_view(), name="api-cohort-images"),
     path("cohorts/<uuid:uuid>/difference/", views.CohortDifference.as_view(), name="api-cohort-difference"),
+    path("images/queue/", chosen_films.QueueChosenFilms.as_view(), name="api-queue-chosen"),
+    path("images/cohort/", chosen_films.FreezeChosenFilms.as_view(), name="api-freeze-chosen"),
     path("queues/", views.Queues.as_view(), name="api-queues"),
     path("queues/<uuid:uuid>/images/", views.QueueImages.as_view(), name="api-queue-images"),
     path(
