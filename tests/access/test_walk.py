@@ -31,6 +31,7 @@ MONITOR = "readyz"  # answers 503 here, since no worker runs; tests/portal/proje
 SLOW = {"analysis:report", "api-report"}  # seconds each: of the roles that may, one asks
 SAY_NO_LABEL = {  # of films that they name
     *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs", "analysis:search"),
+    "api-embedding-map",  # places, and no more
 }
 NAME_NONE = {
     *("analysis:erase-patient", "api-erase-patient"),  # numbers of what is erased
@@ -39,6 +40,7 @@ NAME_NONE = {
     *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
     "analysis:adjudications",  # gives films that are not settled neutral names
     "portal:duplicates",  # links to pairs, not to films
+    "analysis:embedding-map",  # its points come by another address
     *("analysis:head-curve", "analysis:head-curve-table"),  # counts of verdicts, which name no film
     "analysis:worklist-end",  # leaves out films whose scores are hidden from its reader, and gives neutral names
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers

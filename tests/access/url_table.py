@@ -71,6 +71,20 @@ def new_run(world: World) -> dict[str, Any]:
     }
 
 
+def new_map(world: World) -> dict[str, Any]:
+    return {"name": "New", "datasets": [str(world.things["dataset"].uuid)]}
+
+
+def colours_by_score(world: World) -> dict[str, Any]:
+    return {"by": "score", "of": world.things["run"].uuid}
+
+
+def films_chosen(world: World) -> dict[str, Any]:
+    """The fields of the page and those of the API."""
+    film = str(world.things["film"].uuid)
+    return {"name": "Chosen", "order": "imported", "films": film, "images": [film]}
+
+
 def whole_set(world: World) -> dict[str, Any]:
     return {"name": "New set", "opens_test": True, "settings": {"weights": "random"}}
 
@@ -193,6 +207,10 @@ PORTAL = {
     ),
     "portal:queue-dataset": act("make queues", NOTHING, "dataset", data=lambda world: {"name": "More"}),
     "portal:freeze-cohort": act("freeze cohorts", REFUSED, "dataset", data=lambda world: {"name": "normals"}),
+    "portal:queue-chosen": act("make queues", REFUSED, data=films_chosen),
+    "portal:freeze-chosen": act("freeze cohorts", REFUSED, data=films_chosen),
+    "api-queue-chosen": act("make queues", REFUSED, data=films_chosen),
+    "api-freeze-chosen": act("freeze cohorts", REFUSED, data=films_chosen),
     "portal:cohorts": page(SIGNED_IN, OMITS),
     "portal:cohort": page(MEMBER, OMITS, "cohort"),
     "portal:cohort-diff": page(
@@ -293,11 +311,20 @@ RUNS = {
         )
     },
     "api-fit-head": act("request runs", REFUSED, data=new_run),
+    "api-new-embedding": act("request runs", NOTHING, data=new_map),
 }  # fmt: skip
 
 SEE = "see scores"
 RESULTS = {
     "analysis:search": page(MEMBER, OMITS, query=lambda world: {"q": "zebra"}),
+    "analysis:embedding-map": page(MEMBER, OMITS, "dataset"),
+    "analysis:map-points": page(MEMBER, UNNAMED, "embedding run"),
+    "analysis:map-colours": page(SEE, UNNAMED, "embedding run", look=SHOWS, query=colours_by_score),
+    "analysis:map-film": page(MEMBER, REFUSED, "embedding run", "film"),
+    "analysis:similar-films": page(MEMBER, REFUSED, "film"),
+    "api-embedding-map": page(MEMBER, OMITS, "dataset"),
+    "api-map-colours": page(MEMBER, OMITS, "embedding run", query=lambda world: {"by": "label"}),
+    "api-similar-films": page(MEMBER, REFUSED, "film"),
     "analysis:results": page(SEE, NOTHING, look=SHOWS),
     "analysis:make-evaluation": act("evaluate runs", NOTHING, "run", look=COUNTS),
     "analysis:evaluate-set": page("request runs", OMITS, "dataset"),

@@ -36,7 +36,7 @@ from tests.analysis.headed import fitted_head, with_head
 from tests.analysis.scored import scored_dataset, scored_run
 from tests.analysis.sections.test_comparison import scored_again
 from tests.analysis.worklists import items, read, read_study, study, worklist
-from tests.ml_engine import reports
+from tests.ml_engine import embedded, reports
 from tests.portal import factories
 
 ROLES = list(Role)
@@ -119,6 +119,7 @@ def build(*, opened: bool = True) -> World:
     begin(worklist=things["worklist"], reader=User.objects.get(username=Role.READER))
     for item in items(things["worklist"]):
         read(item, blinded, "normal", reason="artefact")
+    things["embedding run"] = embedded.mapped(things["dataset"])
     things |= _double_readings(site, boss, blinded, things["film"])
     return World(site=site, things=things, withheld=withheld, siblings=siblings, blinded=blinded)
 
