@@ -18,7 +18,7 @@ from ml_engine.engine.embedding_folder import NoMap
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.study_plans import EmbeddingPlan
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.runs import lifecycle, paths, supervisor, write_folder
+from ml_engine.runs import lifecycle, paths, run_forecasts, supervisor, write_folder
 from ml_engine.runs.embedding_maps import newest_map, open_map, points_for, similar_films
 from ml_engine.runs.embedding_requests import request_embedding
 from ml_engine.runs.lifecycle import RunRefused
@@ -26,6 +26,7 @@ from ml_engine.runs.requests import RunRequest
 from portal.models import AuditEvent, Dataset, Image, Role, Site, User
 from portal.people import blinding
 from tests.ml_engine import made
+from tests.ml_engine.engine.costs import COSTS
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -152,6 +153,21 @@ def test_the_form_and_its_clone_ask_for_the_same(
     assert (clone["filters"], clone["neighbours_kept"], clone["backbone"]) == ("label=normal", 3, "resnet18")
     shown = client.get(reverse("ml_engine:run", args=[run.uuid])).content.decode()
     assert "label normal" in shown
+
+
+def test_the_form_forecasts_the_run(
+    client: Client, dataset: Dataset, films: list[Image], ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(ana)
+    address = reverse("ml_engine:run-forecast", args=["embedding"])
+    fields = FORM | {"name": "x", "datasets": [str(dataset.uuid)]}
+    assert run_forecasts.NOT_MEASURED in client.post(address, fields).content.decode()
+    monkeypatch.setattr(run_forecasts, "costs_of", lambda config: COSTS)
+    assert "GiB of memory" in client.post(address, fields).content.decode()
+    refused = client.post(address, fields | {"filters": "label=purple"}).content.decode()
+    assert "which no film of this dataset can have" in refused
+    queued = run_forecasts.of_queued(requested(dataset))
+    assert queued is not None and list(queued.stages)[2:5] == ["pool", "neighbours", "layout"]
 
 
 def test_the_form_says_what_is_wrong(client: Client, dataset: Dataset, films: list[Image], ana: User) -> None:
