@@ -6,6 +6,7 @@ tables that must not change."""
 from portal.models.addressed import Addressed
 from portal.models.erasures import Erasure
 from portal.models.films import Dataset, FilmFingerprint, FilmPair, Image, Patient, Study
+from portal.models.grid import DefaultFilmView, FilmTag, FilmView, TagAct, TaggedFilm
 from portal.models.intake import ColumnMapping, HeaderDifference, PartialUpload, QuarantinedFile, Upload
 from portal.models.labels import (
     Adjudication,
@@ -44,11 +45,14 @@ __all__ = [
     "Consensus",
     "CurrentLabel",
     "Dataset",
+    "DefaultFilmView",
     "DoubleReading",
     "Erasure",
     "Exposure",
     "FilmFingerprint",
     "FilmPair",
+    "FilmTag",
+    "FilmView",
     "HeaderDifference",
     "Image",
     "LabelEvent",
@@ -73,6 +77,8 @@ __all__ = [
     "SplitImage",
     "SplitMember",
     "Study",
+    "TagAct",
+    "TaggedFilm",
     "TrainingFilm",
     "Upload",
     "User",
