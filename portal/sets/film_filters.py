@@ -22,6 +22,7 @@ from portal.models import (
     Part,
     Split,
     SplitImage,
+    TaggedFilm,
 )
 
 UNLABELLED = "unlabelled"
@@ -30,7 +31,7 @@ OLDER, NO_CRITERIA = "older", "none"  # values of the filter by criteria, beside
 NOTHING = "nothing"  # the value of the filter by warnings
 
 
-FILTERS = ("label", "view", "finding", "split", "part", "attribute", "criteria", "warning")
+FILTERS = ("label", "view", "finding", "split", "part", "attribute", "criteria", "warning", "tag")
 
 
 class UnknownFilter(Exception):
@@ -41,7 +42,7 @@ class UnknownFilter(Exception):
 class Filters:
     """Blank means any. `part` is a part of `split` and is ignored without a split. `criteria` is the version of the
     criteria of normal that the label was given under: its number, OLDER (a person's label that does not name the newest
-    version) or NO_CRITERIA. `warning`: NOTHING for films that show nothing."""
+    version) or NO_CRITERIA. `warning`: NOTHING for films that show nothing. `tag`: the name of a tag of the site."""
 
     label: str = ""
     view: str = ""
@@ -51,6 +52,7 @@ class Filters:
     attribute: str = ""
     criteria: str = ""
     warning: str = ""
+    tag: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
@@ -67,6 +69,7 @@ class Filters:
             attribute=attribute if attribute in NormalAttribute.values else "",
             criteria=criteria if criteria in (OLDER, NO_CRITERIA) or _is_version(criteria) else "",
             warning=NOTHING if _text(query, "warning") == NOTHING else "",
+            tag=_text(query, "tag")[:30],
         )
 
     @classmethod
@@ -96,6 +99,9 @@ class Filters:
             films = self._by_criteria(films)
         if self.warning:
             films = films.filter(shows_nothing=True)
+        if self.tag:
+            tagged = TaggedFilm.objects.filter(tag__name=self.tag, removed_by__isnull=True)
+            films = films.filter(pk__in=tagged.values("image"))
         if self.split and self.part:
             of_split = Q(split_images__member__split=self.split)
             films = (
@@ -124,7 +130,7 @@ class Filters:
     def facts(self) -> dict[str, str]:
         """The filters that are set, by their names in the query string."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
-        words |= {"attribute": self.attribute, "criteria": self.criteria, "warning": self.warning}
+        words |= {"attribute": self.attribute, "criteria": self.criteria, "warning": self.warning, "tag": self.tag}
         if self.split:
             words["split"] = str(self.split.uuid)
         return {key: value for key, value in words.items() if value}
@@ -137,6 +143,7 @@ class Filters:
         """The filters as text for people; blank without filters."""
         words = [self.label, self.view, self.finding, self.attribute, self._criteria_words()]
         words.append("showing nothing" if self.warning else "")
+        words.append(f"tagged {self.tag}" if self.tag else "")
         if self.split:
             words.append(f"{self.part or 'any part'} of {self.split.name}")
         return ", ".join(word for word in words if word)
