@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0035_mail_at_run_end"),
+        ("portal", "0036_audit_seals"),
     ]
 
     operations = [

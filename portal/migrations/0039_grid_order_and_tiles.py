@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0037_film_tags"),
+        ("portal", "0038_film_tags"),
     ]
 
     operations = [

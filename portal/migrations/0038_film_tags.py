@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0036_film_views"),
+        ("portal", "0037_film_views"),
     ]
 
     operations = [
