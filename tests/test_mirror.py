@@ -37,6 +37,7 @@ ELSEWHERE = {
     "analysis/views/head_proposals.py": "tests/analysis/reading/test_head_proposals.py requests its pages",
     "analysis/maps/head_maps.py": "tests/analysis/sections/test_semi_supervised.py draws them",
     "analysis/views/semi_supervised.py": "tests/analysis/sections/test_semi_supervised.py requests it",
+    "ml_engine/core/film/gray_scale.py": "tests/ml_engine/core/film/test_preprocess.py, which takes it from there",
     "ml_engine/core/head/limits.py": "a number: tests/ml_engine/core/head/test_confirmed_head.py",
     "ml_engine/runs/confirmed_reads.py": "tests/analysis/reading/test_confirmed_reads.py registers and asks",
     "ml_engine/runs/erased_films.py": "tests/analysis/evaluation/test_erasing.py",
