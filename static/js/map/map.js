@@ -161,6 +161,7 @@ async function recolour() {
     status.textContent = "";
   } catch (error) {
     status.textContent = error.message;
+    element("map-colour").value = root.dataset.coloured ?? element("map-colour").value; // what is still shown
     return;
   }
   applyColours();
