@@ -34,6 +34,10 @@ class FilmOrder:
     descending: bool = False
     tells: bool = False
 
+    @property
+    def phrase(self) -> str:
+        return self.words if self.by is None else f"by {self.words}"
+
     def facts(self) -> dict[str, str]:
         """As a part of the query string; empty for the order of import."""
         return {SORT: self.name} if self.name else {}

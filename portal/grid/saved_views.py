@@ -61,7 +61,7 @@ def save_view(*, dataset: Dataset, name: str, query: Mapping[str, str], author: 
     name = _checked_name(name)
     filters = Filters.from_query(query, Split.objects.filter(datasets=dataset))
     order = order_of(query)
-    words = ", ".join(filter(None, [filters.words(), f"by {order.words}" if order.name else ""]))
+    words = ", ".join(filter(None, [filters.words(), order.phrase if order.name else ""]))
     shown = {"query": filters.facts() | order.facts(), "words": words[:300], "is_shared": share}
     with transaction.atomic():
         own = FilmView.objects.select_for_update().filter(dataset=dataset, owner=author)

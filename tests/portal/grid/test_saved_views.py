@@ -51,8 +51,11 @@ def save(of: Dataset, author: User, name: str = "PA normals", **fields: Any) -> 
 def test_a_view_keeps_the_filters_that_the_grid_knows(of: Dataset, ann: User) -> None:
     view = save(of, ann, "  PA   normals ", query={"label": "normal", "view": "PA", "from": "x", "finding": ""})
     assert (view.name, view.query, view.words) == ("PA normals", {"label": "normal", "view": "PA"}, "normal, PA")
-    event = AuditEvent.objects.get(verb="save view")
+    event = AuditEvent.objects.get(verb="save view", target_uuid=view.uuid)
     assert (event.target_uuid, event.actor, event.after["query"]) == (view.uuid, ann, view.query)
+    assert save(of, ann, "Newest", query={"sort": "-imported"}).words == "newest first"
+    assert save(of, ann, "Newest", query={"sort": "patient", "view": "AP"}).words == "AP, by patient"
+    FilmView.objects.get(name="Newest").delete()
     again = save(of, ann, query={"label": "unsure"})
     assert (again.pk, again.query, FilmView.objects.count()) == (view.pk, {"label": "unsure"}, 1)
 
