@@ -47,6 +47,7 @@ ELSEWHERE = {
     "analysis/management/commands/erase_patient.py": "tests/analysis/views/test_erasing.py",
     "portal/management/commands/application_role.py": "tests/portal/project/test_application_role.py",
     "portal/management/commands/audit.py": "tests/portal/people/test_audit_chain.py",
+    "portal/api/deidentification.py": "tests/portal/views/test_deidentification.py asks it",
     "portal/management/commands/find_burned_in_text.py": "tests/portal/imaging/test_burned_in.py",
     "portal/management/commands/further_columns.py": "tests/portal/intake/test_kept_columns.py",
     "ml_engine/runs/head_folder.py": "tests/ml_engine/runs/test_head_requests.py reads the files",

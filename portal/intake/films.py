@@ -105,6 +105,8 @@ def import_batches(
     imported: set[int] = set()
     rules = _Rules(leave_out, bits, ErasedKeys(upload.dataset.site))
     done = 0
+    report.deidentified.add_earlier(upload.deidentification)
+    progress = _Progress(upload, total, report, on_progress)
     with _flushed_together():
         for batch in batches:
             _import_batch(
@@ -114,10 +116,10 @@ def import_batches(
                 imported=imported,
                 rules=rules,
                 processes=processes,
-                on_progress=partial(_progress, upload, total, on_progress, done),
+                on_progress=partial(progress.at, done),
             )
             done += batch.rows
-            _progress(upload, total, on_progress, done, 0)
+            progress.at(done, 0)
     _close(upload, report, actor)
     return report
 
@@ -129,10 +131,21 @@ class _Rules:
     erased: ErasedKeys
 
 
-def _progress(upload: Upload, total: int, on_progress: Callable[[int, int], None], before: int, number: int) -> None:
-    """`number` of a batch are done, and `before` in those before it."""
-    Upload.objects.filter(pk=upload.pk).update(done=before + number, heartbeat_at=timezone.now())
-    on_progress(before + number, total)
+@dataclass(frozen=True)
+class _Progress:
+    upload: Upload
+    total: int
+    report: ImportReport
+    on_progress: Callable[[int, int], None]
+
+    def at(self, before: int, number: int) -> None:
+        """`number` of a batch are done, and `before` in those before it."""
+        Upload.objects.filter(pk=self.upload.pk).update(
+            done=before + number,
+            heartbeat_at=timezone.now(),
+            deidentification=self.report.deidentified.to_json(),
+        )
+        self.on_progress(before + number, self.total)
 
 
 def _import_batch(
@@ -213,6 +226,7 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.FAILED if report.has_matched_nothing else Upload.State.DONE,
             counts=report.to_json(),
+            deidentification=report.deidentified.to_json(),
             message="; ".join(report.sentences()) + ".",
             finished_at=timezone.now(),
         )
@@ -242,6 +256,7 @@ def _import_one(
             film_files.remove_unused_pixels(film.pixel_sha256)
             return left_out
         entry = _fitted(entry, film.facts.rows, film.facts.columns, header, report)
+        report.deidentified.add(header, film.facts.source)
         of_patient = _patient_identifier(entry, header, report.patients_of)
         if rules.erased.holds(of_patient, film.pixel_sha256):
             return "of erased patients"

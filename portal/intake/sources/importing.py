@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from portal.imaging.handled_elements import Outcome
 from portal.intake.csv_labels import CsvRow
 from portal.intake.entries import Entry, NamedFile
 from portal.intake.film_storage import view_of
@@ -15,6 +16,8 @@ from portal.intake.import_report import ImportReport
 from portal.intake.sources.file_index import FileIndex, is_published_table
 from portal.intake.sources.published_table import PublishedTable, open_published
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions
+from portal.intake.stored_words import table_words
+from portal.intake.table_columns import ColumnFate, TableFate, fates_of_published
 from portal.intake.tables import InvalidCsv
 from portal.models import Dataset, Image, Upload, User
 
@@ -47,7 +50,9 @@ def import_source(
                 yield file
 
     index = FileIndex(films(), parts=source.parts_of_name)
-    by_key = source.tables_of(_opened(found_tables))
+    opened = _opened(found_tables)
+    by_key = source.tables_of(opened)
+    report.deidentified.tables.extend(_fates(source, opened))
     total = sum(1 for _ in source.films(by_key, options))  # also finds what cannot be read, before a film is stored
     if total == 0:
         raise InvalidCsv(f"The tables of {source.title} have no row below their header; download them again.")
@@ -76,6 +81,16 @@ def _opened(files: Sequence[NamedFile]) -> list[PublishedTable]:
     for file in files:
         by_path.setdefault(file.path, open_published(file.path, Path(file.name).name))
     return list(by_path.values())
+
+
+def _fates(source: PublishedSource, tables: Sequence[PublishedTable]) -> Iterator[TableFate]:
+    for number, table in enumerate(tables, start=1):
+        shape = next((shape for shape in source.shapes.values() if shape.fits(table)), None)
+        columns = fates_of_published(table.header, source.fates)
+        if shape is None or not shape.columns:  # its first line may be no header
+            how = "the table is not read" if shape is None else "joins films and parts or patients, and is not kept"
+            columns = (ColumnFate("all of it", Outcome.REMOVED, how),)
+        yield TableFate(table_words(table.name, number), columns)
 
 
 def _batches(

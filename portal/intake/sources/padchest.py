@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from portal.imaging.handled_elements import Outcome
 from portal.imaging.views import placement_of_word, quoted, view_of_word
 from portal.intake.csv_labels import CsvRow, separated
 from portal.intake.csv_people import age_of, sex_of
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape, Views
+from portal.intake.table_columns import FILE, HASHED, ORIGIN, SEX, VIEW, YEAR
 from portal.models import LabelOrigin
 
 _TITLE = "PadChest"
@@ -109,6 +111,18 @@ SOURCE = PublishedSource(
         )
     },
     films=_films,
+    fates={
+        "ImageID": FILE,
+        "StudyDate_DICOM": YEAR,
+        "PatientBirth": YEAR,
+        "PatientID": HASHED,
+        "PatientSex_DICOM": SEX,
+        "Projection": VIEW,
+        "Pediatric": (Outcome.REMOVED, "says which films of children to leave out, and is not kept"),
+        "Labels": (Outcome.KEPT, "label and findings"),
+        "MethodLabel": ORIGIN,
+        "PhotometricInterpretation_DICOM": (Outcome.KEPT, "photometric interpretation, by which the film is shown"),
+    },
     views=Views.PA,
     bits=12,
 )

@@ -120,9 +120,11 @@ class Command(BaseCommand):
         try:
             rows = boxes = None
             if table := options["labels"]:
-                rows = read_labels(table, report.skipped, mapping=self._mapping_of(table, mappings, TableKind.LABELS))
+                mapping = self._mapping_of(table, mappings, TableKind.LABELS)
+                rows = read_labels(table, report.skipped, mapping=mapping, fates=report.deidentified.tables)
             if table := options["boxes"]:
-                boxes = read_boxes(table, report.skipped, mapping=self._mapping_of(table, mappings, TableKind.BOXES))
+                mapping = self._mapping_of(table, mappings, TableKind.BOXES)
+                boxes = read_boxes(table, report.skipped, mapping=mapping, fates=report.deidentified.tables)
         except UnclearTable as error:
             self._write_draft(table, folder)
             raise CommandError(f"{error} To say so, pass --mapping FILE; a draft of it is above.") from error
@@ -209,6 +211,8 @@ class Command(BaseCommand):
 
     def _write_report(self, upload: Upload, report: ImportReport, actor: User | None) -> None:
         for sentence in report.sentences():
+            self.stdout.write(sentence)
+        for sentence in report.deidentified.sentences():
             self.stdout.write(sentence)
         if report.takes_new_facts and report.counts["another header"]:
             for sentence in corrections.take_of_upload(upload, actor=actor).sentences("taken"):
