@@ -2,10 +2,13 @@
 
 from django.urls import path
 
-from ml_engine.views import forecasts, pictures, runs, studies
+from ml_engine.views import burned_in, forecasts, pictures, runs, studies
 
 app_name = "ml_engine"
 urlpatterns = [
+    path("datasets/<uuid:uuid>/text/", burned_in.burned_in, name="burned-in"),
+    path("datasets/<uuid:uuid>/text/search/", burned_in.search_text, name="search-text"),
+    path("images/<uuid:uuid>/text/", burned_in.film_text, name="film-text"),
     path("runs/", runs.runs, name="runs"),
     path("runs/new/sweep/forecast/", studies.sweep_forecast, name="sweep-forecast"),
     path("runs/new/<str:kind>/", runs.new, name="run-new"),

@@ -14,6 +14,7 @@ from portal.intake.pseudonym_key import OtherKey
 from portal.intake.quarantine import import_again, remove_expired
 from portal.intake.quotas import QuotaReached, full_usage
 from portal.intake.resumable import look_after_partial_uploads
+from portal.intake.text_looks import SEARCH, look_for_text, publish_search
 from portal.intake.waiting import SILENCE, has_to_wait, next_after
 from portal.intake.zip_uploads import (
     DISK_IS_FULL,
@@ -26,7 +27,7 @@ from portal.intake.zip_uploads import (
     sweep,
     zip_path,
 )
-from portal.models import Site, Upload
+from portal.models import Dataset, Site, Upload
 from portal.people import audit_chain
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,14 @@ def look_for_near_copies_at(uuid: str) -> None:
     progress = look_for_near_copies(site, seconds=LOOK_SECONDS)
     if progress.left:
         publish_look(site)
+
+
+@shared_task(name=SEARCH)
+def search_text_in(uuid: str) -> None:
+    """Look for burned-in text in a dataset, for a few seconds at a time: imports that wait go first."""
+    dataset = Dataset.objects.get(uuid=uuid)
+    if look_for_text(dataset, seconds=LOOK_SECONDS):
+        publish_search(dataset)
 
 
 @shared_task

@@ -47,6 +47,8 @@ ELSEWHERE = {
     "analysis/management/commands/erase_patient.py": "tests/analysis/views/test_erasing.py",
     "portal/management/commands/application_role.py": "tests/portal/project/test_application_role.py",
     "portal/management/commands/audit.py": "tests/portal/people/test_audit_chain.py",
+    "ml_engine/api/burned_in.py": "tests/ml_engine/views/test_burned_in.py asks it",
+    "ml_engine/runs/text_review.py": "tests/ml_engine/views/test_burned_in.py decides by it",
     "portal/api/deidentification.py": "tests/portal/views/test_deidentification.py asks it",
     "portal/management/commands/find_burned_in_text.py": "tests/portal/imaging/test_burned_in.py",
     "portal/management/commands/further_columns.py": "tests/portal/intake/test_kept_columns.py",

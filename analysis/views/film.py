@@ -18,6 +18,7 @@ from analysis.evaluation.thresholds import calibration_reference
 from analysis.maps.head_maps import contribution_threshold, false_alarm_rate, is_called_by_head_alone
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState, Score
+from ml_engine.runs.blacked_out_films import had_other_pixels
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User
 from portal.people.accepted_query import accepts_query
@@ -55,6 +56,7 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
         "false_alarm_rate": rate,
         "film": score.image,
         "run": score.run,
+        "had_other_pixels": had_other_pixels(score.run, score.image),
         "part": part,
         "locked": part == Part.TEST,
         "evaluation": score.run.evaluations.first(),

@@ -91,7 +91,8 @@ class RunDetailSerializer(RunSerializer):
     )
 
     earlier_facts = serializers.SerializerMethodField(
-        help_text="Films whose headers were corrected since the run, by the facts that the run had read otherwise."
+        help_text="Films whose headers were corrected since the run, by the facts that the run had read otherwise; "
+        "`pixels`: films on which text was blacked out since."
     )
 
     def get_earlier_facts(self, run: Run) -> dict[str, int]:

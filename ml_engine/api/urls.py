@@ -1,8 +1,11 @@
 from django.urls import path
 
-from ml_engine.api import bank_studies, embeddings, heads, studies, views
+from ml_engine.api import bank_studies, burned_in, embeddings, heads, studies, views
 
 urlpatterns = [
+    path("datasets/<uuid:uuid>/text/", burned_in.SuspectedFilms.as_view(), name="api-burned-in"),
+    path("datasets/<uuid:uuid>/text/search/", burned_in.SearchText.as_view(), name="api-search-text"),
+    path("images/<uuid:uuid>/text/", burned_in.DecideOnText.as_view(), name="api-film-text"),
     path("runs/", views.Runs.as_view(), name="api-runs"),
     *(
         path(f"runs/{view.kind}/", view.as_view(), name=view.url_name)

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import FileResponse, HttpResponse
+from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -87,7 +87,7 @@ class Pixels(APIView):
     renderer_classes = [JSONRenderer, PixelBytes]
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
-    def get(self, request: Request, uuid: UUID) -> FileResponse:
+    def get(self, request: Request, uuid: UUID) -> HttpResponseBase:
         get_visible(Image.objects.all(), person(request), uuid)
         return images.pixels(page_request(request), uuid)
 
@@ -98,6 +98,6 @@ class Preview(APIView):
     renderer_classes = [JSONRenderer, Jpeg]
 
     @extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
-    def get(self, request: Request, uuid: UUID) -> HttpResponse:
+    def get(self, request: Request, uuid: UUID) -> HttpResponseBase:
         get_visible(Image.objects.all(), person(request), uuid)
         return images.preview_file(page_request(request), uuid)

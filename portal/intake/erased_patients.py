@@ -22,7 +22,7 @@ from portal.imaging.deidentify import pseudonym
 from portal.intake import film_files
 from portal.intake.patient_identifiers import PatientIdentifier
 from portal.intake.pseudonym_key import site_key
-from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, Upload
+from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, TextDecision, Upload
 from portal.people import audit, audit_chain
 
 ERASED = "erased"  # in the place of a name of an erased film
@@ -34,8 +34,14 @@ _APPS = ("portal", "ml_engine", "analysis")
 
 def keys_of(patient: Patient, films: Sequence[Image]) -> list[str]:
     """The keyed hashes that remain: of the pseudonym, and of the pixels of each film."""
-    named = [patient.pseudonym, *sorted({film.pixel_sha256 for film in films})]
+    named = [patient.pseudonym, *sorted({film.pixel_sha256 for film in films} | _pixels_before(films))]
     return [_key(patient.site, text) for text in named]
+
+
+def _pixels_before(films: Sequence[Image]) -> set[str]:
+    """The hashes of pixels that the films had before text was blacked out."""
+    decisions = TextDecision.objects.filter(image__in=films)
+    return set(decisions.values_list("pixels_before", flat=True))
 
 
 class ErasedKeys:
@@ -144,6 +150,7 @@ def names_of(patient: Patient, films: Sequence[Image]) -> list[str]:
     studies = list(patient.studies.all())
     texts = [patient.pseudonym, *(study.pseudonym for study in studies)]
     texts += [text for film in films for text in (film.pixel_sha256, film.source_sha256)]
+    texts += sorted(_pixels_before(films))
     texts += [str(row.uuid) for row in (patient, *films, *studies)]
     return list(dict.fromkeys(texts))
 

@@ -4,6 +4,7 @@ Integer keys are internal; URLs use `uuid`. Triggers of the database (portal.tri
 tables that must not change."""
 
 from portal.models.addressed import Addressed
+from portal.models.burned_in import TextDecision, TextLook
 from portal.models.erasures import Erasure
 from portal.models.films import Dataset, FilmFingerprint, FilmPair, Image, Patient, Study
 from portal.models.grid import DefaultFilmView, FilmTag, FilmView, TagAct, TaggedFilm
@@ -79,6 +80,8 @@ __all__ = [
     "Study",
     "TagAct",
     "TaggedFilm",
+    "TextDecision",
+    "TextLook",
     "TrainingFilm",
     "Upload",
     "User",

@@ -23,6 +23,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "keep further columns": frozenset({Role.MANAGER}),
     "open quarantined files": frozenset({Role.CURATOR, Role.MANAGER}),
     "edit datasets": frozenset({Role.MANAGER}),
+    "review text on films": frozenset({Role.CURATOR, Role.MANAGER}),
     "judge duplicates": frozenset({Role.CURATOR, Role.MANAGER}),
     "label films": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.MANAGER}),
     "tag films": frozenset({Role.CURATOR, Role.ADJUDICATOR, Role.ANALYST, Role.MANAGER}),

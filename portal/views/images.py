@@ -1,5 +1,6 @@
 """A film: its page, and the files that the viewer fetches."""
 
+import hashlib
 import json
 from typing import TypeVar
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from django.http import FileResponse, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET
 
 from portal.intake import film_files
@@ -24,7 +26,10 @@ from portal.sets.patient_films import other_films
 
 R = TypeVar("R", bound=HttpResponseBase)
 FILMS_AHEAD = 2
-PREVIEW_CACHE = "private, max-age=3600, stale-while-revalidate=86400"
+# Private, since no shared cache may keep a patient's film. Pixels change where text is blacked out, and a browser that
+# has them asks each time whether they have; previews change with a corrected window too, and may be minutes old.
+PIXEL_CACHE = "private, no-cache"
+PREVIEW_CACHE = "private, max-age=300"
 _EVENT_FIELDS = ("author", "criteria", "reverts", "reverted_by", "consensus")
 
 
@@ -57,6 +62,7 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "events": events,
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": other_films(film, request.user),
+        "text_decisions": film.text_decisions.select_related("author"),
         "keys": keys_in(Room.GRID, request.user),
         "attributes": list(enumerate(NormalAttribute.values, start=1)),
         "criteria": current_criteria(film.dataset.site),
@@ -73,14 +79,17 @@ def _urls(film: Image) -> dict[str, str]:
 
 
 @require_GET
-def pixels(request: SignedInRequest, uuid: UUID) -> FileResponse:
+def pixels(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     """The stored uint16 pixels as on disk: gzip, which the browser decompresses."""
     film = get_visible(Image.objects.all(), request.user, uuid)
+    etag = f'"{film.pixel_sha256}"'
+    if there := get_conditional_response(request, etag=etag):
+        return _asked_again(there, etag, PIXEL_CACHE)
     response = FileResponse(
         film_files.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream"
     )
     response.headers["Content-Encoding"] = "gzip"
-    return _cached_forever(response)
+    return _asked_again(response, etag, PIXEL_CACHE)
 
 
 @require_GET
@@ -127,14 +136,16 @@ def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def preview_file(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+def preview_file(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     film = get_visible(Image.objects.all(), request.user, uuid)
-    response = HttpResponse(film_files.preview_bytes(film), content_type="image/jpeg")
-    response.headers["Cache-Control"] = PREVIEW_CACHE  # a corrected window changes it
-    return response
+    preview = film_files.preview_bytes(film)
+    etag = f'"{hashlib.sha256(preview).hexdigest()[:32]}"'
+    there = get_conditional_response(request, etag=etag)
+    response: HttpResponseBase = there or HttpResponse(preview, content_type="image/jpeg")
+    return _asked_again(response, etag, PREVIEW_CACHE)
 
 
-def _cached_forever(response: R) -> R:
-    """The pixels at a URL never change. Private, since no shared cache may keep a patient's film."""
-    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+def _asked_again(response: R, etag: str, cache: str) -> R:
+    response.headers["ETag"] = etag
+    response.headers["Cache-Control"] = cache
     return response

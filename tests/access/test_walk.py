@@ -32,6 +32,7 @@ SLOW = {"analysis:report", "api-report"}  # seconds each: of the roles that may,
 SAY_NO_LABEL = {  # of films that they name
     *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs", "analysis:search"),
     "api-embedding-map",  # places, and no more
+    "ml_engine:film-text",
 }
 NAME_NONE = {
     *("analysis:erase-patient", "api-erase-patient"),  # numbers of what is erased
@@ -41,6 +42,7 @@ NAME_NONE = {
     "analysis:adjudications",  # gives films that are not settled neutral names
     "portal:duplicates",  # links to pairs, not to films
     "analysis:embedding-map",  # its points come by another address
+    *("ml_engine:burned-in", "api-burned-in"),  # list suspected films, of which there are none here
     *("analysis:head-curve", "analysis:head-curve-table"),  # counts of verdicts, which name no film
     "analysis:worklist-end",  # leaves out films whose scores are hidden from its reader, and gives neutral names
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers

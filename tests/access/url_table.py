@@ -17,6 +17,7 @@ ANYONE, SIGNED_IN, STAFF = "anyone", "signed in", "staff"  # permissions beside 
 ADMINISTRATOR = "administrators, whatever their roles"
 MEMBER = "see the site"
 OWN = "what the person did themselves"
+REVIEW_TEXT = "review text on films"
 
 
 class Blind(Enum):
@@ -99,6 +100,10 @@ def reference(world: World) -> dict[str, Any]:
 
 def quarantined(world: World) -> dict[str, Any]:
     return {"file": str(world.things["quarantined file to delete"].uuid), "reason": "not a film"}
+
+
+def no_text(world: World) -> dict[str, Any]:
+    return {"verdict": "no text", "pixels": world.things["film"].pixel_sha256}
 
 
 def film_as_json(world: World) -> dict[str, Any]:
@@ -206,6 +211,12 @@ PORTAL = {
     "portal:decide-corrections": act(
         "import films", NOTHING, "dataset", data=lambda world: {"act": "take-all", "newest": "999999"}
     ),
+    "ml_engine:burned-in": page(REVIEW_TEXT, OMITS, "dataset"),
+    "ml_engine:search-text": act("import films", NOTHING, "dataset"),
+    "ml_engine:film-text": page(REVIEW_TEXT, REFUSED, "film"),
+    "api-burned-in": page(REVIEW_TEXT, OMITS, "dataset"),
+    "api-search-text": act("import films", NOTHING, "dataset"),
+    "api-film-text": act(REVIEW_TEXT, REFUSED, "film", data=no_text),
     "portal:queue-dataset": act("make queues", NOTHING, "dataset", data=lambda world: {"name": "More"}),
     "portal:freeze-cohort": act("freeze cohorts", REFUSED, "dataset", data=lambda world: {"name": "normals"}),
     "portal:queue-chosen": act("make queues", REFUSED, data=films_chosen),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0035_mail_at_run_end"),
+        ("portal", "0039_grid_order_and_tiles"),
     ]
 
     operations = [
