@@ -87,6 +87,7 @@ class CsvRow:
     left_out: tuple[str, ...] = ()  # names of columns that are not kept (portal.intake.stored_words)
     origin: str = ""  # portal.models.LabelOrigin: what the label was made from
     readings: tuple[RowReading, ...] = ()  # of several readers, whose labels are kept beside each other
+    photometric: str = ""  # of a published picture, whose file does not say it
     is_of_people: bool = False  # the label was given in Hilum, and exported
     line: int = field(default=0, compare=False)
 

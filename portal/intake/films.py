@@ -208,9 +208,12 @@ def _films_ahead(upload: Upload, batch: Batch, processes: int, rules: _Rules) ->
     paths = [entry.path for entry in batch.entries if entry.path is not None and entry.there is None]
     asks = bool(paths) and batch.asks_for_copies
     known = set(upload.dataset.images.values_list("source_sha256", flat=True)) if asks else set()
+    inverted = {entry.path for entry in batch.entries if entry.row and entry.row.photometric == "MONOCHROME1"}
     with ExitStack() as stack:
         decoders = [stack.enter_context(Decoder()) for _ in range(max(1, min(processes, len(paths))))]
-        ahead = FilmsAhead(decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits)
+        ahead = FilmsAhead(
+            decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits, inverted=inverted
+        )
         yield stack.enter_context(ahead)
 
 

@@ -72,10 +72,16 @@ def _film(row: Mapping[str, str], options: SourceOptions) -> SourceFilm | LeftOu
             unknown_projection=quoted(word) if view is None else "",
             sex=sex_of(row.get("PatientSex_DICOM", "")),
             age_years=age,
+            photometric=_photometric(row),
             origin=_ORIGINS.get(method.lower(), "") if label else "",
             extra={name: value for name, value in extra.items() if value},
         )
     )
+
+
+def _photometric(row: Mapping[str, str]) -> str:
+    """The pictures hold the values of the DICOM files as they were stored, so where 0 was white it still is."""
+    return "MONOCHROME1" if row.get("PhotometricInterpretation_DICOM", "").upper() == "MONOCHROME1" else ""
 
 
 def label_of(text: str) -> tuple[str, tuple[str, ...]]:
