@@ -72,15 +72,22 @@ def import_entries(
     )
 
 
+def take_all(row: CsvRow | None, header: Mapping[str, str]) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Batch:
     """Entries of an import that are gone through together, and how many rows of its table they stand for. With
     `asks_for_copies`, files that are in the dataset under another name are not decoded: all hashes are read for
-    that."""
+    that. `leave_out` names the count of a film that is not to be stored, by its row and its header; `bits` are used of
+    the 16 of its pictures."""
 
     entries: Sequence[Entry]
     rows: int
     asks_for_copies: bool = True
+    leave_out: LeaveOut = take_all
+    bits: int | None = None
 
 
 def import_batches(
@@ -92,18 +99,15 @@ def import_batches(
     actor: User | None,
     processes: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    leave_out: LeaveOut = lambda row, header: None,
-    bits: int | None = None,
 ) -> ImportReport:
-    """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. `leave_out`
-    names the count of a film that is not to be stored, by its row and its header; `bits` are used of the 16 of its
-    pictures. Raises OtherKey."""
+    """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. Raises
+    OtherKey."""
     require_same_key(upload.dataset.site)
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=total, done=0, heartbeat_at=timezone.now()
     )
     imported: set[int] = set()
-    rules = _Rules(leave_out, bits, ErasedKeys(upload.dataset.site))
+    erased = ErasedKeys(upload.dataset.site)
     done = 0
     report.deidentified.add_earlier(upload.deidentification)
     progress = _Progress(upload, total, report, on_progress)
@@ -114,7 +118,7 @@ def import_batches(
                 batch,
                 report,
                 imported=imported,
-                rules=rules,
+                rules=_Rules(batch.leave_out, batch.bits, erased),
                 processes=processes,
                 on_progress=partial(progress.at, done),
             )

@@ -5,6 +5,7 @@ is there under its published name is not opened again."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from portal.imaging.handled_elements import Outcome
@@ -23,6 +24,7 @@ from portal.models import Dataset, Image, Upload, User
 
 ROWS_TOGETHER = 1000
 MOST_WORDS = 10
+MakeBatch = Callable[[Sequence[Entry], int], Batch]
 _NAMES_IN_A_QUERY = 500  # old builds of SQLite allow 999 parameters
 
 
@@ -58,21 +60,26 @@ def import_source(
         raise InvalidCsv(f"The tables of {source.title} have no row below their header; download them again.")
     report.source = source.title
 
-    def leave_out(row: CsvRow | None, header: Mapping[str, str]) -> str | None:
-        age = header.get("age_years", "") or (row.age_years if row else "")
-        return options.left_out(view=view_of(row, header), age_years=age)
-
     return import_batches(
         upload=upload,
-        batches=_batches(upload.dataset, source.films(by_key, options), index, report),
+        batches=_batches(upload.dataset, source.films(by_key, options), index, report, batch_of(source, options)),
         total=total,
         report=report,
         actor=actor,
         processes=processes,
         on_progress=on_progress,
-        leave_out=leave_out,
-        bits=source.bits,
     )
+
+
+def batch_of(source: PublishedSource, options: SourceOptions) -> MakeBatch:
+    """Make a batch of entries and a number of rows under the rules of the source: which films to leave out, and how
+    its pictures are read."""
+
+    def leave_out(row: CsvRow | None, header: Mapping[str, str]) -> str | None:
+        age = header.get("age_years", "") or (row.age_years if row else "")
+        return options.left_out(view=view_of(row, header), age_years=age)
+
+    return partial(Batch, asks_for_copies=False, leave_out=leave_out, bits=source.bits)
 
 
 def _opened(files: Sequence[NamedFile]) -> list[PublishedTable]:
@@ -94,7 +101,11 @@ def _fates(source: PublishedSource, tables: Sequence[PublishedTable]) -> Iterato
 
 
 def _batches(
-    dataset: Dataset, items: Iterator[SourceFilm | LeftOut], index: FileIndex, report: ImportReport
+    dataset: Dataset,
+    items: Iterator[SourceFilm | LeftOut],
+    index: FileIndex,
+    report: ImportReport,
+    made: MakeBatch,
 ) -> Iterator[Batch]:
     films: list[SourceFilm] = []
     rows = 0
@@ -105,10 +116,10 @@ def _batches(
         else:
             films.append(item)
         if rows == ROWS_TOGETHER:
-            yield Batch(_entries(dataset, films, index, report), rows, asks_for_copies=False)
+            yield made(_entries(dataset, films, index, report), rows)
             films, rows = [], 0
     if rows:
-        yield Batch(_entries(dataset, films, index, report), rows, asks_for_copies=False)
+        yield made(_entries(dataset, films, index, report), rows)
 
 
 def _entries(dataset: Dataset, films: Sequence[SourceFilm], index: FileIndex, report: ImportReport) -> list[Entry]:
