@@ -122,7 +122,6 @@ ELSEWHERE = {
     "portal/intake/import_report.py": "tests/portal/intake/test_films.py reads the sentences of each import",
     "portal/sets/label_export.py": "tests/portal/sets/test_label_files.py, tests/analysis/views/test_label_exports.py",
     "portal/sets/bulk_insert.py": "tests/portal/sets/test_cohorts.py, tests/portal/views/test_queues.py",
-    "portal/sets/film_filters.py": "tests/portal/views/test_datasets.py, tests/portal/sets/test_cohorts.py",
     "portal/sets/film_pairs.py": "tests/portal/views/test_duplicates.py",
     "portal/sets/screening_queues.py": "tests/portal/views/test_queues.py",
     "portal/sets/sealing.py": "tests/analysis/evaluation/test_analysis_plan.py",

@@ -110,6 +110,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "listed": list(enumerate(dataset.site.findings, start=1)),
         "attributes": list(enumerate(NormalAttribute.values, start=1)),
         "showing_nothing": film_filters.showing_nothing(dataset, without=withheld),
+        "origin_choices": film_filters.origin_choices(dataset, without=withheld),
         "used_attributes": film_filters.attributes_of(dataset, without=withheld),
         "criteria": criteria,
         "criteria_choices": film_filters.criteria_choices(criteria.version) if criteria else [],

@@ -48,7 +48,9 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     previous = in_grid.filter(pk__lt=film.pk).select_related("current_label").last()
     events = list(film.label_events.select_related(*_EVENT_FIELDS).order_by("-created_at", "-pk"))
     record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events else [])
-    if filters.label or filters.finding or filters.attribute or filters.criteria:  # a link says that the film has it
+    if (
+        filters.label or filters.finding or filters.attribute or filters.criteria or filters.origin
+    ):  # a link says that the film has it
         neighbours = [previous, *following] if previous else following
         record_exposure(request.user, Exposure.Kind.LABEL, film_filters.labelled(neighbours))
     context = {
