@@ -278,6 +278,7 @@ ELSEWHERE = {
 # tests of several modules, and what they cover
 WHOLE_PATHS = {
     "tests/portal/intake/test_identifiers.py": "what an import of files full of identifiers leaves",
+    "tests/analysis/test_identifiers_out.py": "what leaves Hilum of films full of identifiers",
     "tests/gpu/test_gpu.py": "what holds on a GPU as on the processor, in coreset, search, features and runs",
     "tests/ml_engine/core/bank/test_exactness.py": "scores and maps against float64, by every search",
     "tests/access/*.py": "every URL, and what is withheld from whom",
