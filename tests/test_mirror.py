@@ -177,6 +177,7 @@ ELSEWHERE = {
     "ml_engine/engine/stages/runner.py": "tests/ml_engine/engine/test_run_folder.py",
     "ml_engine/engine/stages/score.py": "tests/ml_engine/engine/test_run_folder.py",
     # runs of the portal
+    "ml_engine/api/suspects.py": "tests/ml_engine/runs/test_suspect_normals.py",
     "ml_engine/api/bank_studies.py": "tests/ml_engine/runs/test_bank_requests.py",
     "ml_engine/api/serializers.py": "tests/ml_engine/api/test_views.py",
     "ml_engine/api/studies.py": "tests/ml_engine/runs/test_study_requests.py",

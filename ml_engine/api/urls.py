@@ -1,6 +1,6 @@
 from django.urls import path
 
-from ml_engine.api import bank_studies, burned_in, embeddings, heads, studies, views
+from ml_engine.api import bank_studies, burned_in, embeddings, forecasts, heads, studies, suspects, views
 
 urlpatterns = [
     path("datasets/<uuid:uuid>/text/", burned_in.SuspectedFilms.as_view(), name="api-burned-in"),
@@ -12,8 +12,13 @@ urlpatterns = [
         for module in (views, studies, bank_studies, heads, embeddings)
         for view in module.VIEWS
     ),
+    *(
+        path(f"runs/{view.kind}/forecast/", view.as_view(), name=f"api-forecast-{view.kind}")
+        for view in forecasts.VIEWS
+    ),
     path("runs/<uuid:uuid>/", views.OneRun.as_view(), name="api-run"),
     path("runs/<uuid:uuid>/cancel/", views.Cancel.as_view(), name="api-run-cancel"),
     path("runs/<uuid:uuid>/retry/", views.Retry.as_view(), name="api-run-retry"),
+    path("runs/<uuid:uuid>/queue/", suspects.QueueSuspects.as_view(), name="api-queue-suspects"),
     path("runs/<uuid:uuid>/log/", views.Log.as_view(), name="api-run-log"),
 ]

@@ -149,7 +149,7 @@ class NewScore(NewRun):
     request_serializer = NewScoreSerializer
 
     def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
-        detector, after = _detector(user, values["detector"])
+        detector, after = detector_of(user, values["detector"])
         datasets = [get_visible(Dataset.objects.all(), user, address) for address in values["datasets"]]
         head = None
         if values["head"] is not None:
@@ -162,7 +162,7 @@ class NewScore(NewRun):
 VIEWS: tuple[type[NewRun], ...] = (NewAlignment, NewDetector, NewScore)
 
 
-def _detector(user: User, address: UUID) -> tuple[DetectorModel | None, Run | None]:
+def detector_of(user: User, address: UUID) -> tuple[DetectorModel | None, Run | None]:
     """The detector with this UUID or made by the run with it; or the run that will make one. 404 otherwise."""
     models = visible(DetectorModel.objects.select_related("split"), user)
     model = models.filter(uuid=address).first() or models.filter(run__uuid=address).first()

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -16,7 +14,7 @@ from portal.labels.findings import InvalidFindings, set_findings
 from portal.labels.key_table import CHOOSABLE
 from portal.labels.keys import NAMED, InvalidKeys, choose_keys, commands_of
 from portal.models import NormalCriteria, Site
-from portal.people import audit
+from portal.people import mail_choice
 from portal.people.access import require
 from portal.people.signed_in import SignedInRequest
 
@@ -56,16 +54,12 @@ def keys(request: SignedInRequest) -> HttpResponse:
 @require_POST
 def choose_mail(request: SignedInRequest) -> HttpResponse:
     """Whether the person gets mail at the end of their runs, and where."""
-    email, wanted = request.POST.get("email", "").strip(), request.POST.get("at_run_end") == "yes"
+    wanted = request.POST.get("at_run_end") == "yes"
     try:
-        if email or wanted:
-            validate_email(email)
-    except ValidationError:
-        messages.warning(request, f"“{email[:80]}” is no mail address: enter one such as name@example.org.")
+        mail_choice.choose_mail(person=request.user, email=request.POST.get("email", ""), at_run_end=wanted)
+    except mail_choice.InvalidAddress as refusal:
+        messages.warning(request, str(refusal))
         return redirect("change-password")
-    request.user.email, request.user.mail_at_run_end = email, wanted
-    request.user.save(update_fields=["email", "mail_at_run_end"])
-    audit.record(verb="choose mail", site=None, actor=request.user, target=request.user, after={"at_run_end": wanted})
     messages.success(request, "Mail comes at the end of your runs." if wanted else "No mail comes from Hilum.")
     return redirect("change-password")
 

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -124,6 +125,16 @@ def names(resolver: URLResolver, space: str = "") -> Iterator[tuple[str, str]]:
             yield space + (pattern.name or "unnamed"), str(pattern.pattern)
         else:
             yield from names(pattern, f"{space}{pattern.namespace}:" if pattern.namespace else space)
+
+
+def names_with_arguments() -> list[tuple[str, list[str]]]:
+    """Every named URL with plausible arguments."""
+    values = {"uuid": str(UUID(int=1)), "int": "1"}
+    return [
+        (name, [values.get(kind, "anything") for kind in re.findall(r"<(\w+):\w+>|<\w+>", route)])
+        for name, route in names(get_resolver())
+        if not name.startswith("admin:")
+    ]
 
 
 def roles_with(action: str) -> frozenset[Role]:

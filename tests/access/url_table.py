@@ -110,6 +110,10 @@ def film_as_json(world: World) -> dict[str, Any]:
     return {"images": [str(world.things["film"].uuid)], "value": "normal"}
 
 
+def merged_as_json(world: World) -> dict[str, Any]:
+    return {"image": str(world.things["film"].uuid), "value": "normal", "seen": 0, "choice": "theirs"}
+
+
 def previewed(world: World) -> dict[str, Any]:
     return {"value": "exclude", "preview": "yes", "films": "all"}
 
@@ -251,6 +255,14 @@ PORTAL = {
     "portal:new-split": page("make splits", NOTHING),
     "portal:split": page(MEMBER, NOTHING, "split"),
     "portal:split-parts": page(MEMBER, REFUSED, "split"),
+    "api-sites": page(SIGNED_IN, NOTHING),
+    "api-people": page(MEMBER, NOTHING, "site"),
+    "api-roles": Url("manage people", NOTHING, ("site", "username"), method="put", data=lambda world: {"roles": []}),
+    "api-password-link": act("manage people", NOTHING, "site", "username"),
+    "api-findings": page(MEMBER, NOTHING, "site"),
+    "api-new-criteria": act("edit criteria", NOTHING, "site", data=lambda world: {"text": "Clear lungs."}),
+    "api-mail": page(SIGNED_IN, NOTHING),
+    "api-keys": page(SIGNED_IN, NOTHING),
     "api-usage": page(SIGNED_IN, NOTHING),
     "api-datasets": page(SIGNED_IN, NOTHING),
     "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
@@ -299,6 +311,7 @@ PORTAL = {
     "api-relabel-apply": act(SIGNED_IN, NOTHING, data=lambda world: {"token": "x"}),  # which names its person
     "api-undo-labels": act("label films", REFUSED, data=lambda world: {"act": world.things["own act"]}),
     "api-labels": act("label films", REFUSED, data=film_as_json),
+    "api-merge-labels": act("label films", REFUSED, data=merged_as_json),
 }
 
 RUNS = {
@@ -317,6 +330,11 @@ RUNS = {
     "api-run": page(MEMBER, NOTHING, "detector run"),
     "api-run-log": page(MEMBER, NOTHING, "run"),
     "api-run-cancel": act("request runs", NOTHING, "run"),
+    "api-queue-suspects": act("make queues", NOTHING, "detector run"),
+    **{
+        f"api-forecast-{kind}": act("request runs", NOTHING, data=new_run)
+        for kind in ("fit_alignment", "fit_detector", "score", "sweep")
+    },
     "api-run-retry": act("request runs", NOTHING, "run"),
     **{
         f"api-{name}": act("request runs", NOTHING, data=new_run)
@@ -434,6 +452,7 @@ RESULTS = {
     "api-split-data": page(MEMBER, UNNAMED, "split"),
     "api-table-one-csv": page(MEMBER, UNNAMED, "split"),
     "api-plan": page(MEMBER, NOTHING, "split"),
+    "api-rules-for-test": page(MEMBER, NOTHING, "site"),
     "api-approve-plan": act("approve plans", NOTHING, "plan"),
     "api-ablation": page(SEE, UNNAMED, "ablation", look=SHOWS),
     "api-sweep": page(SEE, UNNAMED, "sweep", look=SHOWS),
@@ -507,6 +526,15 @@ READING = {
     "api-verdict-on-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
     "api-readings-proposed": page(JUDGE, NEUTRAL, "film"),
     "api-settle-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
+    "api-propose-adjudications": act("propose adjudications", NOTHING, "worklist"),
+    "api-propose-normals": act("propose normals", REFUSED, "worklist"),
+    "api-normal-proposals": page(SIGNED_IN, NOTHING),
+    "api-normal-proposal": page("propose or accept normals", OMITS, "proposal"),
+    "api-decide-normals": act("accept normals", REFUSED, "proposal"),
+    "api-worklist-end": page(READ, OMITS, "worklist"),
+    "api-propose-head": act(READ, NOTHING, "worklist"),
+    "api-head-proposals": page(SIGNED_IN, NOTHING),
+    "api-decide-head": act("request runs", REFUSED, "head proposal", data=lambda world: {"decision": "start"}),
     "api-escalations": page(SIGNED_IN, OMITS),
     "api-escalation-answer": act("answer escalations", REFUSED, "escalation", data=lambda world: {"action": "Told."}),
 }

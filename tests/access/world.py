@@ -110,6 +110,7 @@ def build(*, opened: bool = True) -> World:
     things["own partial upload"] = begin_upload(
         dataset=things["dataset"], author=blinded, announced=Announced(bytes_total=10)
     )
+    things["site"] = site
     things["patient"] = things["film"].patient
     things["invited"], things["token of invitation"] = "MQ", "used-already"
     things["person"] = boss
