@@ -94,7 +94,10 @@ def of_queued(run: Run) -> Forecast | None:
         return forecast.forecast(RunKind.FIT_DETECTOR, config, _size(split, FITTING), costs)
     if run.detector is not None:
         return of_score(run.detector, config, parts=run.parts, datasets=run.datasets.all())
-    size, fitted = _size(split, run.parts), split.members.filter(part=Part.FIT).aggregate(films=Count("images"))
+    # of a detector that is not fitted yet
+    datasets = Image.objects.filter(dataset__in=run.datasets.all())
+    size = _size(split, run.parts) if run.parts else _size_of_images(datasets)
+    fitted = split.members.filter(part=Part.FIT).aggregate(films=Count("images"))
     return forecast.forecast(RunKind.SCORE, config, replace(size, fitted_films=fitted["films"]), costs)
 
 
