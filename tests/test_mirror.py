@@ -81,6 +81,8 @@ ELSEWHERE = {
     "portal/views/manual_pages.py": "tests/portal/views/test_manual.py",
     "portal/views/accounts.py": "tests/portal/people/test_accounts.py, tests/portal/views/test_people.py",
     "portal/api/declared_statuses.py": "tests/access/test_schema.py",
+    "portal/api/film_lists.py": "tests/portal/views/test_film_lists.py asks page and API for the same",
+    "analysis/api/search.py": "tests/analysis/views/test_search.py",
     "portal/api/filters.py": "tests/portal/people/test_accepted_query.py",
     "portal/api/renderers.py": "tests/portal/api/test_split_parts.py, tests/analysis/report/test_figure_tables.py",
     "portal/api/pagination.py": "tests/portal/api/test_views.py requests pages",

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.api.serializers import ImageSerializer
+from portal.grid.tags import tags_by_film
 from portal.labels.boxes import boxes_shown
 from portal.models import Exposure, Image, LabelEvent
 from portal.people import blinding
@@ -35,11 +36,12 @@ class OneImage(APIView):
                 "created_at", "pk"
             )
         )
-        record_exposure(person(request), Exposure.Kind.LABEL, [film.pk] if events else [])
+        tags = tags_by_film([film])
+        record_exposure(person(request), Exposure.Kind.LABEL, [film.pk] if events or tags else [])
         parts = film.split_images.select_related("member__split").order_by("pk")
         return Response(
             {
-                **ImageSerializer(film).data,
+                **ImageSerializer(film, context={"tags": tags}).data,
                 "dataset": film.dataset.uuid,
                 "laterality": film.laterality,
                 "header": film.header,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from typing import TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import FileResponse, HttpResponse, HttpResponseBase, JsonResponse
@@ -11,12 +12,14 @@ from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET
 
+from portal.grid.film_order import films_beside, order_of, place_of
+from portal.grid.tags import tags_by_film
 from portal.intake import film_files
 from portal.labels.boxes import boxes_shown
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Exposure, Image, NormalAttribute, Split
+from portal.models import Exposure, FilmTag, Image, NormalAttribute, Split
 from portal.people import blinding
 from portal.people.access import get_visible
 from portal.people.exposure import record_exposure
@@ -43,16 +46,19 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     blinding.refuse_withheld(request.user, film)
     splits = Split.objects.filter(datasets=film.dataset)
     filters = film_filters.Filters.from_query(request.GET, splits)
-    in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user)).order_by("pk")
-    following = list(in_grid.filter(pk__gt=film.pk).select_related("current_label")[:FILMS_AHEAD])
-    previous = in_grid.filter(pk__lt=film.pk).select_related("current_label").last()
+    order = order_of(request.GET)
+    in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user))
+    in_grid, place = in_grid.select_related("current_label"), place_of(film, order)
+    following = films_beside(in_grid, place, order, FILMS_AHEAD)
+    previous = next(iter(films_beside(in_grid, place, order, 1, backwards=True)), None)
     events = list(film.label_events.select_related(*_EVENT_FIELDS).order_by("-created_at", "-pk"))
-    record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events else [])
-    if (
-        filters.label or filters.finding or filters.attribute or filters.criteria or filters.origin
-    ):  # a link says that the film has it
+    tags = tags_by_film([film])
+    record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events or tags else [])
+    of_label = (filters.label, filters.finding, filters.attribute, filters.criteria, filters.origin, filters.tag)
+    if any(of_label) or order.tells:  # a link says that the film has it, or a label that comes next to this one's
         neighbours = [previous, *following] if previous else following
-        record_exposure(request.user, Exposure.Kind.LABEL, film_filters.labelled(neighbours))
+        shown = [one.pk for one in neighbours] if filters.tag else film_filters.labelled(neighbours)
+        record_exposure(request.user, Exposure.Kind.LABEL, shown)
     context = {
         "room": "data",
         "film": film,
@@ -60,7 +66,9 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "previous": previous,
         "next": following[0] if following else None,
         "prefetch": json.dumps([_urls(neighbour) for neighbour in following]),
-        "query": filters.query(),
+        "query": urlencode(filters.facts() | order.facts()),
+        "tags": tags.get(film.pk, []),
+        "known_tags": FilmTag.objects.filter(site=film.dataset.site),
         "events": events,
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": other_films(film, request.user),

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from portal.grid.tiles import InvalidWidth, choose_width
 from portal.labels.criteria import InvalidCriteria, TextLine, current_criteria, differences, write_criteria
 from portal.labels.findings import InvalidFindings, set_findings
 from portal.labels.key_table import CHOOSABLE
@@ -62,6 +63,15 @@ def choose_mail(request: SignedInRequest) -> HttpResponse:
         return redirect("change-password")
     messages.success(request, "Mail comes at the end of your runs." if wanted else "No mail comes from Hilum.")
     return redirect("change-password")
+
+
+@require_POST
+def choose_tiles(request: SignedInRequest) -> JsonResponse:
+    """The `width` of the films in grids, for the person."""
+    try:
+        return JsonResponse({"width": choose_width(person=request.user, width=request.POST.get("width", ""))})
+    except InvalidWidth as refused:
+        return JsonResponse({"error": str(refused)}, status=400)
 
 
 @require_http_methods(["GET", "POST"])

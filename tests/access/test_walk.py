@@ -46,6 +46,7 @@ NAME_NONE = {
     *("ml_engine:burned-in", "api-burned-in"),  # list suspected films, of which there are none here
     *("analysis:head-curve", "analysis:head-curve-table"),  # counts of verdicts, which name no film
     "analysis:worklist-end",  # leaves out films whose scores are hidden from its reader, and gives neutral names
+    "portal:tags",  # numbers of films
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers
     *("analysis:item-overlay", "analysis:revealed-overlay", "analysis:revealed-maps"),  # the film is in the address
     *("portal:mapping", "api-import-mapping"),  # refused whatever the table of another person names

@@ -21,11 +21,13 @@ from analysis.studies.opening import open_test
 from ml_engine.models import Run, Score
 from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
+from portal.grid.saved_views import save_view
+from portal.grid.tagging import add_tag
 from portal.intake.resumable import Announced
 from portal.intake.resumable import begin as begin_upload
 from portal.intake.zip_uploads import zip_path
 from portal.labels.events import LabelChange
-from portal.models import Dataset, HeaderDifference, Image, Role, ScreeningQueue, Site, Upload, User
+from portal.models import Dataset, FilmTag, HeaderDifference, Image, Role, ScreeningQueue, Site, TagAct, Upload, User
 from portal.people.blinding import open_for
 from portal.sets import consensus, double_reading
 from portal.sets.adjudicating import name_adjudicator
@@ -117,6 +119,16 @@ def build(*, opened: bool = True) -> World:
     things["own act"] = factories.label_films(
         images=[things["film"]], value="normal", author=blinded, site=site, findings=[finding_of(things["film"])]
     )
+    tagged = add_tag(
+        images=Image.objects.filter(pk__in=[film.pk for film in [*withheld, *siblings]], dataset=things["dataset"]),
+        among=things["dataset"].images.all(),
+        name="for teaching",
+        author=blinded,
+        site=site,
+    )
+    things["own tagging"] = TagAct.objects.get(uuid=tagged.act)
+    things["tag"] = things["own tagging"].tag
+    things["other tag"] = FilmTag.objects.create(site=site, name="to be seen again")
     begin(worklist=things["worklist"], reader=User.objects.get(username=Role.READER))
     for item in items(things["worklist"]):
         read(item, blinded, "normal", reason="artefact")
@@ -213,6 +225,7 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
         "siblings": siblings,
         "pair": factories.pair(films[0], films[1]),  # of no split, so that both stay proposed as normals
         "earlier cohort": earlier,
+        "shared view": save_view(dataset=dataset, name="Shared", query={"label": "normal"}, author=boss, share=True),
         "cohort": freeze_cohort(site=site, name="normals", images=dataset.images.all(), author=boss),
         "queue": queue_films(
             site=site, name="All", images=dataset.images.all(), author=boss, source="all", order=Order.IMPORTED
