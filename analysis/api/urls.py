@@ -17,6 +17,7 @@ from analysis.api import (
     planning,
     proposals,
     reader_studies,
+    search,
     set_evaluations,
     studies,
     study_size,
@@ -26,6 +27,7 @@ from analysis.api import (
 )
 
 urlpatterns = [
+    path("search/", search.Search.as_view(), name="api-search"),
     path("evaluations/", views.Evaluations.as_view(), name="api-evaluations"),
     path("evaluations/<uuid:uuid>/", views.OneEvaluation.as_view(), name="api-evaluation"),
     path("datasets/<uuid:uuid>/evaluate/", set_evaluations.EvaluateSet.as_view(), name="api-evaluate-set"),

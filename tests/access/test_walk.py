@@ -31,7 +31,8 @@ pytestmark = pytest.mark.django_db
 MONITOR = "readyz"  # answers 503 here, since no worker runs; tests/portal/project/test_readiness.py asks it
 SLOW = {"analysis:report", "api-report"}  # seconds each: of the roles that may, one asks
 SAY_NO_LABEL = {  # of films that they name
-    *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs", "analysis:search"),
+    *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs"),
+    *("analysis:search", "api-search"),
     "api-embedding-map",  # places, and no more
     "ml_engine:film-text",
 }

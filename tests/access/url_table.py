@@ -378,6 +378,7 @@ RUNS = {
 
 SEE = "see scores"
 RESULTS = {
+    "api-search": page(MEMBER, OMITS, query=lambda world: {"q": "zebra"}),
     "analysis:search": page(MEMBER, OMITS, query=lambda world: {"q": "zebra"}),
     "analysis:embedding-map": page(MEMBER, OMITS, "dataset"),
     "analysis:map-points": page(MEMBER, UNNAMED, "embedding run"),
