@@ -243,6 +243,9 @@ ELSEWHERE = {
     "analysis/api/external.py": "tests/analysis/evaluation/test_external.py",
     "analysis/sections/external.py": "tests/analysis/evaluation/test_external.py",
     "analysis/views/external.py": "tests/analysis/evaluation/test_external.py",
+    "analysis/report/risk_tables.py": "tests/analysis/sections/test_recalibration.py",
+    "analysis/report/population_tables.py":
+        "tests/analysis/sections/test_drift.py, tests/analysis/evaluation/test_external.py",
     "analysis/views/drift.py": "tests/analysis/sections/test_drift.py",
     "analysis/views/recalibration.py": "tests/analysis/sections/test_recalibration.py",
     "analysis/views/study_size.py": "tests/analysis/sections/test_study_size.py",

@@ -82,6 +82,8 @@ urlpatterns = [
         external.OneExternalValidation.as_view(),
         name="api-external-validation",
     ),
+    path("external-validations/<uuid:uuid>/external.csv", external.ExternalCsv.as_view(), name="api-external-csv"),
+    path("runs/<uuid:uuid>/drift.csv", drift.DriftCsv.as_view(), name="api-drift-csv"),
     path("runs/<uuid:uuid>/drift/", drift.DriftOfDetector.as_view(), name="api-drift"),
     path("bank-studies/<uuid:uuid>/", bank_studies.BankStudy.as_view(), name="api-bank-study"),
     path("bank-studies/<uuid:uuid>/show/", bank_studies.ShowBankStudy.as_view(), name="api-show-bank-study"),
