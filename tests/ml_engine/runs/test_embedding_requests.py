@@ -143,6 +143,8 @@ def test_the_form_and_its_clone_ask_for_the_same(
 ) -> None:
     client.force_login(ana)
     address = reverse("ml_engine:run-new", args=["embedding"])
+    grid = client.get(reverse("portal:dataset", args=[dataset.uuid]), {"label": "normal"}).content.decode()
+    assert f"{address}?dataset={dataset.uuid}&amp;label=normal" in grid
     page = client.get(address, {"dataset": dataset.uuid, "label": "normal"}).content.decode()
     assert "label=normal" in page
     fields = FORM | {"name": "By form", "datasets": [str(dataset.uuid)], "filters": "label=normal"}
