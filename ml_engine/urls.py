@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from ml_engine.views import burned_in, forecasts, pictures, runs, studies
+from ml_engine.views import alignment_outcome, boards, burned_in, forecasts, pictures, runs, studies
 
 app_name = "ml_engine"
 urlpatterns = [
@@ -20,4 +20,15 @@ urlpatterns = [
     path("runs/<uuid:uuid>/queue/", runs.queue_suspects, name="queue-suspects"),
     path("runs/<uuid:uuid>/cancel/", runs.cancel, name="run-cancel"),
     path("runs/<uuid:uuid>/retry/", runs.retry, name="run-retry"),
+    path("runs/<uuid:uuid>/films/", alignment_outcome.board, name="alignment-outcome"),
+    path("runs/<uuid:uuid>/films/<uuid:image_uuid>/", alignment_outcome.decide, name="alignment-decide"),
+    path("runs/<uuid:uuid>/films/<uuid:image_uuid>.png", alignment_outcome.film, name="alignment-film"),
+    path("boards/", boards.boards, name="boards"),
+    path("boards/<uuid:uuid>/", boards.board, name="board"),
+    path("boards/<uuid:uuid>/stack/", boards.stack, name="board-stack"),
+    path("boards/<uuid:uuid>/<str:what>.png", boards.picture, name="board-picture"),
+    path("boards/<uuid:uuid>/films/<int:position>.png", boards.film, name="board-film"),
+    path("boards/<uuid:uuid>/films/<int:position>/", boards.place, name="board-place"),
+    path("boards/<uuid:uuid>/canonical/", boards.make, name="board-canonical"),
+    path("canonicals/<uuid:uuid>/<str:what>.png", boards.canonical_picture, name="canonical-picture"),
 ]

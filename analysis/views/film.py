@@ -61,8 +61,18 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
         "locked": part == Part.TEST,
         "evaluation": score.run.evaluations.first(),
         "rank": _rank(score, part),
+        "is_by_hand": _is_by_hand(score),
     }
     return render(request, "analysis/film.html", context)
+
+
+def _is_by_hand(score: Score) -> bool:
+    """Whether the run placed the film by an affine that a person made on the alignment board."""
+    try:
+        with results_of(score.run) as folder:
+            return score.row in folder.summary.by_hand
+    except CannotEvaluate:  # the overlay says so
+        return False
 
 
 def _rank(score: Score, part: str) -> FilmRank | None:

@@ -128,10 +128,12 @@ class NewFitSerializer(NewRunSerializer):
 
 
 class NewAlignmentFitSerializer(NewFitSerializer):
-    pass
+    canonical = serializers.UUIDField(
+        default=None, allow_null=True, help_text="A hand-made canonical image; without one, the run makes its own."
+    )
 
 
-class NewDetectorFitSerializer(NewFitSerializer):
+class NewDetectorFitSerializer(NewAlignmentFitSerializer):
     alignment = serializers.CharField(
         default="none", help_text="none, first (fit one on the same split first), or the UUID of an alignment."
     )

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from ml_engine.api import bank_studies, burned_in, embeddings, forecasts, heads, studies, suspects, views
+from ml_engine.api import bank_studies, boards, burned_in, embeddings, forecasts, heads, studies, suspects, views
 
 urlpatterns = [
     path("datasets/<uuid:uuid>/text/", burned_in.SuspectedFilms.as_view(), name="api-burned-in"),
@@ -20,5 +20,12 @@ urlpatterns = [
     path("runs/<uuid:uuid>/cancel/", views.Cancel.as_view(), name="api-run-cancel"),
     path("runs/<uuid:uuid>/retry/", views.Retry.as_view(), name="api-run-retry"),
     path("runs/<uuid:uuid>/queue/", suspects.QueueSuspects.as_view(), name="api-queue-suspects"),
+    path("runs/<uuid:uuid>/films/", boards.Decisions.as_view(), name="api-alignment-decisions"),
+    path("runs/<uuid:uuid>/films/<uuid:image_uuid>/", boards.Decide.as_view(), name="api-alignment-decide"),
+    path("boards/", boards.Boards.as_view(), name="api-boards"),
+    path("boards/<uuid:uuid>/", boards.OneBoard.as_view(), name="api-board"),
+    path("boards/<uuid:uuid>/films/<int:position>/", boards.Place.as_view(), name="api-board-place"),
+    path("boards/<uuid:uuid>/canonical/", boards.MakeCanonical.as_view(), name="api-board-canonical"),
+    path("canonicals/", boards.Canonicals.as_view(), name="api-canonicals"),
     path("runs/<uuid:uuid>/log/", views.Log.as_view(), name="api-run-log"),
 ]

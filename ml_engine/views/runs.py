@@ -83,6 +83,7 @@ def _runs() -> QuerySet[Run]:
         "head__run",
         "after",
         "alignment__run",
+        "canonical",
         "detector__run",
         "detector__split",
         "alignment_made",
@@ -227,7 +228,7 @@ def _run_to_clone(request: SignedInRequest, kind: str) -> Run | None:
     if not address:
         return None
     runs = Run.objects.filter(kind=kind, rescores=None).select_related(
-        "site", "split", "alignment", "detector__run", "after"
+        "site", "split", "alignment", "canonical", "detector__run", "after"
     )
     return get_visible(runs, request.user, address)
 

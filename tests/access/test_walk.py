@@ -51,6 +51,7 @@ NAME_NONE = {
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers
     *("analysis:item-overlay", "analysis:revealed-overlay", "analysis:revealed-maps"),  # the film is in the address
     *("portal:mapping", "api-import-mapping"),  # refused whatever the table of another person names
+    *("ml_engine:board", "ml_engine:board-film", "api-board"),  # name films by their position
     *("analysis:study-long", "api-study-long", "analysis:study-imrmc", "api-study-imrmc"),  # name cases by numbers
 }
 SAYS_SO = re.compile(r"omitted|left out|hidden from you until|hidden until you have read|to read blinded")

@@ -376,6 +376,28 @@ RUNS = {
     "api-new-embedding": act("request runs", NOTHING, data=new_map),
 }  # fmt: skip
 
+ALIGN = "align by hand"
+BOARDS = {
+    "ml_engine:boards": page(ALIGN, NOTHING),
+    "ml_engine:board": page(ALIGN, OMITS, "board"),
+    "ml_engine:board-stack": page(ALIGN, NOTHING, "board"),
+    "ml_engine:board-picture": page(ALIGN, UNNAMED, "board", "picture of many"),
+    "ml_engine:board-film": page(ALIGN, REFUSED, "board", "place on board"),
+    "ml_engine:board-place": act(ALIGN, REFUSED, "board", "place on board"),
+    "ml_engine:board-canonical": act(ALIGN, NOTHING, "board"),
+    "ml_engine:canonical-picture": page(MEMBER, UNNAMED, "canonical", "picture of many"),
+    "ml_engine:alignment-outcome": page(ALIGN, OMITS, "alignment run"),
+    "ml_engine:alignment-film": page(ALIGN, REFUSED, "alignment run", "fitted film"),
+    "ml_engine:alignment-decide": act(ALIGN, REFUSED, "alignment run", "fitted film"),
+    "api-boards": page(SIGNED_IN, NOTHING),
+    "api-board": page(ALIGN, OMITS, "board"),
+    "api-board-place": act(ALIGN, REFUSED, "board", "place on board"),
+    "api-board-canonical": act(ALIGN, NOTHING, "board", data=lambda world: {"name": "New"}),
+    "api-canonicals": page(SIGNED_IN, NOTHING),
+    "api-alignment-decisions": page(ALIGN, OMITS, "alignment run"),
+    "api-alignment-decide": act(ALIGN, REFUSED, "alignment run", "fitted film"),
+}
+
 SEE = "see scores"
 RESULTS = {
     "api-search": page(MEMBER, OMITS, query=lambda world: {"q": "zebra"}),
@@ -609,7 +631,7 @@ DOUBLE_READING = {
     "api-queue-readings-csv": page(SEE_TWICE, REFUSED, "read twice"),
 }
 
-URLS = PORTAL | RUNS | RESULTS | READING | DOUBLE_READING
+URLS = PORTAL | RUNS | BOARDS | RESULTS | READING | DOUBLE_READING
 ADMIN = Url(STAFF, REFUSED)  # every other URL below admin/
 ALSO = {
     "read worklists or follow them": {

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
+
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.external import validate
@@ -18,6 +20,10 @@ from analysis.reading.normal_proposals import propose
 from analysis.reading.study_reference import state_reference
 from analysis.reading.worklists import begin
 from analysis.studies.opening import open_test
+from ml_engine.boards.canonicals import BoardRequest, make_canonical, place_film, start_board
+from ml_engine.boards.outcome import decide
+from ml_engine.core import files
+from ml_engine.engine import manifest
 from ml_engine.models import Run, Score
 from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
@@ -108,6 +114,7 @@ def build(*, opened: bool = True) -> World:
     things |= _films_and_sets(site, boss, things)
     blinded = everyone("blinded", site)
     things |= _reading(boss, blinded, things)
+    things |= _boards(site, boss, things)
     withheld, siblings = _withheld(things, boss)
     things["own partial upload"] = begin_upload(
         dataset=things["dataset"], author=blinded, announced=Announced(bytes_total=10)
@@ -318,7 +325,30 @@ def _double_readings(site: Site, boss: User, blinded: User, film: Image) -> dict
     return things
 
 
+def _boards(site: Site, boss: User, things: dict[str, Any]) -> dict[str, Any]:
+    """A board of three placed films and its canonical image; the film that the alignment was fitted on has a place."""
+    dataset = factories.dataset("Boarded", at=site)
+    factories.films(dataset, normal=3)
+    asked = BoardRequest(site=site, name="By hand", films=3, dataset=dataset)
+    board = start_board(asked, author=boss)
+    for film in board.films.all():
+        place_film(film=film, author=boss, matrix=[20 / 448, 0, 0, 0, 24 / 448, 0, 0, 0, 1])
+    folder, fitted = run_folder(things["alignment run"].uuid), things["fitted film"]
+    folder.mkdir(parents=True, exist_ok=True)
+    row = manifest.ManifestRow(filename="film", image=str(fitted.uuid), part="fit")
+    manifest.write(folder / "images.csv", [row], with_labels=False)
+    files.write_npy(folder / "affines.npy", np.eye(2, 3)[None])
+    decide(alignment=things["alignment run"].alignment_made, image=fitted, verdict="accept", author=boss)
+    return {
+        "board": board,
+        "canonical": make_canonical(board=board, name="By hand", author=boss),
+        "board film": board.films.get(position=1).image,
+        "place on board": 1,
+        "picture of many": "mean",
+    }
+
+
 def _withheld(things: dict[str, Any], boss: User) -> tuple[list[Image], list[Image]]:
     """One film of each kind that the URLs show, and the other films of these patients."""
-    films = [things[name] for name in ("film", "test film", "fitted film", "ablation film", "bank film")]
+    films = [things[name] for name in ("film", "test film", "fitted film", "ablation film", "bank film", "board film")]
     return [marked(film, boss) for film in films], [marked(film, boss) for film in things["siblings"]]

@@ -33,6 +33,7 @@ TABLE = {
     "manage tags":           "-       -      -           -       x       -",
     "share views":           "x       -      -           -       x       -",
     "make splits":           "x       -      -           x       x       -",
+    "align by hand":         "x       -      -           x       x       -",
     "request runs":          "-       -      -           x       x       -",
     "see scores":            "-       x      x           x       x       -",
     "evaluate runs":         "-       -      -           x       x       -",
