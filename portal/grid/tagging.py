@@ -107,7 +107,14 @@ def undo_tagging(*, act: UUID, author: User) -> Tagged:
         if undone is None:
             raise InvalidTag("There is nothing to undo: others have changed these tags since.")
         _record("undo tags", undone)
-    return Tagged(undone.uuid, tag.name, undone.adds, undone.films, done.films - undone.films, "")
+    return Tagged(
+        act=undone.uuid,
+        tag=tag.name,
+        adds=undone.adds,
+        films=undone.films,
+        same=done.films - undone.films,
+        omitted="",
+    )
 
 
 def _shown(images: QuerySet[Image], author: User, site: Site) -> QuerySet[Image]:
