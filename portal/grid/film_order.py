@@ -108,21 +108,21 @@ def page_in_order(films: QuerySet[Image], uuid: str, *, size: int, order: FilmOr
 
 
 @dataclass(frozen=True)
-class Place:
+class FilmPlace:
     """Where a film stands in an order: its value there, and its key."""
 
     at: Any
     pk: int
 
 
-def place_of(film: Image, order: FilmOrder) -> Place:
+def place_of(film: Image, order: FilmOrder) -> FilmPlace:
     """The film's place, now."""
     if order.by is None:
-        return Place(None, film.pk)
-    return Place(Image.objects.annotate(_at=order.by).values_list("_at", flat=True).get(pk=film.pk), film.pk)
+        return FilmPlace(None, film.pk)
+    return FilmPlace(Image.objects.annotate(_at=order.by).values_list("_at", flat=True).get(pk=film.pk), film.pk)
 
 
-def _place_of(uuid: str, order: FilmOrder) -> Place | None:
+def _place_of(uuid: str, order: FilmOrder) -> FilmPlace | None:
     try:
         film = Image.objects.filter(uuid=UUID(uuid)).only("pk").first()
     except ValueError:
@@ -132,7 +132,7 @@ def _place_of(uuid: str, order: FilmOrder) -> Place | None:
 
 def films_beside(
     films: QuerySet[Image],
-    place: Place,
+    place: FilmPlace,
     order: FilmOrder,
     limit: int,
     *,
