@@ -275,11 +275,11 @@ function takeUpPlace() {
   const place = keptPlace();
   if (!place) return;
   for (const tile of tiles) choose(tile, place.chosen.includes(tile.dataset.image));
-  scrollTo(0, place.scroll);
+  scrollTo({ top: place.scroll, behavior: "instant" });
   const left = tiles.findIndex((tile) => tile.dataset.image === place.film);
   if (left >= 0) {
     tiles[left].querySelector("a").focus({ preventScroll: true });
-    tiles[left].scrollIntoView({ block: "nearest" });
+    tiles[left].scrollIntoView({ block: "nearest", behavior: "instant" });
   }
   showChosen();
 }
