@@ -334,6 +334,13 @@ class CanonicalBoard(Addressed):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def source_words(self) -> str:
+        """Where the films come from: "from Normals v3, seed 0"."""
+        source = f"{self.split}, part {self.part}" if self.split else str(self.cohort or self.dataset)
+        start = f", started from {self.start}" if self.start else ""
+        return f"from {source}, seed {self.seed}{start}"
+
 
 class BoardFilm(models.Model):
     board = models.ForeignKey(CanonicalBoard, models.PROTECT, related_name="films")

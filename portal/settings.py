@@ -238,6 +238,7 @@ SPECTACULAR_SETTINGS = {
         "RunStateEnum": "ml_engine.models.RunState",
         "VerdictEnum": "analysis.models.Verdict",
         "SameFilmEnum": "portal.models.FilmPair.Verdict",
+        "AffineVerdictEnum": "ml_engine.models.AffineVerdict",
     },
 }
 

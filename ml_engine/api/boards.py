@@ -13,7 +13,6 @@ from rest_framework.views import APIView
 
 from ml_engine.api.views import site_named
 from ml_engine.boards import canonicals, outcome, stacks
-from ml_engine.boards.films import PARTS
 from ml_engine.core.alignment.hand_placement import InvalidPlacement
 from ml_engine.models import (
     AffineDecision,
@@ -32,8 +31,6 @@ from portal.people.blinding import left_out, refuse_withheld, withheld_patients
 from portal.people.exposure import record_exposure
 from portal.people.signed_in import person
 
-PART_CHOICES = [(part.value, part.label) for part in PARTS]
-
 
 class NewBoardSerializer(serializers.Serializer[None]):
     site = serializers.UUIDField(required=False, help_text="Required for members of several sites.")
@@ -41,13 +38,14 @@ class NewBoardSerializer(serializers.Serializer[None]):
     films = serializers.IntegerField(min_value=2, max_value=canonicals.MOST_FILMS)
     seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0)
     split = serializers.UUIDField(default=None, allow_null=True, help_text="With `part`; or give cohort or dataset.")
-    part = serializers.ChoiceField(choices=PART_CHOICES, default=Part.FIT.value)
+    part = serializers.CharField(default=Part.FIT.value, help_text="Of the split: align or fit.")
     cohort = serializers.UUIDField(default=None, allow_null=True)
     dataset = serializers.UUIDField(default=None, allow_null=True)
     start = serializers.UUIDField(default=None, allow_null=True, help_text="A fitted alignment to start from.")
 
 
 class BoardSerializer(serializers.ModelSerializer[CanonicalBoard]):
+    part = serializers.CharField(help_text="Of a split; blank for a board from a cohort or a dataset.")
     films = serializers.SerializerMethodField()
     placed = serializers.SerializerMethodField()
 
@@ -196,7 +194,7 @@ class OneBoard(APIView):
         return Response(BoardDetailSerializer(board, context={"person": person(request)}).data)
 
 
-class Place(APIView):
+class PlaceFilm(APIView):
     @extend_schema(request=NewPlacementSerializer, responses={201: PlacementSerializer})
     def post(self, request: HttpRequest, uuid: UUID, position: int) -> Response:
         """Place the film at a position, or leave it out."""

@@ -76,7 +76,7 @@ class CanonicalReport:
 
 
 @dataclass(frozen=True)
-class PlacedFilm:
+class StoredPlacement:
     """A stored placement, with the distance of each landmark from its target in canonical pixels."""
 
     row: FilmPlacement
@@ -145,7 +145,7 @@ def place_film(
     author: User,
     matrix: Sequence[float],
     points: Mapping[str, Sequence[float]] | None = None,
-) -> PlacedFilm:
+) -> StoredPlacement:
     """Store where the film lies: by ``matrix`` (9), original_from_canonical, or by ``points``, its landmarks in
     original pixels, whose least-squares affine replaces the matrix. The first film with landmarks says, by its matrix,
     where they lie in the frame.
@@ -180,7 +180,7 @@ def place_film(
         author=author,
     )
     _record(row)
-    return PlacedFilm(row, residuals)
+    return StoredPlacement(row, residuals)
 
 
 def _check_landmarks(points: Mapping[str, Sequence[float]], size: tuple[int, int]) -> None:
@@ -274,6 +274,7 @@ def _keep(stack: stacks.BoardStack) -> str:
 def _report(board: CanonicalBoard, stack: stacks.BoardStack) -> CanonicalReport:
     current = list(stacks.current_placements(board).values())
     placed = [row for row in current if row.matrix is not None]
+    matrices = [row.matrix for row in placed if row.matrix is not None]
     how = Counter(row.how for row in current)
     rms = [row.rms_px for row in placed if row.rms_px is not None]
     return CanonicalReport(
@@ -282,7 +283,7 @@ def _report(board: CanonicalBoard, stack: stacks.BoardStack) -> CanonicalReport:
         people=len({row.author_id for row in placed}),
         by_handles=how[HowPlaced.HANDLES],
         by_landmarks=how[HowPlaced.LANDMARKS],
-        in_perspective=sum(1 for row in placed if max(abs(x) for x in row.matrix[6:8]) > 1e-9),
+        in_perspective=len([matrix for matrix in matrices if max(abs(x) for x in matrix[6:8]) > 1e-9]),
         variance_unaligned=stack.unaligned.mean_variance(),
         variance_aligned=stack.aligned.mean_variance(),
         landmarks_rms_median_px=float(np.median(rms)) if rms else None,

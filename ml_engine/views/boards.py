@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ml_engine.boards import canonicals, films, stacks
-from ml_engine.boards.canonicals import PlacedFilm
+from ml_engine.boards.canonicals import StoredPlacement
 from ml_engine.core import files
 from ml_engine.core.alignment.hand_placement import InvalidPlacement
 from ml_engine.forms.boards import BoardForm
@@ -150,7 +150,7 @@ def numbers(values: Any) -> list[float]:
     return [float(x) for x in values]
 
 
-def placement_facts(placed: PlacedFilm) -> dict[str, Any]:
+def placement_facts(placed: StoredPlacement) -> dict[str, Any]:
     row = placed.row
     return {
         "state": row.how,

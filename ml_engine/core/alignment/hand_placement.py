@@ -69,7 +69,7 @@ def usable(values: Sequence[float], *, side: int, film: tuple[int, int], affine:
     InvalidPlacement where the values are no transform, where it turns the film inside out or folds it over inside the
     frame, where the film fills less than a tenth of the frame, and for a perspective where ``affine`` is wanted.
     """
-    matrix = np.asarray(values, dtype=np.float64)
+    matrix: Matrix = np.asarray(values, dtype=np.float64)
     if matrix.shape != (9,) or not np.isfinite(matrix).all() or abs(matrix[8]) < 1e-12:
         raise InvalidPlacement("The transform must be nine finite numbers, the last of them not 0.")
     matrix = matrix.reshape(3, 3) / matrix[8]
