@@ -71,7 +71,7 @@ class MapPoints:
 def points_for(person: User, run: Run, folder: EmbeddingFolder) -> MapPoints:
     """The points of a map that the person may see: of films that could be read and are still there."""
     row_of = {image: row for row, image in enumerate(folder.images) if image}
-    drawn = np.isfinite(folder.places()).all(axis=(1, 2))
+    drawn: NDArray[np.bool_] = np.asarray(np.isfinite(folder.places()).all(axis=(1, 2)))
     withheld = withheld_patients(person)
     of_map = Image.objects.filter(dataset__in=run.datasets.all()).order_by().values_list("pk", "uuid", "patient_id")
     films = [(row_of[str(uuid)], pk, uuid, patient) for pk, uuid, patient in of_map if str(uuid) in row_of]

@@ -70,7 +70,8 @@ def neighbour_layout(
     """Places float64 (N, 2) of the films, from their nearest films and a ``start`` (N, 2), such as two principal
     components. Fewer than four films stay at the start."""
     films = len(start)
-    places = START * start / max(np.abs(start).max(initial=0.0), np.finfo(np.float64).tiny)
+    largest = max(float(np.abs(start).max(initial=0.0)), float(np.finfo(np.float64).tiny))
+    places: Array = np.asarray(START * start / largest, dtype=np.float64)
     if films < 4 or nearest.films.shape[1] < 2:
         return places
     draws = np.random.default_rng(seed)
