@@ -257,7 +257,7 @@ if (grid) {
     if (!tile || !tile.querySelector("input[type=checkbox]")) return;
     const index = tiles.indexOf(tile);
     if (event.shiftKey && anchor >= 0) {
-      event.preventDefault();
+      if (!event.target.matches("input")) event.preventDefault(); // which would take the tick of a box back
       const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)];
       tiles.slice(from, to + 1).forEach((inRange) => choose(inRange, true));
     } else if (event.target.matches("input")) {
