@@ -16,6 +16,7 @@ from portal.intake.table_columns import ColumnFate, TableFate
 from portal.labels.formula_cells import neutralised
 
 FORMAT = 1
+HEADING = "De-identification:"  # of what `import_images` prints
 MOST_ELEMENTS = 2000  # that are named; the others are counted together
 _OTHERS = HandledElement("", "other elements", Outcome.REMOVED)
 CSV_COLUMNS = ("part", "tag", "name", "in_sequences", "outcome", "films", "profile", "how")
@@ -95,7 +96,7 @@ class DeidentifiedBatch:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.files.items()))
             named = Counter(element.outcome for element in self.elements)
             outcomes = ", ".join(f"{named[outcome]} {outcome}" for outcome in Outcome)
-            lines.append(f"De-identified {kinds}: of the kinds of header elements {outcomes}")
+            lines.append(f"  {kinds}; of the elements of their headers: {outcomes}")
             for name in ("private", "overlay"):
                 films = max((count for one, count in self.elements.items() if one.name == name), default=0)
                 if films:
@@ -105,7 +106,7 @@ class DeidentifiedBatch:
                 columns = [one.column for one in table.columns if one.outcome == outcome]
                 if columns:
                     lines.append(f"  {table.table}: {outcome}: {', '.join(columns)}")
-        return lines
+        return [HEADING, *lines] if lines else []
 
 
 def from_json(stored: Mapping[str, Any]) -> DeidentifiedBatch:

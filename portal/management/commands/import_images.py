@@ -212,8 +212,6 @@ class Command(BaseCommand):
     def _write_report(self, upload: Upload, report: ImportReport, actor: User | None) -> None:
         for sentence in report.sentences():
             self.stdout.write(sentence)
-        for sentence in report.deidentified.sentences():
-            self.stdout.write(sentence)
         if report.takes_new_facts and report.counts["another header"]:
             for sentence in corrections.take_of_upload(upload, actor=actor).sentences("taken"):
                 self.stdout.write(sentence)
@@ -226,6 +224,8 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"  quarantined {quarantined.name or quarantined.source_sha256[:12]}: {quarantined.sentence}"
             )
+        for sentence in report.deidentified.sentences():
+            self.stdout.write(sentence)
 
     def _progress(self, done: int, total: int) -> None:
         """One line that changes in a terminal, elsewhere a line for each tenth."""

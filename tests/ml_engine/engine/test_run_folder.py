@@ -33,6 +33,7 @@ from ml_engine.engine.run_folder import (
 )
 from ml_engine.engine.run_kinds import KINDS
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
+from ml_engine.engine.study_plans import EmbeddingPlan
 from tests.ml_engine import films
 from tests.ml_engine.forked import ForkedEngine
 
@@ -103,6 +104,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = {"alignment": alignment, "detector": detector}
     write_run(base / "score", RunSpec("score", CONFIG, inputs=inputs), rows_of(source, labelled=False), inputs=paths)
     assert run_folder(base / "score", images=source).status == 0
+    plan = {"embedding": EmbeddingPlan(neighbours=3, epochs=10).to_json()}
+    mapped = RunSpec("embedding", CONFIG, inputs={"alignment": inputs["alignment"]}, asked=plan)
+    write_run(base / "embedding", mapped, rows_of(source, labelled=False), inputs={"alignment": alignment})
+    assert run_folder(base / "embedding", images=source).status == 0
     return base
 
 

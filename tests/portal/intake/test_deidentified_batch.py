@@ -67,7 +67,7 @@ def test_import_images_stores_and_prints_it(tmp_path: Path, capsys: pytest.Captu
         "surname": "removed",
     }
     printed = capsys.readouterr().out
-    assert "De-identified 1 DICOM" in printed
+    assert "De-identification:\n  1 DICOM; of the elements of their headers: " in printed
     assert "labels.csv: removed: surname" in printed
     for text in (json.dumps(stored), printed, to_csv(from_json(stored))):
         assert "Quagga" not in text
