@@ -849,7 +849,7 @@ def test_a_folder_has_labels_unless_the_engine_must_not_see_them(tmp_path: Path,
     spec = RunSpec(kind, CONFIG, inputs={"detector": files.sha256_of(tmp_path / "model")}).to_json()
     write_run_folder(tmp_path / "run", spec, rows, inputs={"detector": tmp_path / "model"})
     (row,) = manifest.read(tmp_path / "run" / "images.csv")
-    assert row.label == ("" if kind in ("score", "blind_spots") else "abnormal")
+    assert row.label == ("" if kind in ("score", "blind_spots", "embedding") else "abnormal")
     assert files.read_json(tmp_path / "run" / "run.json") == spec
     assert (tmp_path / "run" / spec["inputs"]["detector"]["file"]).read_bytes() == b"a model"
 
