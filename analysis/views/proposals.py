@@ -159,6 +159,7 @@ def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 def proposal_to_decide(user: User, uuid: UUID) -> NormalProposal:
     proposal = get_proposal(user, uuid)
+    require(user, "accept normals", proposal.worklist.run.site)
     # not only while a proposed film is withheld: that a film is proposed tells that it was flagged and called normal
     films = Image.objects.filter(_scored_or_proposed(proposal)).distinct()
     refuse_file(user, films, what="The run of this proposal")
