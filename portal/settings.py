@@ -239,6 +239,9 @@ SPECTACULAR_SETTINGS = {
         "VerdictEnum": "analysis.models.Verdict",
         "SameFilmEnum": "portal.models.FilmPair.Verdict",
         "AffineVerdictEnum": "ml_engine.models.AffineVerdict",
+        "TextVerdictEnum": "portal.models.TextDecision.Verdict",
+        "QueueOrderEnum": ["unlabelled", "random", "imported"],
+        "ReadingOrderEnum": ["random", "imported"],
     },
 }
 

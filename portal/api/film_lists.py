@@ -18,7 +18,7 @@ from portal.people.access import get_visible
 from portal.people.signed_in import person
 from portal.sets.film_filters import FILTERS
 from portal.views.film_lists import film_list_response
-from portal.views.grid_choice import ChosenFilms
+from portal.views.grid_choice import GridChoice
 
 
 @extend_schema_view(get=extend_schema(parameters=[OpenApiParameter(name) for name in (*FILTERS, SORT)]))
@@ -35,5 +35,5 @@ class FilmList(APIView):
         query = {name: value for name, value in request.query_params.items() if name != "format"}
         filters, order = exact_filters(query, dataset), asked_order(query)
         films = dataset.images.all()
-        chosen = ChosenFilms(filters.apply(films), films, filters.words(), filters.facts())
+        chosen = GridChoice(filters.apply(films), films, filters.words(), filters.facts())
         return film_list_response(person(request), dataset, chosen, order)

@@ -23,7 +23,7 @@ from portal.imaging.acquisition import dated_by
 HANDLED = "report:elements"  # the key of a header under which `to_text` travels
 
 
-class Outcome(StrEnum):
+class ElementOutcome(StrEnum):
     REMOVED = "removed"
     CLEANED = "cleaned"  # reduced to a known word, or to a coarser number
     REPLACED = "replaced"  # by a keyed hash, or a shifted day
@@ -36,7 +36,7 @@ class HandledElement:
 
     tag: str
     name: str
-    outcome: Outcome
+    outcome: ElementOutcome
     is_nested: bool = False
 
 
@@ -106,7 +106,7 @@ def handled_metadata(image: Image.Image) -> list[HandledElement]:
         if tag not in _TIFF_OF_PIXELS:
             known = TiffTags.lookup(tag).name
             names.add(known if known != "unknown" and tag in TiffTags.TAGS_V2 else "private TIFF tags")
-    return [HandledElement("", name, Outcome.REMOVED) for name in sorted(names)]
+    return [HandledElement("", name, ElementOutcome.REMOVED) for name in sorted(names)]
 
 
 def to_text(elements: Iterable[HandledElement]) -> str:
@@ -115,7 +115,7 @@ def to_text(elements: Iterable[HandledElement]) -> str:
 
 
 def from_text(text: str) -> list[HandledElement]:
-    return [HandledElement(tag, name, Outcome(outcome), nested) for tag, name, outcome, nested in json.loads(text)]
+    return [HandledElement(tag, name, ElementOutcome(outcome), nested) for tag, name, outcome, nested in json.loads(text)]
 
 
 def _handled(ds: Dataset, facts: Mapping[str, str]) -> Iterator[HandledElement]:
@@ -125,26 +125,26 @@ def _handled(ds: Dataset, facts: Mapping[str, str]) -> Iterator[HandledElement]:
     for tag in ds.keys():  # noqa: SIM118 - iterating over the dataset itself converts every element
         keyword = keyword_for_tag(tag)
         is_date = keyword in dates
-        outcome = Outcome.REPLACED if is_date and keyword != "PatientBirthDate" else _outcome(keyword, facts)
+        outcome = ElementOutcome.REPLACED if is_date and keyword != "PatientBirthDate" else _outcome(keyword, facts)
         if keyword == "PatientBirthDate" and is_date:
-            outcome = Outcome.CLEANED
+            outcome = ElementOutcome.CLEANED
         yield HandledElement(*_named(tag, keyword), outcome)
-        kept_inside = _INSIDE.get(keyword, frozenset()) if outcome == Outcome.KEPT else frozenset()
+        kept_inside = _INSIDE.get(keyword, frozenset()) if outcome == ElementOutcome.KEPT else frozenset()
         yield from _nested(ds, tag, kept_inside, depth=1)
 
 
-def _outcome(keyword: str, facts: Mapping[str, str]) -> Outcome:
-    for outcome, keywords in ((Outcome.REPLACED, _REPLACED), (Outcome.CLEANED, _CLEANED), (Outcome.KEPT, _TERMS)):
+def _outcome(keyword: str, facts: Mapping[str, str]) -> ElementOutcome:
+    for outcome, keywords in ((ElementOutcome.REPLACED, _REPLACED), (ElementOutcome.CLEANED, _CLEANED), (ElementOutcome.KEPT, _TERMS)):
         if facts.get(keywords.get(keyword, "")):
             return outcome
-    return Outcome.KEPT if keyword in _OF_PIXELS else Outcome.REMOVED
+    return ElementOutcome.KEPT if keyword in _OF_PIXELS else ElementOutcome.REMOVED
 
 
 def _nested(ds: Dataset, tag: BaseTag, kept: frozenset[str], *, depth: int) -> Iterator[HandledElement]:
     for item in _items(ds, tag):
         for inner in item.keys():  # noqa: SIM118
             keyword = keyword_for_tag(inner)
-            outcome = Outcome.KEPT if keyword in kept else Outcome.REMOVED
+            outcome = ElementOutcome.KEPT if keyword in kept else ElementOutcome.REMOVED
             yield HandledElement(*_named(inner, keyword), outcome, is_nested=True)
             if depth < _DEEPEST:
                 yield from _nested(item, inner, frozenset(), depth=depth + 1)

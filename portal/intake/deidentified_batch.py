@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from portal.imaging.basic_profile import basic_profile
-from portal.imaging.handled_elements import HANDLED, HandledElement, Outcome, from_text
+from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, from_text
 from portal.intake.table_columns import ColumnFate, TableFate
 from portal.labels.formula_cells import neutralised
 
 FORMAT = 1
 HEADING = "De-identification:"  # of what `import_images` prints
 MOST_ELEMENTS = 2000  # that are named; the others are counted together
-_OTHERS = HandledElement("", "other elements", Outcome.REMOVED)
+_OTHERS = HandledElement("", "other elements", ElementOutcome.REMOVED)
 CSV_COLUMNS = ("part", "tag", "name", "in_sequences", "outcome", "films", "profile", "how")
 _KINDS = {"dicom": "DICOM", "png": "PNG", "jpeg": "JPEG", "tiff": "TIFF"}
 
@@ -79,7 +79,7 @@ class DeidentifiedBatch:
             ],
         }
 
-    def counted(self, outcomes: Iterable[Outcome] = Outcome) -> list[ElementCount]:
+    def counted(self, outcomes: Iterable[ElementOutcome] = ElementOutcome) -> list[ElementCount]:
         """The elements in the order of outcomes and tags."""
         profile = basic_profile()
         return [
@@ -95,14 +95,14 @@ class DeidentifiedBatch:
         if self.files:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.files.items()))
             named = Counter(element.outcome for element in self.elements)
-            outcomes = ", ".join(f"{named[outcome]} {outcome}" for outcome in Outcome)
+            outcomes = ", ".join(f"{named[outcome]} {outcome}" for outcome in ElementOutcome)
             lines.append(f"  {kinds}; of the elements of their headers: {outcomes}")
             for name in ("private", "overlay"):
                 films = max((count for one, count in self.elements.items() if one.name == name), default=0)
                 if films:
                     lines.append(f"  {name} elements removed from at least {films} of the files")
         for table in self.tables:
-            for outcome in Outcome:
+            for outcome in ElementOutcome:
                 columns = [one.column for one in table.columns if one.outcome == outcome]
                 if columns:
                     lines.append(f"  {table.table}: {outcome}: {', '.join(columns)}")
@@ -114,14 +114,14 @@ def from_json(stored: Mapping[str, Any]) -> DeidentifiedBatch:
     batch = DeidentifiedBatch()
     batch.files.update(stored.get("files", {}))
     for row in stored.get("elements", []):
-        element = HandledElement(row["tag"], row["name"], Outcome(row["outcome"]), row["in_sequences"])
+        element = HandledElement(row["tag"], row["name"], ElementOutcome(row["outcome"]), row["in_sequences"])
         batch.elements[element] += row["films"]
     batch.tables = [_table(row["table"], row["columns"]) for row in stored.get("tables", [])]
     return batch
 
 
 def _table(name: str, columns: Sequence[Mapping[str, str]]) -> TableFate:
-    return TableFate(name, tuple(ColumnFate(one["column"], Outcome(one["outcome"]), one["how"]) for one in columns))
+    return TableFate(name, tuple(ColumnFate(one["column"], ElementOutcome(one["outcome"]), one["how"]) for one in columns))
 
 
 def to_csv(batch: DeidentifiedBatch) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.intake.csv_columns import is_index, is_known, may_identify
 from portal.intake.further_columns import ColumnKind
 from portal.intake.stored_words import column_words
@@ -21,7 +21,7 @@ class ColumnFate:
     """`how`: as what the column is kept, or why it is not."""
 
     column: str
-    outcome: Outcome
+    outcome: ElementOutcome
     how: str
 
 
@@ -31,41 +31,41 @@ class TableFate:
     columns: tuple[ColumnFate, ...]
 
 
-Fate = tuple[Outcome, str]
-HASHED: Fate = (Outcome.REPLACED, "patient, as a keyed hash")
-AGE: Fate = (Outcome.CLEANED, "age in whole years, above 89 together")
-YEAR: Fate = (Outcome.CLEANED, "age in whole years, above 89 together; the date itself is not kept")
-SEX: Fate = (Outcome.KEPT, "sex: M, F or O")
-FILE: Fate = (Outcome.KEPT, "name of the film's file")
-LABEL: Fate = (Outcome.KEPT, "label")
-FINDING: Fate = (Outcome.KEPT, "findings")
-VIEW: Fate = (Outcome.KEPT, "view, one of the known ones")
-PART: Fate = (Outcome.KEPT, "part of a split")
-BOX: Fate = (Outcome.KEPT, "box")
-READER: Fate = (Outcome.KEPT, "reader, as a code")
-ORIGIN: Fate = (Outcome.KEPT, "what the label was made from")
-JOINS: Fate = (Outcome.REMOVED, "joins the tables, and is not kept")
+Fate = tuple[ElementOutcome, str]
+HASHED: Fate = (ElementOutcome.REPLACED, "patient, as a keyed hash")
+AGE: Fate = (ElementOutcome.CLEANED, "age in whole years, above 89 together")
+YEAR: Fate = (ElementOutcome.CLEANED, "age in whole years, above 89 together; the date itself is not kept")
+SEX: Fate = (ElementOutcome.KEPT, "sex: M, F or O")
+FILE: Fate = (ElementOutcome.KEPT, "name of the film's file")
+LABEL: Fate = (ElementOutcome.KEPT, "label")
+FINDING: Fate = (ElementOutcome.KEPT, "findings")
+VIEW: Fate = (ElementOutcome.KEPT, "view, one of the known ones")
+PART: Fate = (ElementOutcome.KEPT, "part of a split")
+BOX: Fate = (ElementOutcome.KEPT, "box")
+READER: Fate = (ElementOutcome.KEPT, "reader, as a code")
+ORIGIN: Fate = (ElementOutcome.KEPT, "what the label was made from")
+JOINS: Fate = (ElementOutcome.REMOVED, "joins the tables, and is not kept")
 
 # Of Hilum's own columns, by their normalised names.
 KNOWN_FATES: Mapping[str, Fate] = {
     "patient_id": HASHED,
     "filename": FILE,
-    "image": (Outcome.KEPT, "UUID of a film that is there"),
+    "image": (ElementOutcome.KEPT, "UUID of a film that is there"),
     "label": LABEL,
     "projection": VIEW,
     "split": PART,
     "finding": FINDING,
-    "attributes": (Outcome.KEPT, "attributes of a normal film"),
+    "attributes": (ElementOutcome.KEPT, "attributes of a normal film"),
     "label_origin": ORIGIN,
     "reader_code": READER,
-    "label_source": (Outcome.KEPT, "whether people or an import gave the label"),
+    "label_source": (ElementOutcome.KEPT, "whether people or an import gave the label"),
     "sex": SEX,
     "age": AGE,
     **dict.fromkeys(("x", "y", "width", "height", "x_min", "y_min", "x_max", "y_max"), BOX),
 }
 _OF_KIND: Mapping[ColumnKind, Fate] = {
-    ColumnKind.NUMBER: (Outcome.CLEANED, "number, to four significant digits"),
-    ColumnKind.CATEGORY: (Outcome.CLEANED, "category; values of fewer than ten rows together"),
+    ColumnKind.NUMBER: (ElementOutcome.CLEANED, "number, to four significant digits"),
+    ColumnKind.CATEGORY: (ElementOutcome.CLEANED, "category; values of fewer than ten rows together"),
 }
 
 
@@ -76,7 +76,7 @@ def fate_of(written: str, place: int, name: str, kind: ColumnKind | None = None)
     fate = _OF_KIND[kind] if kind else KNOWN_FATES.get(name)
     if fate is None:
         why = ROW_NUMBERS if is_index(written) else MAY_IDENTIFY if may_identify(written) else NOT_DECLARED
-        fate = (Outcome.REMOVED, why)
+        fate = (ElementOutcome.REMOVED, why)
     return ColumnFate(shown[:40], *fate)
 
 
@@ -85,6 +85,6 @@ def fates_of_published(header: Sequence[str], fates: Mapping[str, Fate]) -> tupl
     return tuple(
         ColumnFate(name, *fates[name])
         if name in fates
-        else ColumnFate(column_words(name, place), Outcome.REMOVED, NOT_NEEDED)
+        else ColumnFate(column_words(name, place), ElementOutcome.REMOVED, NOT_NEEDED)
         for place, name in enumerate(header, start=1)
     )

@@ -106,8 +106,8 @@ def look_at(image: Image) -> TextLook:
         lines = lines_on(film_of(image))
     except (OSError, UnusableFile):
         lines = []
-    found = {"lines": [asdict(line) for line in lines], "is_suspected": bool(lines)}
-    look, _ = TextLook.objects.update_or_create(image=image, defaults=found)
+    values = {"lines": [asdict(line) for line in lines], "is_suspected": bool(lines)}
+    look, _ = TextLook.objects.update_or_create(image=image, defaults=values)
     return look
 
 

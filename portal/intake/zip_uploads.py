@@ -132,7 +132,7 @@ class UnpackedZip:
             "names twice": sum(count > 1 for count in names.values()),
             "zips left closed": sum(_is_zip(member) for _, group in self._inner for member in group),
         }
-        return Contents(files, rows, boxes, counts, skipped, fates)
+        return Contents(files, rows, boxes, counts, skipped, fates=fates)
 
     def files(self, listed: Sequence[str]) -> list[NamedFile]:
         """The files that are no tables, under the names that fit the `listed` ones."""

@@ -42,7 +42,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChainVerdict:
     """What a chain is worth. `fault` is a sentence, empty where it holds."""
 
     site: Site | None
@@ -134,7 +134,7 @@ def forget_keys(events: Iterable[int]) -> int:
     return AuditSeal.objects.filter(event__in=list(events)).update(key="")
 
 
-def verify(site: Site | None, *, kept: Head | None = None) -> Verdict:
+def verify(site: Site | None, *, kept: Head | None = None) -> ChainVerdict:
     """Read the whole chain of a site. `kept` is a head from elsewhere, which the chain must contain."""
     head, erased, fault = Head(), 0, ""
     for row in _seals(site):
@@ -149,7 +149,7 @@ def verify(site: Site | None, *, kept: Head | None = None) -> Verdict:
     if kept and not fault and kept.number > head.number:
         fault = f"The chain ends at seal {head.number}, and the kept head is {kept.number}: its end is missing."
     unsealed = AuditEvent.objects.filter(Q(site=site), seal__isnull=True).count()
-    return Verdict(site, head, unsealed, erased, fault)
+    return ChainVerdict(site, head, unsealed, erased, fault)
 
 
 def _fault_of(row: AuditSeal, before: Head) -> str:

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from portal.imaging.basic_profile import EDITION
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.intake.deidentified_batch import from_json, to_csv
 from portal.models import Upload, User
 from portal.people.accepted_query import accepts_query
@@ -17,10 +17,10 @@ from portal.people.signed_in import SignedInRequest
 OTHERS_LISTED = 50
 FORMATS = ("csv", "json")
 _MEANINGS = {
-    Outcome.REMOVED: "Nothing of the value is kept.",
-    Outcome.CLEANED: "Reduced to a known word or to a coarser number.",
-    Outcome.REPLACED: "By a keyed hash, or by a day moved by a secret number of days.",
-    Outcome.KEPT: "As a number, one of the standard's terms, or the pixels.",
+    ElementOutcome.REMOVED: "Nothing of the value is kept.",
+    ElementOutcome.CLEANED: "Reduced to a known word or to a coarser number.",
+    ElementOutcome.REPLACED: "By a keyed hash, or by a day moved by a secret number of days.",
+    ElementOutcome.KEPT: "As a number, one of the standard's terms, or the pixels.",
 }
 
 
@@ -39,7 +39,7 @@ def deidentification(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "dataset": upload.dataset,
         "batch": batch,
         "files": sorted(batch.files.items()),
-        "groups": [(outcome, _MEANINGS[outcome], batch.counted([outcome])) for outcome in Outcome],
+        "groups": [(outcome, _MEANINGS[outcome], batch.counted([outcome])) for outcome in ElementOutcome],
         "edition": EDITION,
         "others": upload.dataset.uploads.exclude(pk=upload.pk)[:OTHERS_LISTED],
     }

@@ -10,7 +10,7 @@ from portal.grid.film_order import FilmOrder, order_of
 from portal.models import Dataset, User
 from portal.people.access import get_visible
 from portal.people.signed_in import SignedInRequest
-from portal.views.grid_choice import ChosenFilms, chosen_films
+from portal.views.grid_choice import GridChoice, chosen_films
 
 
 @require_POST
@@ -20,7 +20,7 @@ def export(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     return film_list_response(request.user, dataset, chosen_films(request, dataset), order_of(request.GET))
 
 
-def film_list_response(person: User, dataset: Dataset, chosen: ChosenFilms, order: FilmOrder) -> HttpResponseBase:
+def film_list_response(person: User, dataset: Dataset, chosen: GridChoice, order: FilmOrder) -> HttpResponseBase:
     """The API answers with it too."""
     lines = export_films(dataset=dataset, images=chosen.images, person=person, order=order, words=chosen.words)
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")

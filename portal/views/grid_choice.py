@@ -12,7 +12,7 @@ from portal.sets.film_filters import Filters
 
 
 @dataclass(frozen=True)
-class ChosenFilms:
+class GridChoice:
     """`among`: all films that it might have been, by a rule that does not depend on labels or tags. `facts` are kept
     with a set that is made of the films."""
 
@@ -22,13 +22,13 @@ class ChosenFilms:
     facts: dict[str, str]
 
 
-def chosen_films(request: SignedInRequest, dataset: Dataset) -> ChosenFilms:
+def chosen_films(request: SignedInRequest, dataset: Dataset) -> GridChoice:
     """By the field `image` (repeated); without it, by the filters in the query string. Raises Http404."""
     films = dataset.images.all()
     texts = request.POST.getlist("image")
     if not texts:
         filters = Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
-        return ChosenFilms(filters.apply(films), films, filters.words(), filters.facts())
+        return GridChoice(filters.apply(films), films, filters.words(), filters.facts())
     try:
         addresses = {UUID(text) for text in texts}
     except ValueError:
@@ -37,4 +37,4 @@ def chosen_films(request: SignedInRequest, dataset: Dataset) -> ChosenFilms:
     if chosen.count() != len(addresses):
         raise Http404("A chosen film is not in this dataset; reload the page.")
     number = f"{len(addresses)} chosen film{'' if len(addresses) == 1 else 's'}"
-    return ChosenFilms(chosen, chosen, number, {"chosen": number})
+    return GridChoice(chosen, chosen, number, {"chosen": number})

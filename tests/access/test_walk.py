@@ -46,7 +46,8 @@ NAME_NONE = {
     "analysis:embedding-map",  # its points come by another address
     *("ml_engine:burned-in", "api-burned-in"),  # list suspected films, of which there are none here
     *("analysis:head-curve", "analysis:head-curve-table"),  # counts of verdicts, which name no film
-    *("analysis:worklist-end", "api-worklist-end"),  # leave out films whose scores are hidden from its reader, and gives neutral names
+    # leave out films whose scores are hidden from their reader, and give neutral names
+    *("analysis:worklist-end", "api-worklist-end"),
     "portal:tags",  # numbers of films
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers
     *("analysis:item-overlay", "analysis:revealed-overlay", "analysis:revealed-maps"),  # the film is in the address

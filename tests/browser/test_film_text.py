@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from portal.imaging.handled_elements import HANDLED, HandledElement, Outcome, to_text
+from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, to_text
 from portal.intake.deidentified_batch import DeidentifiedBatch
 from portal.intake.table_columns import ColumnFate, TableFate
 from portal.intake.text_looks import film_of, look_for_text
@@ -143,18 +143,18 @@ def test_the_page_of_an_import_says_what_became_of_its_elements(
     page: Page, live_server: Any, sign_in: Callable[[Any], None], kim: User
 ) -> None:
     columns = (
-        ColumnFate("filename", Outcome.KEPT, "name of the film's file"),
-        ColumnFate("patient_id", Outcome.REPLACED, "patient, as a keyed hash"),
-        ColumnFate("surname", Outcome.REMOVED, "may identify a person, by its name"),
+        ColumnFate("filename", ElementOutcome.KEPT, "name of the film's file"),
+        ColumnFate("patient_id", ElementOutcome.REPLACED, "patient, as a keyed hash"),
+        ColumnFate("surname", ElementOutcome.REMOVED, "may identify a person, by its name"),
     )
     batch = DeidentifiedBatch(tables=[TableFate("labels.csv", columns)])
     elements = [
-        HandledElement("(0010,0010)", "PatientName", Outcome.REMOVED),
-        HandledElement("(0010,0010)", "PatientName", Outcome.REMOVED, is_nested=True),
-        HandledElement("(0019,xxxx)", "private", Outcome.REMOVED),
-        HandledElement("(0010,0020)", "PatientID", Outcome.REPLACED),
-        HandledElement("(0010,1010)", "PatientAge", Outcome.CLEANED),
-        HandledElement("(0028,0010)", "Rows", Outcome.KEPT),
+        HandledElement("(0010,0010)", "PatientName", ElementOutcome.REMOVED),
+        HandledElement("(0010,0010)", "PatientName", ElementOutcome.REMOVED, is_nested=True),
+        HandledElement("(0019,xxxx)", "private", ElementOutcome.REMOVED),
+        HandledElement("(0010,0020)", "PatientID", ElementOutcome.REPLACED),
+        HandledElement("(0010,1010)", "PatientAge", ElementOutcome.CLEANED),
+        HandledElement("(0028,0010)", "Rows", ElementOutcome.KEPT),
     ]
     for _ in range(12):
         batch.add({HANDLED: to_text(elements)}, "dicom")

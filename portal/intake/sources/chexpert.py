@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import CsvRow
 from portal.intake.csv_people import age_of, sex_of
@@ -67,7 +67,7 @@ SOURCE = PublishedSource(
     films=_films,
     fates={
         "Path": (
-            Outcome.REPLACED,
+            ElementOutcome.REPLACED,
             "patient of the path, as a keyed hash; the path stays as the name of the film's file",
         ),
         "Frontal/Lateral": VIEW,

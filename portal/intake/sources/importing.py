@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.intake.csv_labels import CsvRow
 from portal.intake.entries import Entry, NamedFile
 from portal.intake.film_storage import view_of
@@ -96,7 +96,7 @@ def _fates(source: PublishedSource, tables: Sequence[PublishedTable]) -> Iterato
         columns = fates_of_published(table.header, source.fates)
         if shape is None or not shape.columns:  # its first line may be no header
             how = "the table is not read" if shape is None else "joins films and parts or patients, and is not kept"
-            columns = (ColumnFate("all of it", Outcome.REMOVED, how),)
+            columns = (ColumnFate("all of it", ElementOutcome.REMOVED, how),)
         yield TableFate(table_words(table.name, number), columns)
 
 

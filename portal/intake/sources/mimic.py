@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import CsvRow
 from portal.intake.sources.reported_findings import FATES_OF_FINDINGS, ReportedLabel, label_of_columns
@@ -78,7 +78,7 @@ SOURCE = PublishedSource(
     fates={
         "dicom_id": FILE,
         "subject_id": HASHED,
-        "study_id": (Outcome.KEPT, "part of the film's path, and joins the tables"),
+        "study_id": (ElementOutcome.KEPT, "part of the film's path, and joins the tables"),
         "ViewPosition": VIEW,
         "ViewCodeSequence_CodeMeaning": VIEW,
         "split": PART,

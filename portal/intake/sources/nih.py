@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.csv_people import age_of, sex_of
@@ -84,7 +84,7 @@ SOURCE = PublishedSource(
     films=_films,
     fates={
         "Image Index": FILE,
-        "Finding Labels": (Outcome.KEPT, "label and findings"),
+        "Finding Labels": (ElementOutcome.KEPT, "label and findings"),
         "Finding Label": FINDING,
         "Patient ID": HASHED,
         "Patient Age": AGE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import placement_of_word, quoted, view_of_word
 from portal.intake.csv_labels import CsvRow, separated
 from portal.intake.csv_people import age_of, sex_of
@@ -124,10 +124,10 @@ SOURCE = PublishedSource(
         "PatientID": HASHED,
         "PatientSex_DICOM": SEX,
         "Projection": VIEW,
-        "Pediatric": (Outcome.REMOVED, "says which films of children to leave out, and is not kept"),
-        "Labels": (Outcome.KEPT, "label and findings"),
+        "Pediatric": (ElementOutcome.REMOVED, "says which films of children to leave out, and is not kept"),
+        "Labels": (ElementOutcome.KEPT, "label and findings"),
         "MethodLabel": ORIGIN,
-        "PhotometricInterpretation_DICOM": (Outcome.KEPT, "photometric interpretation, by which the film is shown"),
+        "PhotometricInterpretation_DICOM": (ElementOutcome.KEPT, "photometric interpretation, by which the film is shown"),
     },
     views=Views.PA,
     bits=12,

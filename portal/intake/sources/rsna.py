@@ -8,7 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.sources.nih import patient_of
 from portal.intake.sources.numbers import number_of
@@ -85,7 +85,7 @@ SOURCE = PublishedSource(
     fates={
         "patientId": FILE,
         "class": LABEL,
-        "Target": (Outcome.REMOVED, "says whether a row has a box, and is not kept"),
+        "Target": (ElementOutcome.REMOVED, "says whether a row has a box, and is not kept"),
         **dict.fromkeys(_SIDES, BOX),
     },
 )

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from portal.imaging.handled_elements import HANDLED, HandledElement, Outcome, to_text
+from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, to_text
 from portal.intake import deidentified_batch
 from portal.intake.deidentified_batch import DeidentifiedBatch, from_json, to_csv
 from portal.models import Upload
 from tests.portal import factories
 from tests.portal.intake.sources import published
 
-NAME = HandledElement("(0010,0010)", "PatientName", Outcome.REMOVED)
-ROWS = HandledElement("(0028,0010)", "Rows", Outcome.KEPT)
+NAME = HandledElement("(0010,0010)", "PatientName", ElementOutcome.REMOVED)
+ROWS = HandledElement("(0028,0010)", "Rows", ElementOutcome.KEPT)
 
 
 def batch_of(*files: list[HandledElement]) -> DeidentifiedBatch:
@@ -44,10 +44,10 @@ def test_there_and_back_and_on() -> None:
 
 def test_a_hostile_file_does_not_grow_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deidentified_batch, "MOST_ELEMENTS", 3)
-    many = [HandledElement(f"({group:04X},xxxx)", "private", Outcome.REMOVED) for group in range(9, 109, 2)]
+    many = [HandledElement(f"({group:04X},xxxx)", "private", ElementOutcome.REMOVED) for group in range(9, 109, 2)]
     batch = batch_of(many, many)
     assert len(batch.elements) == 4
-    assert batch.elements[HandledElement("", "other elements", Outcome.REMOVED)] == 94
+    assert batch.elements[HandledElement("", "other elements", ElementOutcome.REMOVED)] == 94
 
 
 @pytest.mark.django_db
@@ -89,8 +89,8 @@ def test_a_published_dataset_says_what_became_of_its_columns(tmp_path: Path) -> 
     report = published.run(of, "nih", folder)
     tables = {table.table: table.columns for table in report.deidentified.tables}
     fates = {one.column: one.outcome for columns in tables.values() for one in columns}
-    assert fates["Patient ID"] == Outcome.REPLACED
-    assert fates["Follow-up #"] == fates["all of it"] == Outcome.REMOVED
+    assert fates["Patient ID"] == ElementOutcome.REPLACED
+    assert fates["Follow-up #"] == fates["all of it"] == ElementOutcome.REMOVED
     stored = json.dumps(Upload.objects.get().deidentification)
     assert "zz4711" not in stored
     assert "00000001_000" not in stored

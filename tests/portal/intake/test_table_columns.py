@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.imaging.handled_elements import Outcome
+from portal.imaging.handled_elements import ElementOutcome
 from portal.intake.csv_labels import read_boxes, read_labels
 from portal.intake.further_columns import ColumnKind
 from portal.intake.mapping.meaning import TableKind, TableMapping
@@ -14,7 +14,7 @@ from portal.intake.sources.registry import SOURCES
 from portal.intake.table_columns import MAY_IDENTIFY, NOT_DECLARED, NOT_NEEDED, TableFate, fates_of_published
 
 
-def outcomes(fates: list[TableFate]) -> dict[str, Outcome]:
+def outcomes(fates: list[TableFate]) -> dict[str, ElementOutcome]:
     return {column.column: column.outcome for fate in fates for column in fate.columns}
 
 
@@ -27,13 +27,13 @@ def test_columns_of_labels_and_boxes(tmp_path: Path) -> None:
     read_boxes(boxes, fates=fates)
     assert [fate.table for fate in fates] == ["labels.csv", "boxes.csv"]
     assert outcomes(fates) == {
-        "filename": Outcome.KEPT,
-        "label": Outcome.KEPT,
-        "Patient ID": Outcome.REPLACED,
-        "age": Outcome.CLEANED,
-        "column 5": Outcome.REMOVED,
-        "surname": Outcome.REMOVED,
-        **dict.fromkeys(("x", "y", "width", "height"), Outcome.KEPT),
+        "filename": ElementOutcome.KEPT,
+        "label": ElementOutcome.KEPT,
+        "Patient ID": ElementOutcome.REPLACED,
+        "age": ElementOutcome.CLEANED,
+        "column 5": ElementOutcome.REMOVED,
+        "surname": ElementOutcome.REMOVED,
+        **dict.fromkeys(("x", "y", "width", "height"), ElementOutcome.KEPT),
     }
     why = {column.column: column.how for column in fates[0].columns}
     assert (why["column 5"], why["surname"]) == (NOT_DECLARED, MAY_IDENTIFY)
@@ -50,15 +50,15 @@ def test_a_declared_column_is_cleaned(tmp_path: Path) -> None:
     )
     fates: list[TableFate] = []
     read_labels(table, mapping=mapping, fates=fates)
-    assert outcomes(fates) == {"file": Outcome.KEPT, "label": Outcome.KEPT, "bmi": Outcome.CLEANED}
+    assert outcomes(fates) == {"file": ElementOutcome.KEPT, "label": ElementOutcome.KEPT, "bmi": ElementOutcome.CLEANED}
 
 
 def test_columns_of_a_published_table() -> None:
     fates = fates_of_published(["PatientID", "Report", "Quagga"], SOURCES["padchest"].fates)
     assert [(one.column, one.outcome) for one in fates] == [
-        ("PatientID", Outcome.REPLACED),
-        ("Report", Outcome.REMOVED),
-        ("column 3", Outcome.REMOVED),
+        ("PatientID", ElementOutcome.REPLACED),
+        ("Report", ElementOutcome.REMOVED),
+        ("column 3", ElementOutcome.REMOVED),
     ]
     assert fates[1].how == NOT_NEEDED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from portal.imaging.handled_elements import HANDLED, HandledElement, Outcome, to_text
+from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, to_text
 from portal.intake.deidentified_batch import DeidentifiedBatch
 from portal.intake.table_columns import ColumnFate, TableFate
 from portal.models import Dataset, Upload
@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.django_db]
 
 @pytest.fixture
 def upload(of: Dataset) -> Upload:
-    batch = DeidentifiedBatch(tables=[TableFate("labels.csv", (ColumnFate("surname", Outcome.REMOVED, "why"),))])
-    name = HandledElement("(0010,0010)", "PatientName", Outcome.REMOVED, is_nested=True)
+    batch = DeidentifiedBatch(tables=[TableFate("labels.csv", (ColumnFate("surname", ElementOutcome.REMOVED, "why"),))])
+    name = HandledElement("(0010,0010)", "PatientName", ElementOutcome.REMOVED, is_nested=True)
     batch.add({HANDLED: to_text([name])}, "dicom")
     return Upload.objects.create(dataset=of, state="done", deidentification=batch.to_json())
 
