@@ -76,7 +76,7 @@ class MapColoursOfRun(APIView):
 
 class SimilarFilmSerializer(serializers.Serializer[None]):
     image = serializers.UUIDField()
-    label = serializers.CharField(help_text="The current label, or unlabelled.")
+    label = serializers.CharField(help_text="The current label, or unlabelled.")  # type: ignore[assignment]
     similarity = serializers.FloatField(help_text="Cosine of the films' vectors less the mean of the map, -1 to 1.")
 
 

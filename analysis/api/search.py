@@ -26,7 +26,7 @@ class HitsSerializer(serializers.Serializer[None]):
     hits = HitSerializer(many=True, help_text="The first 20.")
 
 
-class SearchAnswer(serializers.Serializer[None]):
+class SearchAnswer(serializers.Serializer[dict[str, object]]):
     site = serializers.UUIDField()
     groups = HitsSerializer(many=True)
     left_out = serializers.CharField(help_text="That films which you have yet to read blinded are left out; or blank.")

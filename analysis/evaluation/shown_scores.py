@@ -33,7 +33,11 @@ def shown_scores_of_run(user: User, run: Run) -> ShownScores:
     if not is_opened:
         of_test = SplitImage.objects.filter(member__split_id=detector.split_id, member__part=Part.TEST)
         sealed = set(of_test.values_list("image_id", flat=True))
-    kept = {pk: fused for (pk, uuid), fused in scores.items() if uuid not in hidden and pk not in sealed}
+    kept = {
+        pk: fused
+        for (pk, uuid), fused in scores.items()
+        if fused is not None and uuid not in hidden and pk not in sealed
+    }
     notes = []
     if any(uuid in hidden for _, uuid in scores):
         notes.append("Scores of films that you still have to label stay hidden from you.")

@@ -14,9 +14,7 @@ from ml_engine.runs.lifecycle import RunRefused
 from portal.people.access import require
 from portal.people.signed_in import SignedInRequest
 
-FORMS: dict[str, type[RunForm]] = {
-    form.kind: form for module in (run_forms, embeddings) for form in module.FORMS
-}
+FORMS: dict[str, type[RunForm]] = {form.kind: form for module in (run_forms, embeddings) for form in module.FORMS}
 
 
 @require_POST

@@ -38,7 +38,7 @@ class MergeRequest(LabelRequest):
 
 class Merged(serializers.Serializer[None]):
     act = serializers.UUIDField()
-    label = serializers.CharField(allow_null=True, help_text="The film's current label.")
+    label = serializers.CharField(allow_null=True, help_text="The film's current label.")  # type: ignore[assignment]
     findings = serializers.ListField(child=serializers.CharField())
     attributes = serializers.ListField(child=serializers.CharField())
     note = serializers.CharField(allow_blank=True, help_text="What no longer counts, as a sentence.")

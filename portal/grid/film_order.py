@@ -146,7 +146,7 @@ def films_beside(
     if order.by is None:
         return list(films.filter(**from_key).order_by(f"{sign}pk")[:limit])
     at = films.annotate(_at=order.by)
-    equal = list(at.filter(_at=place.at, **from_key).order_by(f"{sign}pk")[:limit])
+    equal: list[Image] = list(at.filter(_at=place.at, **from_key).order_by(f"{sign}pk")[:limit])
     if len(equal) == limit:
         return equal
     others = at.filter(**{f"_at__{way}": place.at}).order_by(f"{sign}_at", f"{sign}pk")

@@ -141,7 +141,8 @@ def opened_view(person: User, dataset: Dataset, query: Mapping[str, str]) -> Ope
     if query:
         view: FilmView | None = view_of(person, query["saved"])
     else:
-        view = views_for(person, dataset).filter(opens=True).first()
+        chosen = DefaultFilmView.objects.filter(person=person, dataset=dataset)
+        view = views_for(person, dataset).filter(pk__in=chosen.values("view")).first()
     if view is None or view.dataset_id != dataset.pk:
         return None
     return OpenedView(view, gone_sentence(view, person))

@@ -115,7 +115,9 @@ def to_text(elements: Iterable[HandledElement]) -> str:
 
 
 def from_text(text: str) -> list[HandledElement]:
-    return [HandledElement(tag, name, ElementOutcome(outcome), nested) for tag, name, outcome, nested in json.loads(text)]
+    return [
+        HandledElement(tag, name, ElementOutcome(outcome), nested) for tag, name, outcome, nested in json.loads(text)
+    ]
 
 
 def _handled(ds: Dataset, facts: Mapping[str, str]) -> Iterator[HandledElement]:
@@ -134,7 +136,8 @@ def _handled(ds: Dataset, facts: Mapping[str, str]) -> Iterator[HandledElement]:
 
 
 def _outcome(keyword: str, facts: Mapping[str, str]) -> ElementOutcome:
-    for outcome, keywords in ((ElementOutcome.REPLACED, _REPLACED), (ElementOutcome.CLEANED, _CLEANED), (ElementOutcome.KEPT, _TERMS)):
+    outcomes = {ElementOutcome.REPLACED: _REPLACED, ElementOutcome.CLEANED: _CLEANED, ElementOutcome.KEPT: _TERMS}
+    for outcome, keywords in outcomes.items():
         if facts.get(keywords.get(keyword, "")):
             return outcome
     return ElementOutcome.KEPT if keyword in _OF_PIXELS else ElementOutcome.REMOVED

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from portal.imaging.basic_profile import basic_profile
-from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, from_text
+from portal.imaging.handled_elements import HANDLED, ElementOutcome, HandledElement, from_text
 from portal.intake.table_columns import ColumnFate, TableFate
 from portal.labels.formula_cells import neutralised
 
@@ -121,7 +121,8 @@ def from_json(stored: Mapping[str, Any]) -> DeidentifiedBatch:
 
 
 def _table(name: str, columns: Sequence[Mapping[str, str]]) -> TableFate:
-    return TableFate(name, tuple(ColumnFate(one["column"], ElementOutcome(one["outcome"]), one["how"]) for one in columns))
+    fates = (ColumnFate(one["column"], ElementOutcome(one["outcome"]), one["how"]) for one in columns)
+    return TableFate(name, tuple(fates))
 
 
 def to_csv(batch: DeidentifiedBatch) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, to_text
+from portal.imaging.handled_elements import HANDLED, ElementOutcome, HandledElement, to_text
 from portal.intake.deidentified_batch import DeidentifiedBatch
 from portal.intake.table_columns import ColumnFate, TableFate
 from portal.intake.text_looks import film_of, look_for_text

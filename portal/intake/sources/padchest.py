@@ -127,7 +127,7 @@ SOURCE = PublishedSource(
         "Pediatric": (ElementOutcome.REMOVED, "says which films of children to leave out, and is not kept"),
         "Labels": (ElementOutcome.KEPT, "label and findings"),
         "MethodLabel": ORIGIN,
-        "PhotometricInterpretation_DICOM": (ElementOutcome.KEPT, "photometric interpretation, by which the film is shown"),
+        "PhotometricInterpretation_DICOM": (ElementOutcome.KEPT, "photometric interpretation, for showing the film"),
     },
     views=Views.PA,
     bits=12,

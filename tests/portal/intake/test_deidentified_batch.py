@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, to_text
+from portal.imaging.handled_elements import HANDLED, ElementOutcome, HandledElement, to_text
 from portal.intake import deidentified_batch
 from portal.intake.deidentified_batch import DeidentifiedBatch, from_json, to_csv
 from portal.models import Upload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from portal.imaging.handled_elements import HANDLED, HandledElement, ElementOutcome, to_text
+from portal.imaging.handled_elements import HANDLED, ElementOutcome, HandledElement, to_text
 from portal.intake.deidentified_batch import DeidentifiedBatch
 from portal.intake.table_columns import ColumnFate, TableFate
 from portal.models import Dataset, Upload
