@@ -61,7 +61,7 @@ class WorklistEnd(APIView):
             teaching.require_finished(worklist, reader)
         except TeachingRefused as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
-        results = OwnResultSerializer(own_results_shown(worklist, reader), many=True).data
+        results = [OwnResultSerializer(one).data for one in own_results_shown(worklist, reader)]
         return Response({"results": results, "left_out": left_out(reader)})
 
 

@@ -42,7 +42,7 @@ class NormalProposalSerializer(serializers.ModelSerializer[NormalProposal]):
 
 class CrossingSerializer(serializers.Serializer[Crossing]):
     image = serializers.UUIDField(source="image.uuid")
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     before = serializers.FloatField()
     after = serializers.FloatField()
     is_proposed = serializers.BooleanField()
