@@ -25,7 +25,7 @@ class HeadProposalSerializer(serializers.ModelSerializer[HeadProposal]):
     proposed_by = serializers.CharField(source="proposed_by.username", read_only=True)
     decision = serializers.SerializerMethodField(help_text="started, refused, or null while it is open.")
     run = serializers.UUIDField(source="decision.run.uuid", default=None, read_only=True, allow_null=True)
-    reason = serializers.CharField(source="decision.reason", default="", read_only=True)
+    reason = serializers.SerializerMethodField(help_text="Blank while it is open.")
 
     class Meta:
         model = HeadProposal
@@ -34,6 +34,10 @@ class HeadProposalSerializer(serializers.ModelSerializer[HeadProposal]):
     def get_decision(self, proposal: HeadProposal) -> str | None:
         decision = getattr(proposal, "decision", None)
         return None if decision is None else "refused" if decision.run_id is None else "started"
+
+    def get_reason(self, proposal: HeadProposal) -> str:
+        decision = getattr(proposal, "decision", None)
+        return "" if decision is None else str(decision.reason)
 
 
 class OwnResultSerializer(serializers.Serializer[teaching.OwnResult]):

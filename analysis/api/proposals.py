@@ -64,11 +64,15 @@ class EffectSerializer(serializers.Serializer[ProposalEffect]):
 
 
 class DecidedNormalProposal(NormalProposalSerializer):
-    reason = serializers.CharField(source="decision.reason", default="", read_only=True)
+    reason = serializers.SerializerMethodField(help_text="Blank while it is open.")
     cohort = serializers.UUIDField(source="decision.cohort.uuid", default=None, read_only=True, allow_null=True)
 
     class Meta(NormalProposalSerializer.Meta):
         fields = [*NormalProposalSerializer.Meta.fields, "reason", "cohort"]
+
+    def get_reason(self, proposal: NormalProposal) -> str:
+        decision = getattr(proposal, "decision", None)
+        return "" if decision is None else str(decision.reason)
 
 
 class NormalProposalDetail(DecidedNormalProposal):
