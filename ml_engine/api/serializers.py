@@ -91,8 +91,7 @@ class RunDetailSerializer(RunSerializer):
     )
 
     earlier_facts = serializers.SerializerMethodField(
-        help_text="Films whose headers were corrected since the run, by the facts that the run had read otherwise; "
-        "`pixels`: films on which text was blacked out since."
+        help_text="Films whose headers were corrected since the run, by the facts that the run had read otherwise."
     )
 
     def get_earlier_facts(self, run: Run) -> dict[str, int]:
@@ -128,12 +127,10 @@ class NewFitSerializer(NewRunSerializer):
 
 
 class NewAlignmentFitSerializer(NewFitSerializer):
-    canonical = serializers.UUIDField(
-        default=None, allow_null=True, help_text="A hand-made canonical image; without one, the run makes its own."
-    )
+    pass
 
 
-class NewDetectorFitSerializer(NewAlignmentFitSerializer):
+class NewDetectorFitSerializer(NewFitSerializer):
     alignment = serializers.CharField(
         default="none", help_text="none, first (fit one on the same split first), or the UUID of an alignment."
     )

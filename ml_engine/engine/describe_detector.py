@@ -46,7 +46,6 @@ def describe(
     unreadable: Mapping[str, str],
     suspects: Sequence[SuspectFilm] = (),
     controls: NegativeControls | None = None,
-    by_hand: Sequence[int] = (),
 ) -> DetectorReport:
     """The detector's report. The other arguments, which come from its run, are described in `DetectorReport`."""
     model, config = detector.model, detector.config
@@ -76,7 +75,6 @@ def describe(
         unreadable=unreadable,
         suspects=suspects,
         controls=controls,
-        by_hand=by_hand or None,
     )
 
 

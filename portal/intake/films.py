@@ -72,22 +72,15 @@ def import_entries(
     )
 
 
-def take_all(row: CsvRow | None, header: Mapping[str, str]) -> str | None:
-    return None
-
-
 @dataclass(frozen=True)
 class Batch:
     """Entries of an import that are gone through together, and how many rows of its table they stand for. With
     `asks_for_copies`, files that are in the dataset under another name are not decoded: all hashes are read for
-    that. `leave_out` names the count of a film that is not to be stored, by its row and its header; `bits` are used of
-    the 16 of its pictures."""
+    that."""
 
     entries: Sequence[Entry]
     rows: int
     asks_for_copies: bool = True
-    leave_out: LeaveOut = take_all
-    bits: int | None = None
 
 
 def import_batches(
@@ -99,18 +92,19 @@ def import_batches(
     actor: User | None,
     processes: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    leave_out: LeaveOut = lambda row, header: None,
+    bits: int | None = None,
 ) -> ImportReport:
-    """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. Raises
-    OtherKey."""
+    """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. `leave_out`
+    names the count of a film that is not to be stored, by its row and its header; `bits` are used of the 16 of its
+    pictures. Raises OtherKey."""
     require_same_key(upload.dataset.site)
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=total, done=0, heartbeat_at=timezone.now()
     )
     imported: set[int] = set()
-    erased = ErasedKeys(upload.dataset.site)
+    rules = _Rules(leave_out, bits, ErasedKeys(upload.dataset.site))
     done = 0
-    report.deidentified.add_earlier(upload.deidentification)
-    progress = _Progress(upload, total, report, on_progress)
     with _flushed_together():
         for batch in batches:
             _import_batch(
@@ -118,12 +112,12 @@ def import_batches(
                 batch,
                 report,
                 imported=imported,
-                rules=_Rules(batch.leave_out, batch.bits, erased),
+                rules=rules,
                 processes=processes,
-                on_progress=partial(progress.at, done),
+                on_progress=partial(_progress, upload, total, on_progress, done),
             )
             done += batch.rows
-            progress.at(done, 0)
+            _progress(upload, total, on_progress, done, 0)
     _close(upload, report, actor)
     return report
 
@@ -135,21 +129,10 @@ class _Rules:
     erased: ErasedKeys
 
 
-@dataclass(frozen=True)
-class _Progress:
-    upload: Upload
-    total: int
-    report: ImportReport
-    on_progress: Callable[[int, int], None]
-
-    def at(self, before: int, number: int) -> None:
-        """`number` of a batch are done, and `before` in those before it."""
-        Upload.objects.filter(pk=self.upload.pk).update(
-            done=before + number,
-            heartbeat_at=timezone.now(),
-            deidentification=self.report.deidentified.to_json(),
-        )
-        self.on_progress(before + number, self.total)
+def _progress(upload: Upload, total: int, on_progress: Callable[[int, int], None], before: int, number: int) -> None:
+    """`number` of a batch are done, and `before` in those before it."""
+    Upload.objects.filter(pk=upload.pk).update(done=before + number, heartbeat_at=timezone.now())
+    on_progress(before + number, total)
 
 
 def _import_batch(
@@ -212,12 +195,9 @@ def _films_ahead(upload: Upload, batch: Batch, processes: int, rules: _Rules) ->
     paths = [entry.path for entry in batch.entries if entry.path is not None and entry.there is None]
     asks = bool(paths) and batch.asks_for_copies
     known = set(upload.dataset.images.values_list("source_sha256", flat=True)) if asks else set()
-    inverted = {entry.path for entry in batch.entries if entry.row and entry.row.photometric == "MONOCHROME1"}
     with ExitStack() as stack:
         decoders = [stack.enter_context(Decoder()) for _ in range(max(1, min(processes, len(paths))))]
-        ahead = FilmsAhead(
-            decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits, inverted=inverted
-        )
+        ahead = FilmsAhead(decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits)
         yield stack.enter_context(ahead)
 
 
@@ -233,7 +213,6 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.FAILED if report.has_matched_nothing else Upload.State.DONE,
             counts=report.to_json(),
-            deidentification=report.deidentified.to_json(),
             message="; ".join(report.sentences()) + ".",
             finished_at=timezone.now(),
         )
@@ -263,7 +242,6 @@ def _import_one(
             film_files.remove_unused_pixels(film.pixel_sha256)
             return left_out
         entry = _fitted(entry, film.facts.rows, film.facts.columns, header, report)
-        report.deidentified.add(header, film.facts.source)
         of_patient = _patient_identifier(entry, header, report.patients_of)
         if rules.erased.holds(of_patient, film.pixel_sha256):
             return "of erased patients"
