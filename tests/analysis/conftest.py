@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+# Modules that take a constant from another are loaded before a test changes it there, and not meanwhile.
+import analysis.urls  # noqa: F401
 from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories
