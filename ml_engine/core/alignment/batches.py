@@ -40,7 +40,7 @@ def each_on_one_thread(work: Callable[[slice], Result], parts: list[slice], *, d
             return [work(part) for part in parts]
 
     def alone(part: slice) -> Result:
-        with torch.no_grad():  # as everything of the kind a setting of the thread
+        with torch.no_grad():  # which holds for the thread that sets it only
             return work(part)
 
     try:
