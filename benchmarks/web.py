@@ -35,6 +35,7 @@ from benchmarks.database import throw_away_portal
 PASSWORD = "a long enough one"
 FINDINGS = ("effusion", "nodule", "consolidation", "pneumothorax", "cardiomegaly", "device", "fracture", "atelectasis")
 LIMIT_MS = 400
+ORDERS = ("-imported", "patient", "-age", "view", "label", "-finding", "size")
 FILMS_A_PAGE = 60
 DISTINCT_PREVIEWS = 200
 CHUNK = 2000
@@ -222,6 +223,10 @@ def kinds(dataset: Any, films: int) -> list[Kind]:
         while True:
             yield f"{page}?from={rng.choice(known)}", None
 
+    def sorted_page() -> Iterator[tuple[str, None]]:
+        while True:
+            yield f"{page}?sort={rng.choice(ORDERS)}&from={rng.choice(known)}", None
+
     def filtered() -> Iterator[tuple[str, None]]:
         while True:
             label, view = rng.choice(("normal", "abnormal", "unlabelled", "unresolved")), rng.choice(("PA", "AP", ""))
@@ -260,6 +265,7 @@ def kinds(dataset: Any, films: int) -> list[Kind]:
         Kind("grid, first page", grid()),
         Kind("grid, any page", deep()),
         Kind("grid, filtered", filtered()),
+        Kind("grid, any page in any order", sorted_page()),
         Kind("counts of the grid, after a label", counts()),
         Kind("queue, its page", queue_page()),
         Kind("queue, the next films", queue_films()),

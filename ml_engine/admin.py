@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run
+from ml_engine.models import AlignmentModel, CanonicalBoard, DetectorModel, HandMadeCanonical, HeadModel, Run
 from portal.admin import LookOnly
 
 
@@ -16,4 +16,10 @@ class RunAdmin(LookOnly):
 @admin.register(AlignmentModel, DetectorModel, HeadModel)
 class ModelAdmin(LookOnly):
     list_display = ["created_at", "site", "run", "split", "sha256", "random_weights"]
+    list_filter = ["site"]
+
+
+@admin.register(CanonicalBoard, HandMadeCanonical)
+class BoardAdmin(LookOnly):
+    list_display = ["created_at", "site", "name"]
     list_filter = ["site"]

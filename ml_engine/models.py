@@ -9,7 +9,7 @@ from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.run_kinds import KINDS, RunKindFacts
 from ml_engine.engine.run_kinds import STUDIES as STUDIES
 from ml_engine.engine.run_kinds import RunKind as RunKind
-from portal.models import Addressed, Dataset, Erasure, Image, Site, Split
+from portal.models import Addressed, Cohort, Dataset, Erasure, Image, Part, Site, Split
 
 KIND_CHOICES = [(kind.value, KINDS[kind].words) for kind in RunKind]
 
@@ -45,6 +45,8 @@ class Run(Addressed):
     parts = models.JSONField(default=list, blank=True)  # of the split, for a scoring run
     alignment = models.ForeignKey("AlignmentModel", models.PROTECT, null=True, blank=True, related_name="used_by")
     detector = models.ForeignKey("DetectorModel", models.PROTECT, null=True, blank=True, related_name="used_by")
+    # What an alignment is fitted to; null for a canonical image that the fit makes by itself.
+    canonical = models.ForeignKey("HandMadeCanonical", models.PROTECT, null=True, blank=True, related_name="used_by")
     # A scoring run whose memory bank is grown by these films, on the films of an earlier run.
     grown_with = models.ManyToManyField(Image, blank=True, related_name="+")
     rescores = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="rescored_by")
@@ -91,7 +93,7 @@ class Run(Addressed):
             models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in RunKind]), name="run_known_kind"),
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_known_state"),
             models.CheckConstraint(
-                condition=Q(kind="score") | Q(split__isnull=False),
+                condition=Q(kind__in=["score", "embedding"]) | Q(split__isnull=False),
                 name="run_fit_has_split",
             ),
             models.CheckConstraint(
@@ -109,6 +111,9 @@ class Run(Addressed):
             models.CheckConstraint(
                 condition=Q(head__isnull=True) | Q(kind="score", detector__isnull=False),
                 name="run_head_scores_with_detector",
+            ),
+            models.CheckConstraint(
+                condition=Q(canonical__isnull=True) | Q(kind="fit_alignment"), name="run_canonical_fits_alignment"
             ),
             models.CheckConstraint(
                 condition=~Q(state="running") | Q(lease_owner__gt="", lease_until__isnull=False),
@@ -296,3 +301,138 @@ class WithdrawnModel(Addressed):
         model = self.alignment or self.detector or self.head
         assert model is not None  # constraint withdrawn_model_is_one
         return model
+
+
+class CanonicalBoard(Addressed):
+    """Films that people align by hand, one after another, to be averaged into a canonical image (paper, Figs. 4-6).
+
+    They were drawn by `seed` from the normal frontal films of a part of a split, a cohort or a dataset. `side` is that
+    of the canonical frame in pixels. With a `start`, each film is first shown as that alignment places it."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="boards")
+    name = models.CharField(max_length=100)
+    seed = models.PositiveIntegerField(default=0)
+    side = models.PositiveSmallIntegerField(default=448)
+    split = models.ForeignKey(Split, models.PROTECT, null=True, related_name="+")
+    part = models.CharField(max_length=9, blank=True, choices=Part)
+    cohort = models.ForeignKey(Cohort, models.PROTECT, null=True, related_name="+")
+    dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, related_name="+")
+    start = models.ForeignKey(AlignmentModel, models.PROTECT, null=True, related_name="boards")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(split__isnull=False, cohort__isnull=True, dataset__isnull=True)
+                | Q(split__isnull=True, part="", cohort__isnull=False, dataset__isnull=True)
+                | Q(split__isnull=True, part="", cohort__isnull=True, dataset__isnull=False),
+                name="board_draws_from_one_place",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def source_words(self) -> str:
+        """Where the films come from: "from Normals v3, seed 0"."""
+        source = f"{self.split}, part {self.part}" if self.split else str(self.cohort or self.dataset)
+        start = f", started from {self.start}" if self.start else ""
+        return f"from {source}, seed {self.seed}{start}"
+
+
+class BoardFilm(models.Model):
+    board = models.ForeignKey(CanonicalBoard, models.PROTECT, related_name="films")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="+")
+    position = models.PositiveSmallIntegerField()  # from 1
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["board", "image"], name="board_film_once"),
+            models.UniqueConstraint(fields=["board", "position"], name="board_position_once"),
+        ]
+
+
+class HowPlaced(models.TextChoices):
+    HANDLES = "handles", "By handles"
+    LANDMARKS = "landmarks", "By landmarks"
+    LEFT_OUT = "left out", "Left out"
+
+
+class FilmPlacement(models.Model):
+    """Append-only. A film as somebody placed it on a board; the last one counts.
+
+    `matrix` is original_from_canonical, 3 x 3 row by row, in pixels of a frame of the board's side. `points` are the
+    landmarks by name, (x, y) in original pixels, `targets` where they should lie in the frame."""
+
+    film = models.ForeignKey(BoardFilm, models.PROTECT, related_name="placements")
+    how = models.CharField(max_length=9, choices=HowPlaced)
+    matrix = models.JSONField(null=True)
+    points = models.JSONField(default=dict)
+    targets = models.JSONField(default=dict)
+    rms_px = models.FloatField(null=True)  # of the landmarks, in canonical pixels
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(how="left out", matrix__isnull=True)
+                | Q(how__in=["handles", "landmarks"], matrix__isnull=False),
+                name="placement_has_matrix",
+            ),
+        ]
+
+
+class HandMadeCanonical(Addressed):
+    """Write-once. The mean of the films of a board, as they were placed when it was made: canonical.npy, float32
+    (side, side) in [0, 1], kept under its SHA-256. `report` is a `boards.canonicals.CanonicalReport` as JSON."""
+
+    site = models.ForeignKey(Site, models.PROTECT, related_name="canonicals")
+    board = models.ForeignKey(CanonicalBoard, models.PROTECT, related_name="canonicals")
+    name = models.CharField(max_length=100)
+    sha256 = models.CharField(max_length=64)
+    films = models.PositiveIntegerField()
+    report = models.JSONField(default=dict)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AffineVerdict(models.TextChoices):
+    ACCEPT = "accept", "Accepted"
+    BY_HAND = "by hand", "Aligned by hand"
+    EXCLUDE = "exclude", "Excluded"
+
+
+class AffineDecision(models.Model):
+    """Append-only. What a person decided of a film's place by a fitted alignment; the last one counts.
+
+    `affine` is original_from_canonical (2 x 3) in pixels of a frame of the side `canonical_size`: later runs with this
+    alignment place the film by it."""
+
+    alignment = models.ForeignKey(AlignmentModel, models.PROTECT, related_name="decisions")
+    image = models.ForeignKey(Image, models.PROTECT, related_name="affine_decisions")
+    verdict = models.CharField(max_length=7, choices=AffineVerdict)
+    affine = models.JSONField(null=True)
+    canonical_size = models.PositiveSmallIntegerField(null=True)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+        indexes = [models.Index(fields=["alignment", "image"])]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(verdict="by hand", affine__isnull=False, canonical_size__isnull=False)
+                | Q(verdict__in=["accept", "exclude"], affine__isnull=True),
+                name="decision_by_hand_has_affine",
+            ),
+        ]

@@ -9,7 +9,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 from django.db import DatabaseError
 
-from ml_engine.runs import lifecycle, run_files, supervisor
+from ml_engine.runs import blacked_out_films, lifecycle, run_files, supervisor
 from ml_engine.runs.end_mail import send_end_mail
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ def reap_runs() -> int:
 
 @shared_task
 def remove_failed_runs() -> None:
+    blacked_out_films.renew_after_crash()
     if removed := run_files.remove_old():
         logger.info("removed the files of %d failed or cancelled runs", removed)
 

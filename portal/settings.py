@@ -238,6 +238,10 @@ SPECTACULAR_SETTINGS = {
         "RunStateEnum": "ml_engine.models.RunState",
         "VerdictEnum": "analysis.models.Verdict",
         "SameFilmEnum": "portal.models.FilmPair.Verdict",
+        "AffineVerdictEnum": "ml_engine.models.AffineVerdict",
+        "TextVerdictEnum": "portal.models.TextDecision.Verdict",
+        "QueueOrderEnum": ["unlabelled", "random", "imported"],
+        "ReadingOrderEnum": ["random", "imported"],
     },
 }
 
@@ -295,6 +299,7 @@ CELERY_BEAT_SCHEDULE = {
     "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
     "advance-set-evaluations": {"task": "analysis.tasks.advance_set_evaluations", "schedule": 3.0},
     "remove-failed-runs": {"task": "ml_engine.tasks.remove_failed_runs", "schedule": 3600.0},
+    "seal-audit": {"task": "portal.tasks.seal_audit", "schedule": 60.0},
     "tidy-up": {"task": "portal.tasks.tidy_up", "schedule": 3600.0},
     "look-for-near-copies": {"task": "portal.tasks.look_everywhere", "schedule": 900.0},
 }

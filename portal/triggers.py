@@ -259,6 +259,62 @@ def further_columns_may_be_dropped() -> migrations.RunPython:
     return migrations.RunPython(create, drop)
 
 
+# Blacking out text ---------------------------------------------------------------------------------------
+
+_BLACKED_OUT = """EXISTS (
+  SELECT 1 FROM portal_textdecision WHERE image_id = OLD.id AND verdict = 'blacked out'
+    AND pixels_before = OLD.pixel_sha256 AND pixels_after = NEW.pixel_sha256
+)"""
+_POSTGRESQL_BLACKED_OUT = """
+  IF to_jsonb(NEW) - ARRAY['pixel_sha256', 'header', 'warning'] =
+      to_jsonb(OLD) - ARRAY['pixel_sha256', 'header', 'warning']
+    AND {is_blacked_out}
+  THEN RETURN NEW; END IF;
+"""
+
+
+def pixels_may_be_blacked_out() -> migrations.RunPython:
+    """`further_columns_may_be_dropped` for films whose pixels may change, and with them header and warning, as a row of
+    portal_textdecision says."""
+
+    def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        connection = schema_editor.connection
+        if connection.vendor == "postgresql":
+            columns = ", ".join(f"'{column}'" for column in CORRECTABLE)
+            body = _POSTGRESQL_SHRINKING.format(columns=columns)
+            branch = _POSTGRESQL_BLACKED_OUT.format(is_blacked_out=_BLACKED_OUT)
+            body = body.replace("  RAISE EXCEPTION", f"{branch}  RAISE EXCEPTION")
+            schema_editor.execute(body.replace("%", "%%"), ())
+            return
+        for name in ("portal_image_guard_UPDATE", "portal_image_guard_UPDATE_never"):
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS {name}")
+        with connection.cursor() as cursor:
+            fields = connection.introspection.get_table_description(cursor, "portal_image")
+        free = (*CORRECTABLE, "extra", "pixel_sha256")
+        never = ", ".join(f'"{field.name}"' for field in fields if field.name not in free)
+        corrected = ", ".join(f'"{column}"' for column in CORRECTABLE)
+        is_blacked_out = f"OLD.pixel_sha256 <> NEW.pixel_sha256 AND {_BLACKED_OUT}"
+        guard = _SQLITE_CORRECTABLE.replace("BEFORE UPDATE ON", f"BEFORE UPDATE OF {corrected} ON")
+        guard = guard.replace("WHEN NOT EXISTS", f"WHEN NOT ({is_blacked_out}) AND NOT EXISTS")
+        schema_editor.execute(guard)
+        schema_editor.execute(_SQLITE_NEVER.format(columns=never))
+        schema_editor.execute(
+            "CREATE TRIGGER portal_image_guard_UPDATE_pixels BEFORE UPDATE OF pixel_sha256 ON portal_image "
+            f"WHEN NOT ({is_blacked_out}) "
+            "BEGIN SELECT RAISE(ABORT, 'portal_image is write-once: UPDATE refused'); END;"
+        )
+
+    def drop(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        if schema_editor.connection.vendor == "sqlite":
+            schema_editor.execute("DROP TRIGGER IF EXISTS portal_image_guard_UPDATE_pixels")
+            schema_editor.execute("DROP TRIGGER IF EXISTS portal_image_guard_UPDATE_extra")
+            for name in ("portal_image_guard_UPDATE", "portal_image_guard_UPDATE_never"):
+                schema_editor.execute(f"DROP TRIGGER IF EXISTS {name}")
+        further_columns_may_be_dropped().code(apps, schema_editor)
+
+    return migrations.RunPython(create, drop)
+
+
 # Erasing a patient ---------------------------------------------------------------------------------------
 
 # Of the patient whose erasure is open.

@@ -16,6 +16,7 @@ from analysis.evaluation.looks import CannotEvaluate
 from analysis.evaluation.operating_point import RULES
 from analysis.models import ScoreKind
 from analysis.report.figure_tables import COMPARED, FIGURES
+from analysis.report.risk_tables import RISK_FIGURES
 from analysis.views.exports import CannotExportTable, Download, compared_figure_of, figure_of, report_of
 from analysis.views.query_parameters import OF_OPERATING_POINT
 from analysis.views.split_data import requested_split, table_one_file
@@ -37,13 +38,15 @@ class FigureCsv(APIView):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("name", str, OpenApiParameter.PATH, enum=list(FIGURES)),
+            OpenApiParameter("name", str, OpenApiParameter.PATH, enum=[*FIGURES, *RISK_FIGURES]),
             OpenApiParameter("part", str, description="tune or test"),
             OpenApiParameter("weight", float, description="0, 0.01 … 1; on test the run's, or one looked at before"),
             OpenApiParameter("score", str, enum=ScoreKind.values, description="of the operating point and the flow"),
             OpenApiParameter("rule", str, enum=list(RULES), description="of the operating point"),
             OpenApiParameter("target", float, description="of the operating point"),
-            OpenApiParameter("prevalence", float, description="of the operating point"),
+            OpenApiParameter(
+                "prevalence", float, description="of the operating point, and of calibration and decision"
+            ),
         ],
         responses={(200, "text/csv"): OpenApiTypes.STR},
     )

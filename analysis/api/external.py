@@ -4,8 +4,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -15,8 +18,9 @@ from analysis.evaluation.external import validate
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.models import ExternalValidation
 from analysis.sections.external import compare_external
-from analysis.views.external import get_validation, validations
+from analysis.views.external import external_file, get_validation, validations
 from ml_engine.models import Run
+from portal.api.renderers import Csv
 from portal.people.access import get_visible, sites_where
 from portal.people.signed_in import person
 
@@ -54,6 +58,19 @@ class OneExternalValidation(APIView):
         except CannotEvaluate as error:
             return refused(error)
         return Response({**ExternalValidationSerializer(validation).data, **result.to_json()})
+
+
+class ExternalCsv(APIView):
+    """The data of the figure of an external validation: the points of both ROC curves, with areas and rates."""
+
+    renderer_classes = [JSONRenderer, Csv]
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    def get(self, request: Request, uuid: UUID) -> HttpResponse | Response:
+        try:
+            return external_file(get_validation(person(request), uuid)).response()
+        except CannotEvaluate as error:
+            return refused(error)
 
 
 class ValidateExternally(APIView):

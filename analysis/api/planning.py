@@ -15,9 +15,10 @@ from analysis.evaluation.analysis_plan import METRICS, MOST_COMPARED, MOST_LOOKS
 from analysis.evaluation.looks import looks_at_test
 from analysis.evaluation.operating_point import RULES, InvalidOperatingPoint, RequestedPoint
 from analysis.models import AnalysisPlan
-from portal.models import Split, User
+from portal.models import Site, Split, User
 from portal.people.access import get_visible, require
 from portal.people.signed_in import person
+from portal.sets.sealing import TestRules, set_test_rules
 
 
 class IntentSerializer(serializers.Serializer[Any]):
@@ -74,6 +75,30 @@ class ApprovePlan(APIView):
         except CannotPlan as refusal:
             raise ValidationError({"detail": str(refusal)}) from refusal
         return Response(_plan_json(plan), status=status.HTTP_201_CREATED)
+
+
+class TestRulesSerializer(serializers.Serializer[Any]):
+    plan = serializers.BooleanField(help_text="A look at test needs a locked analysis plan.")
+    second_person = serializers.BooleanField(help_text="It needs a plan that a second person approved.")
+
+
+class RulesForTest(APIView):
+    """The rules of a site that have to be met before anyone looks at a test part."""
+
+    @extend_schema(responses=TestRulesSerializer)
+    def get(self, request: Request, uuid: UUID) -> Response:
+        site = get_visible(Site.objects.all(), person(request), uuid)
+        return Response({"plan": site.plan_before_test, "second_person": site.second_person_for_test})
+
+    @extend_schema(request=TestRulesSerializer, responses=TestRulesSerializer)
+    def put(self, request: Request, uuid: UUID) -> Response:
+        """Apply these rules from the next look on. For managers."""
+        site = get_visible(Site.objects.all(), person(request), uuid)
+        serializer = TestRulesSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        rules = TestRules(**serializer.validated_data)
+        set_test_rules(site=site, rules=rules, author=person(request))
+        return Response(serializer.validated_data)
 
 
 def _split(user: User, uuid: UUID) -> Split:

@@ -1,14 +1,16 @@
 """A4 pages of headings, paragraphs, tables and plots, drawn by matplotlib. Text stays text, fonts are embedded, and the
 same content gives the same bytes.
 
-Text is set in DejaVu Sans, which matplotlib brings, and where DejaVu lacks a character, as in Korean, Japanese and
-Chinese, in Droid Sans Fallback (in `fonts`).
+Text is set in DejaVu Sans, which matplotlib brings, and where DejaVu lacks a character, in the fonts of the folder
+`fonts`: Droid Sans Fallback for Korean, Japanese and Chinese, Noto Sans for Thai and Devanagari. Matplotlib shapes them
+with libraqm from 3.11 on: marks stand on their letters, conjuncts are joined.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -35,8 +37,15 @@ LEADING = 1.35
 BODY, SMALL = 9.0, 7.5
 PAD = 4.0  # beside the text of a table's field
 NO_GLYPH = "\u25a1"
-_LATIN, _FALLBACK = "Hilum report", "Hilum report fallback"  # names of our own: a system font never takes their place
-_FALLBACK_FILE = Path(__file__).parent / "fonts" / "DroidSansFallback.ttf"
+VIRAMA = 9  # the combining class of the sign that joins two letters
+_LATIN = "Hilum report"  # names of our own: a system font never takes their place
+_OTHERS = {  # which have no bold face
+    f"{_LATIN} {name}": Path(__file__).parent / "fonts" / f"{name}.ttf"
+    for name in ("DroidSansFallback", "NotoSansThai", "NotoSansDevanagari")
+}
+_FAMILY = [_LATIN, *_OTHERS]
+_BEFORE_LETTER, _AFTER_LETTER = "\u0e40\u0e41\u0e42\u0e43\u0e44", "\u0e33"  # vowels of Thai that stand beside it
+_JOINERS = "\u200c\u200d"  # unprintable, and between letters they choose a form
 
 
 def _latin_file(*, bold: bool) -> Path:
@@ -47,8 +56,7 @@ def _register_fonts() -> None:
     for name, weight, path in (
         (_LATIN, "normal", _latin_file(bold=False)),
         (_LATIN, "bold", _latin_file(bold=True)),
-        (_FALLBACK, "normal", _FALLBACK_FILE),
-        (_FALLBACK, "bold", _FALLBACK_FILE),  # it has no bold face
+        *((name, weight, path) for name, path in _OTHERS.items() for weight in ("normal", "bold")),
     ):
         fontManager.ttflist.append(FontEntry(fname=str(path), name=name, weight=weight))
 
@@ -56,7 +64,7 @@ def _register_fonts() -> None:
 _register_fonts()
 _SETTINGS: Any = {
     "pdf.fonttype": 42,  # TrueType: text can be searched and copied
-    "font.family": [_LATIN, _FALLBACK],
+    "font.family": _FAMILY,
     "font.size": 7.5,
     "axes.edgecolor": LINE,
     "axes.labelcolor": INK,
@@ -245,7 +253,7 @@ def _line(page: Figure, x0: float, x1: float, y: float, colour: str) -> None:
 
 @lru_cache
 def font(bold: bool) -> FontProperties:
-    return FontProperties(family=[_LATIN, _FALLBACK], weight="bold" if bold else "normal")
+    return FontProperties(family=_FAMILY, weight="bold" if bold else "normal")
 
 
 @lru_cache(20_000)
@@ -258,11 +266,11 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 @lru_cache(20_000)
 def glyphs(text: str) -> str:
-    """The text with a box for each character that both fonts lack, and a space for each unprintable one."""
-    fonts = [get_font(_latin_file(bold=False)), get_font(_FALLBACK_FILE)]
+    """The text with a box for each character that all fonts lack, and a space for each unprintable one."""
+    fonts = [get_font(path) for path in (_latin_file(bold=False), *_OTHERS.values())]
 
     def is_known(sign: str) -> bool:
-        return sign.isprintable() and any(font.get_char_index(ord(sign)) for font in fonts)
+        return (sign.isprintable() or sign in _JOINERS) and any(font.get_char_index(ord(sign)) for font in fonts)
 
     return "".join(sign if sign == " " or is_known(sign) else _other(sign) for sign in text)
 
@@ -282,12 +290,22 @@ def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list
         lines += [line] if line else []
         while text_width(word, size, bold=bold) > width and len(word) > 1:
             fits = max(1, int(len(word) * width / text_width(word, size, bold=bold)))
-            while fits > 1 and text_width(word[:fits], size, bold=bold) > width:
+            while fits > 1 and (text_width(word[:fits], size, bold=bold) > width or is_inside_letter(word, fits)):
                 fits -= 1
             lines.append(word[:fits])
             word = word[fits:]
         line = word
     return [*lines, line] if line or not lines else lines
+
+
+def is_inside_letter(word: str, place: int) -> bool:
+    """Whether a break before this character would part a mark from its letter, or a conjunct."""
+    if not 0 < place < len(word):
+        return False
+    before, after = word[place - 1], word[place]
+    is_joined = before in _JOINERS or after in _JOINERS or unicodedata.combining(before) == VIRAMA
+    is_mark = after == _AFTER_LETTER or before in _BEFORE_LETTER or unicodedata.category(after) in ("Mn", "Mc", "Me")
+    return is_joined or is_mark
 
 
 def column_widths(rows: Sequence[Sequence[str]], size: float) -> list[float]:

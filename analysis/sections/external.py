@@ -21,6 +21,7 @@ from ml_engine.models import Run
 from portal.models import Part
 
 SPECIFICITY = 0.9
+DRAWN_POINTS = 1000  # of a curve on the page
 IMBALANCE = 0.1  # Austin 2009: a standardised difference above it is commonly called an imbalance
 
 
@@ -105,8 +106,8 @@ class External:
         }
 
 
-def compare_external(validation: ExternalValidation) -> External:
-    """Raises CannotEvaluate when the folder of one of the runs is gone."""
+def compare_external(validation: ExternalValidation, *, whole_curves: bool = False) -> External:
+    """`whole_curves` are not thinned. Raises CannotEvaluate when the folder of one of the runs is gone."""
     evaluation = validation.evaluation
     internal_part = evaluated_part(evaluation, Part.TEST)
     other = external_part(validation.run, cutoff=validation.label_cutoff)
@@ -115,12 +116,14 @@ def compare_external(validation: ExternalValidation) -> External:
         internal_part,
         words=f"test part of {evaluation.split.name}",
         weight=float(evaluation.metrics["weight"]),
+        most_points=_points(internal_part, whole_curves),
     )
     external = _results(
         validation.run,
         other,
         words=", ".join(dataset.name for dataset in validation.run.datasets.all()),
         weight=weight_of(validation.run),
+        most_points=_points(other, whole_curves),
     )
     return External(
         internal=internal,
@@ -142,7 +145,11 @@ def draw_external(result: External, *, theme: Theme, random_weights: bool) -> di
     return figures.as_json(figure)
 
 
-def _results(run: Run, scored: ScoredPart, *, words: str, weight: float) -> PopulationResults:
+def _points(scored: ScoredPart, whole: bool) -> int:
+    return len(scored.images) + 2 if whole else DRAWN_POINTS
+
+
+def _results(run: Run, scored: ScoredPart, *, words: str, weight: float, most_points: int) -> PopulationResults:
     fused = scored.scores_at(weight)
     reference = calibration_reference(run)
     kinds: dict[Kind, float] = {"global": 0.0, "region": 1.0, "fused": weight}
@@ -163,7 +170,7 @@ def _results(run: Run, scored: ScoredPart, *, words: str, weight: float) -> Popu
             scored.labels, fused, scored.patients,
             normal_scores=reference.scores, normal_patients=reference.patients, specificity=SPECIFICITY,
         ),
-        curve=statistics.roc_curve(scored.labels, fused),
+        curve=statistics.roc_curve(scored.labels, fused, max_points=most_points),
     )  # fmt: skip
 
 

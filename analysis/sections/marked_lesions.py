@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from analysis.models import Reading, Verdict
+from analysis.statistics.fused_boxes import Box, fused
 from portal.labels.events import CHUNK
 from portal.labels.resolving import resolve
 from portal.models import Image, LabelEvent, LabelSource, LabelValue
@@ -21,7 +23,7 @@ class MarkedFilm:
     """The boxes of one film, (x, y, width, height, finding) in original pixels, and who drew them: the source of a
     label event, or "reading"."""
 
-    boxes: tuple[tuple[float, float, float, float, str], ...]
+    boxes: tuple[Box, ...]
     source: str
 
 
@@ -29,7 +31,8 @@ def marked_films(images: Sequence[str], *, cutoff: datetime) -> dict[str, Marked
     """Film -> its boxes, for the films that have any. `images` are films with the label abnormal.
 
     If several people drew boxes, only the latest event of the highest source (adjudication, consensus, reader, import)
-    counts, so that no lesion counts twice. If no label has boxes, the latest reading by a person who had been shown
+    counts, so that no lesion counts twice. The readers of a published dataset count together: their boxes are fused
+    (`fused_boxes`). If no label has boxes, the latest reading by a person who had been shown
     neither the model nor the label counts.
     """
     marked_by_film: dict[str, MarkedFilm] = {}
@@ -49,26 +52,36 @@ def _by_labels(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
         of_film[event.image_id].append(event)
     marked = {}
     for image, all_events in of_film.items():
-        latest = _latest_with_boxes(all_events)
-        if latest is not None:
-            marked[image] = MarkedFilm(_plain(latest.boxes), str(latest.source))
+        drawn = _events_with_boxes(all_events)
+        if drawn:
+            boxes = fused([_plain(event.boxes) for event in drawn]) if len(drawn) > 1 else _plain(drawn[0].boxes)
+            marked[image] = MarkedFilm(boxes, str(drawn[0].source))
     return marked
 
 
-def _latest_with_boxes(events: Sequence[LabelEvent]) -> LabelEvent | None:
-    """The latest of the highest source, among current events with the value abnormal. An author's later event replaces
-    their earlier event."""
+def _events_with_boxes(events: Sequence[LabelEvent]) -> list[LabelEvent]:
+    """The latest of the highest source, among current events with the value abnormal; of the readers of a published
+    dataset, that of each. An author's later event replaces their earlier event, and an import without readers those
+    before it."""
     label = resolve(events)
     if label is None or label.value != LabelValue.ABNORMAL:
-        return None
+        return []
     reverted = {event.reverts_id for event in events if event.reverts_id}
-    by_author = {(event.source, event.author_id): event for event in events if event.value and event.pk not in reverted}
+    by_author = {
+        (event.source, event.author_id, event.reader): event
+        for event in events
+        if event.value and event.pk not in reverted
+    }
     drawn = [event for event in by_author.values() if event.value == LabelValue.ABNORMAL and event.boxes]
     for source in RANKS:
-        of_source = [event for event in drawn if event.source == source]
+        of_source = sorted(
+            (event for event in drawn if event.source == source), key=lambda event: (event.created_at, event.pk)
+        )
+        if of_source and of_source[-1].reader:
+            return list(takewhile(lambda event: bool(event.reader), reversed(of_source)))[::-1]
         if of_source:
-            return max(of_source, key=lambda event: (event.created_at, event.pk))
-    return None
+            return of_source[-1:]
+    return []
 
 
 def _by_readings(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
@@ -81,7 +94,7 @@ def _by_readings(ids: Iterable[int], cutoff: datetime) -> dict[int, MarkedFilm]:
     }
 
 
-def _plain(boxes: Sequence[dict[str, Any]]) -> tuple[tuple[float, float, float, float, str], ...]:
+def _plain(boxes: Sequence[dict[str, Any]]) -> tuple[Box, ...]:
     return tuple(
         (float(box["x"]), float(box["y"]), float(box["width"]), float(box["height"]), str(box.get("finding") or ""))
         for box in boxes

@@ -70,11 +70,16 @@ def _films(run: Run) -> QuerySet[Image]:
     splits = [run.split_id, run.detector.split_id if run.detector else None]
     named = Image.objects.filter(Q(scores__run=run) | Q(split_images__member__split__in=filter(None, splits)))
     of_run = Q(pk__in=run.grown_with.values("pk")) | Q(pk__in=run.reads.values("image"))
+    if run.kind == RunKind.EMBEDDING:
+        of_run |= Q(dataset__in=run.datasets.all())
     return Image.objects.filter(Q(pk__in=named.values("pk")) | of_run)
 
 
 def _record(person: User, run: Run) -> None:
-    """Scores and maps of the scored films; of a run that fits, in which part each film is."""
+    """Scores and maps of the scored films; of a run that fits, in which part each film is. An embedding map says
+    nothing of labels, unless a filter chose its films."""
+    if run.kind == RunKind.EMBEDDING and "filter" not in run.asked:
+        return
     films = Image.objects.filter(scores__run=run) if run.kind == RunKind.SCORE else _films(run)
     kinds = [SCORE, MAP] if run.kind == RunKind.SCORE or run.kind in STUDIES else [LABEL]
     if run.kind == RunKind.FIT_HEAD:  # it holds the verdicts that it was fitted on

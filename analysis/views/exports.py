@@ -20,10 +20,13 @@ from analysis.models import Evaluation, ScoreKind
 from analysis.report.csv_tables import Table, as_csv, sentences
 from analysis.report.document import report_pdf
 from analysis.report.figure_tables import AT_OPERATING_POINT, AT_RUN_WEIGHT, COMPARED, FIGURES, Figure, table_of
+from analysis.report.risk_tables import RISK_FIGURES
 from analysis.sections.comparison import CannotCompare
+from analysis.sections.recalibration import RisksRefused
 from analysis.views.comparison import requested_comparison
 from analysis.views.operating import requested_point
 from analysis.views.query_parameters import OF_OPERATING_POINT, get_evaluation, get_part, get_weight, is_a_look
+from analysis.views.recalibration import requested_risks
 from portal.models import User
 from portal.people import audit
 from portal.people.accepted_query import accepts_query
@@ -99,12 +102,13 @@ def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
 
 def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Download:
     """The data of a figure of an evaluation, by `part`, `weight` and, for those at the operating point, `score`,
-    `rule`, `target` and `prevalence`. Raises Http404, PermissionDenied, CannotExportTable, and CannotEvaluate where the
-    run's folder is gone. A table that names films is refused whole while one of them is withheld from the person."""
+    `rule`, `target` and `prevalence`; those of risks take a prevalence too. Raises Http404, PermissionDenied,
+    CannotExportTable, and CannotEvaluate where the run's folder is gone. A table that names films is refused whole
+    while one of them is withheld from the person."""
     evaluation = get_evaluation(user, uuid)
     part = get_part(evaluation, str(query.get("part", "")))
     weight = _weight(evaluation, part, str(query.get("weight", "")))
-    if name in AT_RUN_WEIGHT and weight != float(evaluation.metrics["weight"]):
+    if name in (*AT_RUN_WEIGHT, *RISK_FIGURES) and weight != float(evaluation.metrics["weight"]):
         raise CannotExportTable(
             f"The figure {name} is drawn at the run's weight, {float(evaluation.metrics['weight']):g}: leave out the "
             "weight."
@@ -114,15 +118,24 @@ def figure_of(user: User, uuid: UUID, name: str, query: Mapping[str, Any]) -> Do
         raise CannotExportTable(f"The figure {name} is of the one-class score: leave out the score {kind[:20]!r}.")
     hidden = hidden_films(user, evaluation.run, part=part)
     try:
-        table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query), kind=kind))
+        if name in RISK_FIGURES:
+            table = RISK_FIGURES[name](requested_risks(evaluation, query))
+        else:
+            table = table_of(FIGURES, name, Figure(evaluation, part, weight, hidden, requested_point(query), kind=kind))
     except KeyError as error:
         raise Http404(error.args[0]) from None
-    except InvalidOperatingPoint as error:
+    except (InvalidOperatingPoint, RisksRefused) as error:
         raise CannotExportTable(str(error)) from error
     if IMAGE in table.columns:
         refuse_file_of(user, evaluated_part(evaluation, part).images)
     _record(user, table, [evaluation])
     return _csv(f"{name}-{part}-{evaluation.uuid}", table, [evaluation], part)
+
+
+def csv_of(name: str, table: Table, *, random_weights: bool, note: str) -> Download:
+    """A table that names no film, with the notices on every line."""
+    notice = sentences(random_weights=random_weights, note=note, remark=table.remark)
+    return Download(f"hilum-{name}.csv", "text/csv; charset=utf-8", as_csv(table, notice=notice))
 
 
 def compared_figure_of(user: User, name: str, query: QueryDict) -> Download:
@@ -151,8 +164,7 @@ def _record(user: User, table: Table, evaluations: Sequence[Evaluation]) -> None
 
 def _csv(name: str, table: Table, evaluations: Sequence[Evaluation], part: str) -> Download:
     random_weights = any(evaluation.run.random_weights for evaluation in evaluations)
-    notice = sentences(random_weights=random_weights, note=note_of(evaluations[0].split, part), remark=table.remark)
-    return Download(f"hilum-{name}.csv", "text/csv; charset=utf-8", as_csv(table, notice=notice))
+    return csv_of(name, table, random_weights=random_weights, note=note_of(evaluations[0].split, part))
 
 
 def _weight(evaluation: Evaluation, part: str, text: str) -> float:

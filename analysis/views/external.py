@@ -11,7 +11,9 @@ from analysis.evaluation.external import validate
 from analysis.evaluation.looks import CannotEvaluate, note_of
 from analysis.figures import with_note
 from analysis.models import ExternalValidation
+from analysis.report.population_tables import external_table
 from analysis.sections.external import SPECIFICITY, compare_external, draw_external
+from analysis.views.exports import Download, csv_of
 from analysis.views.query_parameters import theme_of
 from ml_engine.models import Run
 from portal.models import Part, User
@@ -56,6 +58,22 @@ def external_validation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "figures": {"external": with_note(drawn, note_of(evaluation.split, Part.TEST))},
     }
     return render(request, "analysis/external.html", context)
+
+
+@require_GET
+def external_csv(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+    try:
+        return external_file(get_validation(request.user, uuid)).response()
+    except CannotEvaluate as error:
+        refusal = {"title": "Not exported", "sentence": str(error)}
+        return render(request, "portal/error.html", refusal, status=error.status)
+
+
+def external_file(validation: ExternalValidation) -> Download:
+    """The data of the figure. Raises CannotEvaluate when the folder of one of the runs is gone."""
+    table = external_table(compare_external(validation, whole_curves=True))
+    note = note_of(validation.evaluation.split, Part.TEST)
+    return csv_of(f"external-{validation.uuid}", table, random_weights=validation.run.random_weights, note=note)
 
 
 def validations() -> QuerySet[ExternalValidation]:

@@ -18,6 +18,7 @@ from analysis.evaluation.thresholds import calibration_reference
 from analysis.maps.head_maps import contribution_threshold, false_alarm_rate, is_called_by_head_alone
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import Run, RunState, Score
+from ml_engine.runs.blacked_out_films import had_other_pixels
 from ml_engine.runs.nearest_normals import MOST_NEIGHBOURS, CannotExplain, nearest_normals
 from portal.models import Image, Part, SplitImage, User
 from portal.people.accepted_query import accepts_query
@@ -55,12 +56,23 @@ def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResp
         "false_alarm_rate": rate,
         "film": score.image,
         "run": score.run,
+        "had_other_pixels": had_other_pixels(score.run, score.image),
         "part": part,
         "locked": part == Part.TEST,
         "evaluation": score.run.evaluations.first(),
         "rank": _rank(score, part),
+        "is_by_hand": _is_by_hand(score),
     }
     return render(request, "analysis/film.html", context)
+
+
+def _is_by_hand(score: Score) -> bool:
+    """Whether the run placed the film by an affine that a person made on the alignment board."""
+    try:
+        with results_of(score.run) as folder:
+            return score.row in folder.summary.by_hand
+    except CannotEvaluate:  # the overlay says so
+        return False
 
 
 def _rank(score: Score, part: str) -> FilmRank | None:

@@ -12,8 +12,8 @@ from analysis.evaluation.blinding import hidden_films
 from analysis.evaluation.exposures import SCORE, record_shown
 from analysis.models import HeadProposal, Worklist
 from analysis.reading import head_proposals as teaching
-from analysis.reading.head_proposals import TeachingRefused
-from portal.models import Part
+from analysis.reading.head_proposals import OwnResult, TeachingRefused
+from portal.models import Part, User
 from portal.people.access import get_visible, require
 from portal.people.blinding import left_out, withheld_patients
 from portal.people.signed_in import SignedInRequest
@@ -23,22 +23,14 @@ from portal.people.signed_in import SignedInRequest
 def worklist_end(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The reader's verdicts with the score that had flagged each film, once all are in; and the act that proposes a
     run. Films whose scores are hidden from the reader elsewhere are left out."""
-    worklist = get_visible(_worklists(), request.user, uuid)
+    worklist = get_visible(worklists_to_end(), request.user, uuid)
     request.hilum_site = worklist.run.site
     try:
         teaching.require_finished(worklist, request.user)
     except TeachingRefused as refusal:
         messages.warning(request, str(refusal))
         return redirect("analysis:read", worklist.uuid)
-    withheld = withheld_patients(request.user)
-    hidden = {film for part in Part.values for film in hidden_films(request.user, worklist.run, part=part)}
-    results = [
-        result
-        for result in teaching.own_results(worklist, request.user)
-        if result.reading.image.patient_id not in withheld and str(result.reading.image.uuid) not in hidden
-    ]
-    shown = [result.reading.image.uuid for result in results]
-    record_shown(request.user, shown, [SCORE], runs=[worklist.run.uuid])
+    results = own_results_shown(worklist, request.user)
     context = {
         "room": "reading",
         "worklist": worklist,
@@ -50,9 +42,24 @@ def worklist_end(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return render(request, "analysis/worklist_end.html", context)
 
 
+def own_results_shown(worklist: Worklist, reader: User) -> list[OwnResult]:
+    """The reader's verdicts with who flagged each film, without the films whose scores are hidden from them elsewhere;
+    records that they were shown. Check `require_finished` first."""
+    withheld = withheld_patients(reader)
+    hidden = {film for part in Part.values for film in hidden_films(reader, worklist.run, part=part)}
+    results = [
+        result
+        for result in teaching.own_results(worklist, reader)
+        if result.reading.image.patient_id not in withheld and str(result.reading.image.uuid) not in hidden
+    ]
+    shown = [result.reading.image.uuid for result in results]
+    record_shown(reader, shown, [SCORE], runs=[worklist.run.uuid])
+    return results
+
+
 @require_POST
 def propose_head(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    worklist = get_visible(_worklists(), request.user, uuid)
+    worklist = get_visible(worklists_to_end(), request.user, uuid)
     try:
         teaching.propose(worklist=worklist, reader=request.user)
     except TeachingRefused as refusal:
@@ -75,11 +82,7 @@ def head_proposals(request: SignedInRequest) -> HttpResponse:
 @require_POST
 def decide_head(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Parameters: `decision` (start or refuse), and for refuse the `reason`."""
-    rows = HeadProposal.objects.select_related(
-        "worklist__run__site", "worklist__run__detector__split", "worklist__run__detector__run"
-    )
-    proposal = get_visible(rows, request.user, uuid)
-    require(request.user, "request runs", proposal.worklist.run.site)
+    proposal = head_proposal_to_decide(request.user, uuid)
     try:
         if request.POST.get("decision") == "start":
             run = teaching.start(proposal=proposal, author=request.user)
@@ -90,5 +93,14 @@ def decide_head(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return redirect("analysis:head-proposals")
 
 
-def _worklists() -> QuerySet[Worklist]:
+def worklists_to_end() -> QuerySet[Worklist]:
     return Worklist.objects.select_related("run__site", "run__detector__split")
+
+
+def head_proposal_to_decide(user: User, uuid: UUID) -> HeadProposal:
+    rows = HeadProposal.objects.select_related(
+        "worklist__run__site", "worklist__run__detector__split", "worklist__run__detector__run"
+    )
+    proposal = get_visible(rows, user, uuid)
+    require(user, "request runs", proposal.worklist.run.site)
+    return proposal

@@ -1,5 +1,6 @@
 """Proposals for the next version of the normal set: the list, a proposal with its effect, the decision."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -32,27 +33,43 @@ def normal_proposals(request: SignedInRequest) -> HttpResponse:
 
 @require_GET
 def normal_proposal(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    proposal = _proposal(request, uuid)
+    proposal = get_proposal(request.user, uuid)
     request.hilum_site = proposal.worklist.run.site
-    comparison, waiting = None, ""
-    try:
-        comparison = proposals.compare(proposal, viewer=request.user)
-    except ProposalRefused as refusal:
-        waiting = str(refusal)
-    films = list(without_withheld(proposal.films.all(), request.user).order_by("pk"))
-    _record(request.user, proposal, films, comparison)
+    shown = show_proposal(proposal, request.user)
     context = {
         "room": "reading",
         "proposal": proposal,
         "run": proposal.run,
-        "films": films,
-        "omitted": _omitted(request.user, proposal),
-        "comparison": comparison,
-        "lists": _lists(comparison),
-        "waiting": waiting,
+        "films": shown.films,
+        "omitted": shown.omitted,
+        "comparison": shown.effect,
+        "lists": _lists(shown.effect),
+        "waiting": shown.waiting,
         "decision": getattr(proposal, "decision", None),
     }
     return render(request, "analysis/normal_proposal.html", context)
+
+
+@dataclass(frozen=True)
+class ShownProposal:
+    """What a person may see of a proposal: `waiting` says why there is no effect yet."""
+
+    films: list[Image]
+    omitted: str
+    effect: proposals.ProposalEffect | None
+    waiting: str
+
+
+def show_proposal(proposal: NormalProposal, viewer: User) -> ShownProposal:
+    """Without the films that the viewer has yet to read blinded; records that the others were shown."""
+    effect, waiting = None, ""
+    try:
+        effect = proposals.compare(proposal, viewer=viewer)
+    except ProposalRefused as refusal:
+        waiting = str(refusal)
+    films = list(without_withheld(proposal.films.all(), viewer).order_by("pk"))
+    _record(viewer, proposal, films, effect)
+    return ShownProposal(films, _omitted(viewer, proposal), effect, waiting)
 
 
 def _omitted(user: User, proposal: NormalProposal) -> str:
@@ -100,12 +117,7 @@ def _lists(comparison: proposals.ProposalEffect | None) -> list[dict[str, Any]]:
 @require_POST
 def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Propose the films of the readings in `reading` (repeated), by default all that may be proposed."""
-    rows = Worklist.objects.select_related("run__site", "run__detector__split", "run__detector__run")
-    worklist = get_visible(rows, request.user, uuid)
-    require(request.user, "propose normals", worklist.run.site)
-    require_summary(request.user, worklist)
-    # a refusal, and the page of a proposal, count films by reason: that one is not flagged, for example
-    refuse_file(request.user, Image.objects.filter(scores__run=worklist.run), what=f"The run {worklist.run.name}")
+    worklist = worklist_to_propose_from(request.user, uuid)
     addresses = request.POST.getlist("reading")
     named = None
     if addresses:
@@ -119,13 +131,21 @@ def propose_normals(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return redirect("analysis:normal-proposal", proposal.uuid)
 
 
+def worklist_to_propose_from(user: User, uuid: UUID) -> Worklist:
+    """Raises Http404, and PermissionDenied for a person who may not propose normals or reads films of the run."""
+    rows = Worklist.objects.select_related("run__site", "run__detector__split", "run__detector__run")
+    worklist = get_visible(rows, user, uuid)
+    require(user, "propose normals", worklist.run.site)
+    require_summary(user, worklist)
+    # a refusal, and the page of a proposal, count films by reason: that one is not flagged, for example
+    refuse_file(user, Image.objects.filter(scores__run=worklist.run), what=f"The run {worklist.run.name}")
+    return worklist
+
+
 @require_POST
 def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Parameters: `decision` (accept or refuse), `reason`, and for accept the `name` of the new cohort."""
-    proposal = _proposal(request, uuid)
-    # not only while a proposed film is withheld: that a film is proposed tells that it was flagged and called normal
-    films = Image.objects.filter(_scored_or_proposed(proposal)).distinct()
-    refuse_file(request.user, films, what="The run of this proposal")
+    proposal = proposal_to_decide(request.user, uuid)
     reason = request.POST.get("reason", "")
     try:
         if request.POST.get("decision") == "accept":
@@ -137,13 +157,22 @@ def decide(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     return redirect("analysis:normal-proposal", proposal.uuid)
 
 
-def _proposal(request: SignedInRequest, uuid: UUID) -> NormalProposal:
+def proposal_to_decide(user: User, uuid: UUID) -> NormalProposal:
+    proposal = get_proposal(user, uuid)
+    require(user, "accept normals", proposal.worklist.run.site)
+    # not only while a proposed film is withheld: that a film is proposed tells that it was flagged and called normal
+    films = Image.objects.filter(_scored_or_proposed(proposal)).distinct()
+    refuse_file(user, films, what="The run of this proposal")
+    return proposal
+
+
+def get_proposal(user: User, uuid: UUID) -> NormalProposal:
     rows = NormalProposal.objects.select_related(
         "worklist__run__site", "worklist__run__detector", "run__site", "run__detector__split", "run__detector__run",
         "proposed_by", "decision__author", "decision__cohort",
     )  # fmt: skip
-    proposal = get_visible(rows, request.user, uuid)
-    _require(request.user, proposal.worklist.run.site)
+    proposal = get_visible(rows, user, uuid)
+    _require(user, proposal.worklist.run.site)
     return proposal
 
 

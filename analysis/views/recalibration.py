@@ -28,7 +28,11 @@ def recalibration(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         return render(request, "analysis/_recalibration.html", {"refusal": str(error)})
     drawn = draw_risks(risks, theme=theme_of(request.user), random_weights=evaluation.run.random_weights)
     note = note_of(evaluation.split, "test")
-    context = {"risks": risks, "figures": {name: with_note(figure, note) for name, figure in drawn.items()}}
+    context = {
+        "evaluation": evaluation,
+        "risks": risks,
+        "figures": {name: with_note(figure, note) for name, figure in drawn.items()},
+    }
     return render(request, "analysis/_recalibration.html", context)
 
 

@@ -91,7 +91,8 @@ class RunDetailSerializer(RunSerializer):
     )
 
     earlier_facts = serializers.SerializerMethodField(
-        help_text="Films whose headers were corrected since the run, by the facts that the run had read otherwise."
+        help_text="Films whose headers were corrected since the run, by the facts that the run had read otherwise; "
+        "`pixels`: films on which text was blacked out since."
     )
 
     def get_earlier_facts(self, run: Run) -> dict[str, int]:
@@ -127,10 +128,12 @@ class NewFitSerializer(NewRunSerializer):
 
 
 class NewAlignmentFitSerializer(NewFitSerializer):
-    pass
+    canonical = serializers.UUIDField(
+        default=None, allow_null=True, help_text="A hand-made canonical image; without one, the run makes its own."
+    )
 
 
-class NewDetectorFitSerializer(NewFitSerializer):
+class NewDetectorFitSerializer(NewAlignmentFitSerializer):
     alignment = serializers.CharField(
         default="none", help_text="none, first (fit one on the same split first), or the UUID of an alignment."
     )

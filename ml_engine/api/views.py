@@ -22,7 +22,7 @@ from ml_engine.api.serializers import (
 )
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.forms.runs import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
-from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState
+from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind, RunState
 from ml_engine.runs import lifecycle, paths, requests
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Site, Split, User
@@ -87,7 +87,7 @@ class NewRun(APIView):
         serializer.is_valid(raise_exception=True)
         values: dict[str, Any] = serializer.validated_data
         run_request = requests.RunRequest(
-            site=_site(person(request), values.get("site")),
+            site=site_named(person(request), values.get("site")),
             name=values["name"],
             note=values["note"],
             tags=values["tags"],
@@ -103,7 +103,7 @@ class NewRun(APIView):
         raise NotImplementedError
 
 
-def _site(user: User, address: UUID | None) -> Site:
+def site_named(user: User, address: UUID | None) -> Site:
     sites = sites_of(user)
     if address is not None:
         return get_visible(sites, user, address)
@@ -111,6 +111,10 @@ def _site(user: User, address: UUID | None) -> Site:
     if len(first_two) != 1:
         raise ValidationError({"detail": "You are a member of several sites or of none: name one in “site”."})
     return first_two[0]
+
+
+def canonical_named(user: User, address: UUID | None) -> HandMadeCanonical | None:
+    return get_visible(HandMadeCanonical.objects.all(), user, address) if address else None
 
 
 @extend_schema(request=NewAlignmentFitSerializer, responses={201: RunDetailSerializer})
@@ -122,7 +126,8 @@ class NewAlignment(NewRun):
     def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
         split = get_visible(Split.objects.all(), user, values["split"])
         config = requests.config_from(values["preset"], values["settings"])
-        return requests.request_alignment(request, split=split, config=config)
+        canonical = canonical_named(user, values["canonical"])
+        return requests.request_alignment(request, split=split, config=config, canonical=canonical)
 
 
 @extend_schema(request=NewDetectorFitSerializer, responses={201: RunDetailSerializer})
@@ -135,7 +140,8 @@ class NewDetector(NewRun):
         split = get_visible(Split.objects.all(), user, values["split"])
         config = requests.config_from(values["preset"], values["settings"])
         if values["alignment"] == FIT_FIRST:
-            return requests.request_aligned_detector(request, split=split, config=config)
+            canonical = canonical_named(user, values["canonical"])
+            return requests.request_aligned_detector(request, split=split, config=config, canonical=canonical)
         alignment = None
         if values["alignment"] != UNALIGNED:
             alignment = get_visible(AlignmentModel.objects.all(), user, values["alignment"])
@@ -149,7 +155,7 @@ class NewScore(NewRun):
     request_serializer = NewScoreSerializer
 
     def make(self, request: requests.RunRequest, values: dict[str, Any], user: User) -> Run:
-        detector, after = _detector(user, values["detector"])
+        detector, after = detector_of(user, values["detector"])
         datasets = [get_visible(Dataset.objects.all(), user, address) for address in values["datasets"]]
         head = None
         if values["head"] is not None:
@@ -162,7 +168,7 @@ class NewScore(NewRun):
 VIEWS: tuple[type[NewRun], ...] = (NewAlignment, NewDetector, NewScore)
 
 
-def _detector(user: User, address: UUID) -> tuple[DetectorModel | None, Run | None]:
+def detector_of(user: User, address: UUID) -> tuple[DetectorModel | None, Run | None]:
     """The detector with this UUID or made by the run with it; or the run that will make one. 404 otherwise."""
     models = visible(DetectorModel.objects.select_related("split"), user)
     model = models.filter(uuid=address).first() or models.filter(run__uuid=address).first()

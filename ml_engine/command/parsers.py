@@ -14,7 +14,15 @@ from ml_engine.command.options import add_films, add_model, add_settings
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.engine.stages.ablation import FIGURES
 from ml_engine.engine.stages.sweep import AXES, MOST_EXPERIMENTS
-from ml_engine.engine.study_plans import CONTAMINATIONS, CONTRASTS, KINDS, PENALTY_BY_FOLDS, SHARES
+from ml_engine.engine.study_plans import (
+    CONTAMINATIONS,
+    CONTRASTS,
+    KEPT_NEIGHBOURS,
+    KINDS,
+    PENALTY_BY_FOLDS,
+    SHARES,
+    EmbeddingPlan,
+)
 
 EPILOG = "Exit status: 0 done, 1 a bug (see log.txt), 2 refused with a sentence, 3 done but some films are unreadable."
 
@@ -40,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
         _add_sweep,
         _add_bank_study,
         _add_blind_spots,
+        _add_embed,
         _add_run,
     ):
         add(commands, epilog=EPILOG)
@@ -255,6 +264,29 @@ def _add_sweep(commands: Any, *, epilog: str) -> None:
     )
     add_settings(parser)
     parser.set_defaults(command="sweep.sweep_command")
+
+
+def _add_embed(commands: Any, *, epilog: str) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "embed",
+        help="average each film's patch features, find its nearest films, and lay all films out in the plane",
+        epilog=epilog + " Films are neither aligned nor masked; no label is used.",
+    )
+    add_films(parser, csv="CSV with the column filename")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="new folder for the map")
+    plan = EmbeddingPlan()
+    parser.add_argument(
+        "--map-neighbours",
+        type=int,
+        default=plan.neighbours,
+        metavar="K",
+        help=f"nearest films that the layout keeps together, 2 to {KEPT_NEIGHBOURS} (default: {plan.neighbours})",
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=plan.epochs, metavar="N", help=f"rounds of the layout (default: {plan.epochs})"
+    )
+    add_settings(parser)
+    parser.set_defaults(command="embed.embed_command")
 
 
 def _add_bank_study(commands: Any, *, epilog: str) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ml_engine.core import files
 from ml_engine.core.errors import UnreadableImage
-from ml_engine.core.film.preprocess import FilmArray
+from ml_engine.core.film.gray_scale import FilmArray
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, display_values, linear_range, linear_values, padding_mask, pixel_sha256
 from portal.imaging.read_film import read_film

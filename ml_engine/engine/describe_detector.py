@@ -46,6 +46,7 @@ def describe(
     unreadable: Mapping[str, str],
     suspects: Sequence[SuspectFilm] = (),
     controls: NegativeControls | None = None,
+    by_hand: Sequence[int] = (),
 ) -> DetectorReport:
     """The detector's report. The other arguments, which come from its run, are described in `DetectorReport`."""
     model, config = detector.model, detector.config
@@ -75,6 +76,7 @@ def describe(
         unreadable=unreadable,
         suspects=suspects,
         controls=controls,
+        by_hand=by_hand or None,
     )
 
 

@@ -17,9 +17,11 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.film import controls
 from ml_engine.engine import unit_costs
 from ml_engine.engine.run_kinds import RunKind
+from ml_engine.engine.study_plans import KEPT_NEIGHBOURS
 from ml_engine.engine.unit_costs import UnitCosts
 
-KINDS = (RunKind.FIT_ALIGNMENT, RunKind.FIT_DETECTOR, RunKind.SCORE)  # the kinds of run that can be forecast
+# the kinds of run that can be forecast
+KINDS = (RunKind.FIT_ALIGNMENT, RunKind.FIT_DETECTOR, RunKind.SCORE, RunKind.EMBEDDING)
 UNKNOWN_MASK = 0.79  # share of patches kept where a threshold decides
 CONTROLS = len(controls.KINDS) + 1  # versions of each film of the negative controls: unchanged, and changed
 MIB = 2**20
@@ -27,6 +29,8 @@ ROUGH = 2**24 * 10  # bytes of rough distances and their bounds in a search
 CHUNK = 8192  # rows of features in memory at once
 RADIUS_VALUES = 2e7  # distances of the covering radius in memory at once
 RESULT_SECONDS = 0.004  # a film, for writing results
+LAYOUT_SECONDS = 0.002  # a film of an embedding map, for 200 rounds over its 15 neighbours
+SIMILARITIES = 2**27  # bytes of similarities between films in memory at once
 LEFT_OF_MACHINE = 0.9  # share of the machine's memory that a run may use
 
 
@@ -140,6 +144,7 @@ class _Run:
             RunKind.FIT_ALIGNMENT: self._alignment,
             RunKind.FIT_DETECTOR: self._detector,
             RunKind.SCORE: self._score,
+            RunKind.EMBEDDING: self._embedding,
         }[RunKind(self.kind)]()
         phase = max(self._phases(), key=lambda phase: phase.memory_mib)
         process = self.costs.process
@@ -197,6 +202,19 @@ class _Run:
             "results": RESULT_SECONDS * films + (self._aligning(films) / 10),
         }
         return stages, films * (2.0 * self.config.size**2 + 8.0 * self.config.patches**2 + 4.0 * 101 * 9)
+
+    def _embedding(self) -> tuple[dict[str, float], float]:
+        """The nearest films are one search of all films among all films; an edge of the layout takes microseconds."""
+        films, costs = self.size.films, self.costs.bank
+        stages = {
+            "films": self._reading(),
+            "align": 0.0,
+            "pool": films * self.costs.backbone.film_seconds,
+            "neighbours": costs.search_row * films * self.wide + costs.search_product * films**2 * self.wide,
+            "layout": LAYOUT_SECONDS * films + films * self.wide**2 * costs.search_product,
+            "results": RESULT_SECONDS * films / 10,
+        }
+        return stages, films * (2.0 * self.config.size**2 + 6.0 * self.wide + 16.0 * KEPT_NEIGHBOURS)
 
     @property
     def _fitted_films(self) -> int:
@@ -272,6 +290,11 @@ class _Run:
             held = films * side**2 * (4 + 4 + 4 + 1)  # films, prepared films, masks, and where films are valid
             network = 600.0 if config.alignment.uses_network else 60.0
             yield Phase("fitting the alignment", held / MIB + network, "alignment.size")
+            return
+        if self.kind == RunKind.EMBEDDING:
+            vectors = (4.0 * self.wide * 3 + 200.0 * KEPT_NEIGHBOURS) * self.size.films + 2 * SIMILARITIES
+            yield Phase("extracting features", backbone, "batch" if config.batch > 1 else "size")
+            yield Phase("finding the nearest films", vectors / MIB, "layers")
             return
         yield Phase("extracting features", backbone, "batch" if config.batch > 1 else "size")
         fitted = self.size.of("fit") if self.kind == RunKind.FIT_DETECTOR else self._fitted_films

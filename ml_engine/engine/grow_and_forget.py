@@ -46,6 +46,8 @@ def open_model(path: Path) -> Model:
     spec = RunSpec.from_json(files.read_json(path / "run.json"))
     if "landmarks" in (spec.inputs or {}):
         raise EngineError(f"{path} was aligned by landmarks, which come with each film: fit again with --landmarks.")
+    if "hand_affines" in (spec.inputs or {}):
+        raise EngineError(f"{path} holds films that were aligned by hand on the portal: fit it again there.")
     return Model(path, spec, manifest.read(path / "images.csv"))
 
 

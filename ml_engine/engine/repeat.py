@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError
-from ml_engine.engine import fit_scores, manifest, scored_folder
+from ml_engine.engine import embedding_folder, fit_scores, manifest, scored_folder
 from ml_engine.engine.outcome import Outcome
 from ml_engine.engine.run_folder import Listener
 from ml_engine.engine.stages.runner import run_folder
@@ -28,12 +28,14 @@ PER_FILM = {
     "fit_detector": (),
     "fit_alignment": ("affines.npy",),
     "fit_head": (),
+    "embedding": (embedding_folder.EMBEDDING,),
 }
 WHOLE = {
     "score": (scored_folder.SCORES, scored_folder.ARRAYS["semi_supervised_maps"]),
     "fit_detector": ("detector.safetensors", "mask.npy", fit_scores.SCORES),
     "fit_alignment": ("alignment.safetensors",),
     "fit_head": ("head.safetensors", "learning_curve.csv", "tune_scores.csv"),
+    "embedding": (),  # places on another device differ as those of another seed do
 }
 
 

@@ -329,7 +329,8 @@ class DetectorReport:
     """detector.json. The kind of ``detector`` determines which of ``bank``, ``padim`` and ``gallery`` is set. ``about``
     describes the kind; ``note`` states a change that was made without the original films. ``fusion_weight`` is in [0,
     1], from tune or config. ``flagged`` are the rows whose alignment is doubtful, ``unreadable`` is row -> reason,
-    ``suspects`` are the least normal fit films, highest score first. ``controls`` is None where none were asked for."""
+    ``suspects`` are the least normal fit films, highest score first. ``controls`` is None where none were asked for.
+    ``by_hand`` are the rows that a person aligned on the alignment board, None where there are none."""
 
     format: int
     weights: Mapping[str, Any]
@@ -354,6 +355,7 @@ class DetectorReport:
     threshold: MapThreshold | None = None
     suspects: Sequence[SuspectFilm] = ()
     controls: NegativeControls | None = field(default=None, metadata=OPTIONAL)
+    by_hand: Sequence[int] | None = field(default=None, metadata=OPTIONAL)
 
     def to_json(self) -> dict[str, Any]:
         return dict(to_json(self))

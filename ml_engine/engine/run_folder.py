@@ -29,6 +29,7 @@ INPUTS = {
     "detector": "inputs/detector.safetensors",
     "landmarks": "inputs/landmarks.csv",
     "canonical": "inputs/canonical.npy",
+    "hand_affines": "inputs/hand_affines.json",
     "head": "inputs/head.safetensors",
     "reads": "inputs/reads.csv",
     "fit_scores": "inputs/fit_scores.csv",

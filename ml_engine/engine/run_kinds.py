@@ -19,6 +19,7 @@ class RunKind(StrEnum):
     BANK_STUDY = "bank_study"
     BLIND_SPOTS = "blind_spots"
     FIT_HEAD = "fit_head"
+    EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,7 @@ KINDS = {
         is_study=True,
         asked=("head",),
     ),
+    RunKind.EMBEDDING: RunKindFacts(words="Embedding map", has_labels=False, asked=("embedding",)),
 }
 STUDIES = tuple(kind for kind, facts in KINDS.items() if facts.is_study)
 ASKED = tuple(name for facts in KINDS.values() for name in facts.asked)

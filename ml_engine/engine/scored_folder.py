@@ -92,7 +92,8 @@ class ScoreSummary:
     ``calibration_scores`` are the calibration normals' fused scores in ascending order, ``calibration_patients`` the
     number of each one's patient and ``calibration_order`` its place among the calibration films of the detector.
     ``threshold_map`` is the threshold of the fused map, None if there were too few calibration films. ``flagged`` are
-    the rows whose alignment is doubtful, ``unreadable`` is row -> reason."""
+    the rows whose alignment is doubtful, ``by_hand`` those that a person aligned on the alignment board,
+    ``unreadable`` is row -> reason."""
 
     format: int
     code_version: str
@@ -119,6 +120,7 @@ class ScoreSummary:
     flagged: Sequence[int] | None = None  # None if an engine before 0.1.0 scored the films
     calibration_patients: Sequence[int] | None = None  # None from an engine before 0.3.0, or of its detector
     calibration_order: Sequence[int] | None = None  # None from an engine before 0.3.0
+    by_hand: Sequence[int] = ()  # empty from an engine before 0.4.0, too
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,4 +1,4 @@
-"""The settings of a bank study and of a study of blind spots, checked for the command line, pages and API alike."""
+"""The settings of studies and of an embedding map, checked for the command line, pages and API alike."""
 
 from __future__ import annotations
 
@@ -222,6 +222,34 @@ class HeadPlan:
             read_normals=given.get("read_normals", False),
             false_alarm_rate=given.get("false_alarm_rate"),
             repeats=_whole_number("repeats", given.get("repeats", 5)),
+        )
+
+
+KEPT_NEIGHBOURS = 50  # nearest films that are kept of each film
+
+
+@dataclass(frozen=True)
+class EmbeddingPlan:
+    """How an embedding map is laid out: by the ``neighbours`` nearest films of each film, in ``epochs`` rounds."""
+
+    neighbours: int = 15
+    epochs: int = 200
+
+    def __post_init__(self) -> None:
+        expected = f"a whole number from 2 to {KEPT_NEIGHBOURS}"
+        _check("neighbours", self.neighbours, expected, 2 <= self.neighbours <= KEPT_NEIGHBOURS)
+        _check("epochs", self.epochs, "a whole number from 10 to 2000", 10 <= self.epochs <= 2000)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"neighbours": self.neighbours, "epochs": self.epochs}
+
+    @classmethod
+    def from_json(cls, values: Any) -> EmbeddingPlan:
+        """Raises InvalidConfig."""
+        given = _fields("embedding", values, ("neighbours", "epochs"))
+        return cls(
+            neighbours=_whole_number("neighbours", given.get("neighbours", 15)),
+            epochs=_whole_number("epochs", given.get("epochs", 200)),
         )
 
 

@@ -26,7 +26,7 @@ from ml_engine.forms.setting_fields import (
     setting_named,
     texts_of,
 )
-from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
+from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind
 from ml_engine.runs import paths, requests, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
@@ -72,7 +72,7 @@ class RunForm(forms.Form):
         self.set_choices()
         self.initial.setdefault("name", self.first_name())
         for field in self.fields.values():
-            _add_css_class(field.widget)
+            add_css_class(field.widget)
 
     @property
     def forecast_address(self) -> str:
@@ -154,7 +154,7 @@ class RunForm(forms.Form):
         raise NotImplementedError
 
 
-def _add_css_class(widget: forms.Widget) -> None:
+def add_css_class(widget: forms.Widget) -> None:
     if isinstance(widget, forms.CheckboxSelectMultiple | forms.CheckboxInput):
         widget.attrs["class"] = "form-check-input"
     elif isinstance(widget, forms.Select):
@@ -219,6 +219,8 @@ class FitForm(RunForm):
     @classmethod
     def values_of(cls, run: Run) -> dict[str, Any]:
         changes = cls.changes_of(run)
+        if run.canonical:
+            changes.pop("alignment.canonical", None)  # the field `canonical` says it
         alignment = str(run.alignment.uuid) if run.alignment else FIT_FIRST if run.after else UNALIGNED
         own = {name: changes.pop(name) for name in cls.setting_names() if name in changes}
         return super().values_of(run) | {
@@ -226,6 +228,7 @@ class FitForm(RunForm):
             "preset": run.config.get("preset", "default"),
             "alignment": alignment,
             "weights": run.config.get("weights", "imagenet"),
+            "canonical": str(run.canonical.uuid) if run.canonical else "",
             "advanced": "\n".join(f"{name}={text}" for name, text in changes.items()),
             **own,
         }
@@ -278,9 +281,30 @@ class FitForm(RunForm):
                 if lines.pop(name, None) is None and own.pop(name, None) is None:
                     return
 
+    def chosen_canonical(self) -> HandMadeCanonical | None:
+        """The hand-made canonical image that films are aligned to, if one is chosen."""
+        chosen = self.cleaned_data["canonical"]
+        return HandMadeCanonical.objects.get(site=self.site, uuid=chosen) if chosen else None
+
     def config(self) -> PipelineConfig:
         values = self.cleaned_data
         return requests.config_from(values["preset"], texts_of(values, self.setting_names()) | values["advanced"])
+
+
+def canonical_field() -> forms.ChoiceField:
+    return forms.ChoiceField(
+        label="Canonical image",
+        required=False,
+        help_text="What films are aligned to: made by the run itself from its films, or by hand on an alignment board.",
+    )
+
+
+def canonical_choices(site: Site) -> list[Any]:
+    """By the run itself, and the site's hand-made canonical images whose file is there."""
+    made = HandMadeCanonical.objects.filter(site=site).select_related("board")
+    there = [canonical for canonical in made if paths.canonical_path(canonical.sha256).is_file()]
+    by_hand = [(str(one.uuid), f"{one.name} · by hand, of {one.films} films") for one in there]
+    return [("", "made by the run: groupwise, or as the settings say"), *by_hand]
 
 
 class AlignmentForm(FitForm):
@@ -290,13 +314,25 @@ class AlignmentForm(FitForm):
     is_forecast = True
     sections: tuple[Section, ...] = (
         Section("", ("split", "preset", "name"), folded=False),
-        Section("How films are aligned", ALIGNMENT_SETTINGS),
+        Section("How films are aligned", ("canonical", *ALIGNMENT_SETTINGS)),
         FILMS,
         Section("Seed, machine, note", ("seed", "device", "memory_gib", "note", "advanced")),
     )
 
+    canonical = canonical_field()
+
+    @classmethod
+    def start_values(cls, query: Mapping[str, str]) -> dict[str, Any]:
+        return super().start_values(query) | ({"canonical": query["canonical"]} if "canonical" in query else {})
+
+    def set_choices(self) -> None:
+        super().set_choices()
+        self.fields["canonical"].choices = canonical_choices(self.site)  # type: ignore[attr-defined]
+
     def make(self) -> Run:
-        return requests.request_alignment(self.request(), split=self.cleaned_data["split"], config=self.config())
+        return requests.request_alignment(
+            self.request(), split=self.cleaned_data["split"], config=self.config(), canonical=self.chosen_canonical()
+        )
 
     def run_forecast(self) -> tuple[Forecast | None, PipelineConfig]:
         config = self.config().replace(align="network")
@@ -331,7 +367,7 @@ class DetectorForm(FitForm):
         Section("", ("split", "preset", "name"), folded=False),
         Section(
             "Alignment",
-            ("alignment", *ALIGNMENT_SETTINGS),
+            ("alignment", "canonical", *ALIGNMENT_SETTINGS),
             words="These settings are for an alignment that is fitted first; one that is fitted brings its own.",
         ),
         BACKBONE,
@@ -347,6 +383,7 @@ class DetectorForm(FitForm):
         help_text="Aligns the films to one position first. One that is fitted must be of the same split.",
         widget=OfSplitSelect,
     )
+    canonical = canonical_field()
     detector = forms.ChoiceField(
         required=False,
         choices=[AS_PRESET, *DETECTORS.items()],
@@ -384,6 +421,7 @@ class DetectorForm(FitForm):
             (UNALIGNED, "none: films are not aligned"),
             *((str(model.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
         ]
+        self.fields["canonical"].choices = canonical_choices(self.site)  # type: ignore[attr-defined]
         stored = paths.stored_weights()
         self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
         self.fields["backbone"].choices = backbone_choices(stored)  # type: ignore[attr-defined]
@@ -394,7 +432,8 @@ class DetectorForm(FitForm):
         values = self.cleaned_data
         split, config, request = values["split"], self.config(), self.request()
         if values["alignment"] == FIT_FIRST:
-            return requests.request_aligned_detector(request, split=split, config=config)
+            canonical = self.chosen_canonical()
+            return requests.request_aligned_detector(request, split=split, config=config, canonical=canonical)
         alignment = None
         if values["alignment"] != UNALIGNED:
             alignment = AlignmentModel.objects.get(site=self.site, uuid=values["alignment"])

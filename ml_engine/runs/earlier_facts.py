@@ -1,4 +1,5 @@
-"""Runs whose films took facts of a corrected header since: which of these facts the engine read, and of how many films.
+"""Runs whose films took facts of a corrected header since, or other pixels where text was blacked out: which of these
+the engine read, and of how many films.
 
 The engine reads a film's gray scale always, its window where the config takes its gray scale from that, and its spacing
 as the height of a pixel over its width, where films are padded to a square and in a detector's negative controls; blind
@@ -8,6 +9,7 @@ together in calibration, cross-fitting and intervals. The other header values ar
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -15,16 +17,29 @@ from django.db.models import QuerySet
 from ml_engine.core.config import PipelineConfig
 from ml_engine.models import Run, RunKind
 from portal.intake.header_facts import Fact
-from portal.models import HeaderDifference, Image, Part
+from portal.models import HeaderDifference, Image, Part, TextDecision
+
+PIXELS = "pixels"
 
 
 def earlier_facts(run: Run) -> dict[str, int]:
-    """The films of the run that have taken a fact since its folder was written, by the facts that matter to it."""
+    """The films of the run that have taken a fact or other pixels since its folder was written, by the facts that
+    matter to it."""
     if run.started_at is None:
         return {}
+    pixels = TextDecision.objects.filter(
+        verdict=TextDecision.Verdict.BLACKED_OUT, created_at__gt=run.started_at, image__dataset__site=run.site_id
+    )
+    changed = 0
+    if pixels.exists():
+        changed = pixels.filter(image__in=_films(run)).values("image").distinct().count()
+    return _corrected_facts(run, run.started_at) | ({PIXELS: changed} if changed else {})
+
+
+def _corrected_facts(run: Run, started_at: datetime) -> dict[str, int]:
     taken = HeaderDifference.objects.filter(
         state=HeaderDifference.State.TAKEN,
-        decided_at__gt=run.started_at,
+        decided_at__gt=started_at,
         fact__in=[Fact.GRAY, Fact.WINDOW, Fact.SPACING, Fact.PATIENT],
         image__dataset__site=run.site_id,
     )
@@ -37,9 +52,12 @@ def earlier_facts(run: Run) -> dict[str, int]:
 
 
 def _films(run: Run) -> QuerySet[Image]:
-    """The films that the run scored; of other kinds those of the parts of its split that it may have read."""
+    """The films that the run scored; of other kinds those of the parts of its split, or of its datasets, that it
+    may have read."""
     if run.kind == RunKind.SCORE:
         return Image.objects.filter(scores__run=run)
+    if run.split_id is None:
+        return Image.objects.filter(dataset__in=run.datasets.all())
     films = Image.objects.filter(split_images__member__split=run.split_id)
     fits = run.kind in (RunKind.FIT_ALIGNMENT, RunKind.FIT_DETECTOR)
     return films.exclude(split_images__member__in=_of_test(run)) if fits else films
@@ -51,6 +69,8 @@ def _of_test(run: Run) -> Any:
 
 
 def _matters(fact: str, old: Mapping[str, Any], new: Mapping[str, Any], run: Run) -> bool:
+    if run.kind == RunKind.EMBEDDING and fact == Fact.PATIENT:
+        return False
     if run.facts.is_study or fact in (Fact.GRAY, Fact.PATIENT):
         return True
     config = PipelineConfig.from_json(run.config)

@@ -8,13 +8,23 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.run_folder import INPUTS
 from ml_engine.engine.scored_folder import ScoredFolder
-from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState, WithdrawnModel
+from ml_engine.models import (
+    AlignmentModel,
+    CanonicalBoard,
+    DetectorModel,
+    HandMadeCanonical,
+    HeadModel,
+    Run,
+    RunKind,
+    RunState,
+    WithdrawnModel,
+)
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, request_alignment, request_detector
@@ -33,6 +43,7 @@ class RunsOfFilms:
 
     scored: list[Run]
     deleted: list[Run]
+    canonicals: list[HandMadeCanonical]
     alignments: list[AlignmentModel]
     detectors: list[DetectorModel]
     heads: list[HeadModel]
@@ -56,12 +67,16 @@ def runs_of(patient: Patient) -> RunsOfFilms:
     runs = [run for run in Run.objects.filter(site=patient.site).order_by("pk") if _holds(run, patient, films)]
     scored = [run for run in runs if run.kind == RunKind.SCORE and run.state == RunState.DONE]
     fits = [run.pk for run in runs]
-    alignments = AlignmentModel.objects.filter(run__in=fits)
+    canonicals = HandMadeCanonical.objects.filter(board__films__image__in=films).distinct()
+    alignments = AlignmentModel.objects.filter(run__in=fits) | AlignmentModel.objects.filter(
+        run__canonical__in=canonicals
+    )
     detectors = DetectorModel.objects.filter(run__in=fits) | DetectorModel.objects.filter(alignment__in=alignments)
     heads = HeadModel.objects.filter(run__in=fits) | HeadModel.objects.filter(detector__in=detectors)
     return RunsOfFilms(
         scored=scored,
         deleted=[run for run in runs if run not in scored],
+        canonicals=list(canonicals.select_related("board")),
         alignments=_in_use(alignments.select_related("run", "split")),
         detectors=_in_use(detectors.select_related("run", "split", "alignment")),
         heads=_in_use(heads.select_related("run", "split")),
@@ -106,9 +121,21 @@ def delete_files(affected: RunsOfFilms, patient: Patient) -> None:
         name = {AlignmentModel: "alignment", DetectorModel: "detector", HeadModel: "head"}[type(model)]
         for run in model.used_by.all():
             (paths.run_folder(run.uuid) / INPUTS[name]).unlink(missing_ok=True)
+    for canonical in affected.canonicals:
+        _delete_canonical(canonical)
+    for board in CanonicalBoard.objects.filter(films__image__in=films).distinct():
+        shutil.rmtree(paths.board_folder(board.uuid), ignore_errors=True)
     for alignment in affected.alignments:
         for run in Run.objects.filter(detector__alignment=alignment):
             (paths.run_folder(run.uuid) / INPUTS["alignment"]).unlink(missing_ok=True)
+
+
+def _delete_canonical(canonical: HandMadeCanonical) -> None:
+    """The mean of the films of a board, and every copy of it in a run's folder."""
+    for name in (canonical.sha256, f"{canonical.sha256}-variance"):
+        paths.canonical_path(name).unlink(missing_ok=True)
+    for run in canonical.used_by.all():
+        (paths.run_folder(run.uuid) / INPUTS["canonical"]).unlink(missing_ok=True)
 
 
 def _forget(folder: Path, films: Sequence[Image]) -> None:
@@ -125,6 +152,7 @@ def _forget(folder: Path, films: Sequence[Image]) -> None:
     request = folder / "run.json"  # it names the films that its bank was grown by
     if request.is_file():
         asked = without(json.loads(request.read_text(encoding="utf-8")), sorted(names))
+        _forget_hand_affines(folder, asked, names)
         paths.write_text(request, json.dumps(asked, indent=2))
     kept = {*_KEPT_OF_SCORED, *results.file_names()}
     for path in folder.iterdir():
@@ -139,11 +167,29 @@ def _forget(folder: Path, films: Sequence[Image]) -> None:
             path.unlink()
 
 
+def _forget_hand_affines(folder: Path, asked: dict[str, Any], names: set[str]) -> None:
+    """Take the films out of the hand-made affines of a run, and name the changed file in its request."""
+    path = folder / INPUTS["hand_affines"]
+    if path.is_file():
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["films"] = {name: affine for name, affine in values["films"].items() if name not in names}
+        path.unlink()  # a hard link may be elsewhere
+        paths.write_text(path, json.dumps(values))
+        asked["inputs"]["hand_affines"]["sha256"] = paths.file_sha256(path)
+
+
 def withdraw(erasure: Erasure, affected: RunsOfFilms) -> None:
     for model in affected.models:
         name = {AlignmentModel: "alignment", DetectorModel: "detector", HeadModel: "head"}[type(model)]
         if not withdrawn_models([model]):
             WithdrawnModel.objects.create(erasure=erasure, **{name: model})
+
+
+def _alignment_again(request: RunRequest, model: AlignmentModel, config: PipelineConfig) -> Run:
+    canonical = model.run.canonical
+    if canonical is not None:
+        config = config.replace_fields({"alignment.canonical": "groupwise"})  # the request says again what it is
+    return request_alignment(request, split=model.split, config=config, canonical=canonical)
 
 
 def fit_again(erasure: Erasure, actor: User | None) -> list[str]:
@@ -166,7 +212,7 @@ def fit_again(erasure: Erasure, actor: User | None) -> list[str]:
         config = PipelineConfig.from_json(model.config)
         try:
             if isinstance(model, AlignmentModel):
-                run = alignments[model.pk] = request_alignment(request, split=model.split, config=config)
+                run = alignments[model.pk] = _alignment_again(request, model, config)
             else:
                 run = request_detector(
                     request,

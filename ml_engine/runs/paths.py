@@ -20,6 +20,15 @@ def model_path(sha256: str) -> Path:
     return Path(settings.DATA_DIR) / "models" / sha256[:2] / f"{sha256}.safetensors"
 
 
+def board_folder(board_uuid: UUID) -> Path:
+    return Path(settings.DATA_DIR) / "boards" / str(board_uuid)
+
+
+def canonical_path(name: str) -> Path:
+    """The file of a hand-made canonical image, named by its SHA-256."""
+    return Path(settings.DATA_DIR) / "models" / "canonicals" / f"{name}.npy"
+
+
 def weights_folder() -> Path:
     return Path(settings.DATA_DIR) / "weights"
 

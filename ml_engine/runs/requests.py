@@ -15,13 +15,13 @@ from django.db.models import Q
 
 from ml_engine.core.backbone.weights import RANDOM
 from ml_engine.core.config import PipelineConfig, preparation_difference
-from ml_engine.core.errors import EngineError
+from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine import manifest
 from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.plans import ExperimentPlan
-from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState
+from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind, RunState
 from ml_engine.runs import paths, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
@@ -90,15 +90,40 @@ def as_text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def request_alignment(request: RunRequest, *, split: Split, config: PipelineConfig) -> Run:
-    """Raises RunRefused."""
+def request_alignment(
+    request: RunRequest, *, split: Split, config: PipelineConfig, canonical: HandMadeCanonical | None = None
+) -> Run:
+    """Fit an alignment to a hand-made `canonical` image, or to the one that the config makes. Raises RunRefused."""
     check_request(request, split=split)
     config = config.replace(align="network")
     check_needs_no_file(config)
+    if canonical is not None:
+        config = _with_canonical(config, canonical, request.site)
     part = alignment_part(split)
     check_films(split, [part], why="an alignment is fitted on normal films of part align, or fit where there is none")
     run_forecasts.require_room(run_forecasts.of_alignment(split, config), config)
-    return queue(request, kind=RunKind.FIT_ALIGNMENT, split=split, config=config.to_json(), seed=config.seed)
+    return queue(
+        request,
+        kind=RunKind.FIT_ALIGNMENT,
+        split=split,
+        canonical=canonical,
+        config=config.to_json(),
+        seed=config.seed,
+    )
+
+
+def _with_canonical(config: PipelineConfig, canonical: HandMadeCanonical, site: Site) -> PipelineConfig:
+    _check_site(canonical, site, "canonical image")
+    if not paths.canonical_path(canonical.sha256).is_file():
+        raise RunRefused(
+            f"The file of the canonical image “{canonical.name}” is gone; it is deleted when a patient on its board is "
+            "erased. Make it again on its board.",
+            field="canonical",
+        )
+    try:
+        return config.replace_fields({"alignment.canonical": "file"})
+    except InvalidConfig as refusal:
+        raise RunRefused(str(refusal), field="canonical") from refusal
 
 
 def request_detector(
@@ -246,9 +271,13 @@ def films_held_elsewhere(split: Split, films: Sequence[Image]) -> set[int]:
 
 
 @transaction.atomic
-def request_aligned_detector(request: RunRequest, *, split: Split, config: PipelineConfig) -> Run:
-    """Fit an alignment on the split, then a detector with it. Returns the detector's run. Raises RunRefused."""
-    alignment = request_alignment(_rename(replace(request, clone_of=None), "alignment"), split=split, config=config)
+def request_aligned_detector(
+    request: RunRequest, *, split: Split, config: PipelineConfig, canonical: HandMadeCanonical | None = None
+) -> Run:
+    """Fit an alignment on the split, to a hand-made `canonical` image if there is one, then a detector with it. Returns
+    the detector's run. Raises RunRefused."""
+    first = _rename(replace(request, clone_of=None), "alignment")
+    alignment = request_alignment(first, split=split, config=config, canonical=canonical)
     return request_detector(request, split=split, config=config, after=alignment)
 
 
@@ -308,20 +337,24 @@ def _rename(request: RunRequest, what: str) -> RunRequest:
     return replace(request, name=name)
 
 
-def check_request(request: RunRequest, *, split: Split) -> None:
+def check_request(request: RunRequest, *, split: Split | None) -> None:
     if request.requested_by is not None:
         require(request.requested_by, "request runs", request.site)
     if not request.name.strip():
         raise RunRefused("The run has no name: give it one by which colleagues will find it.", field="name")
     if len(request.name) > _LONGEST_NAME:
         raise RunRefused(f"The name has {len(request.name)} characters: use at most {_LONGEST_NAME}.", field="name")
+    if split is None:
+        return
     _check_site(split, request.site, "split")
     if split.frozen_at is None:
         sentence = f"The split “{split.name}” is not frozen: freeze it first, so that the run can be repeated."
         raise RunRefused(sentence, field="split")
 
 
-def _check_site(thing: Split | Dataset | AlignmentModel | DetectorModel | Run, site: Site, word: str) -> None:
+def _check_site(
+    thing: Split | Dataset | AlignmentModel | DetectorModel | HandMadeCanonical | Run, site: Site, word: str
+) -> None:
     if thing.site_id != site.pk:
         raise RunRefused(f"This {word} belongs to another site; choose one of this site.")
 

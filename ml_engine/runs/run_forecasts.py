@@ -50,6 +50,12 @@ def of_score(
     return forecast.forecast(RunKind.SCORE, config, size, costs)
 
 
+def of_embedding(films: QuerySet[Image], config: PipelineConfig) -> Forecast | None:
+    """The forecast of an embedding map of these films; None where the costs were not measured."""
+    costs = costs_of(config)
+    return None if costs is None else forecast.forecast(RunKind.EMBEDDING, config, _size_of_images(films), costs)
+
+
 def of_chain(
     parts: Mapping[str, int], config: PipelineConfig, *, aligned: bool, scored: Sequence[str], megapixels: float
 ) -> Forecast | None:
@@ -78,6 +84,8 @@ def of_queued(run: Run) -> Forecast | None:
     measured."""
     config, split = PipelineConfig.from_json(run.config), run.split
     costs = costs_of(config)
+    if run.kind == RunKind.EMBEDDING:
+        return of_embedding(Image.objects.filter(dataset__in=run.datasets.all()), config)
     if costs is None or split is None or run.kind not in forecast.KINDS:
         return None
     if run.kind == RunKind.FIT_ALIGNMENT:
@@ -86,7 +94,10 @@ def of_queued(run: Run) -> Forecast | None:
         return forecast.forecast(RunKind.FIT_DETECTOR, config, _size(split, FITTING), costs)
     if run.detector is not None:
         return of_score(run.detector, config, parts=run.parts, datasets=run.datasets.all())
-    size, fitted = _size(split, run.parts), split.members.filter(part=Part.FIT).aggregate(films=Count("images"))
+    # of a detector that is not fitted yet
+    datasets = Image.objects.filter(dataset__in=run.datasets.all())
+    size = _size(split, run.parts) if run.parts else _size_of_images(datasets)
+    fitted = split.members.filter(part=Part.FIT).aggregate(films=Count("images"))
     return forecast.forecast(RunKind.SCORE, config, replace(size, fitted_films=fitted["films"]), costs)
 
 

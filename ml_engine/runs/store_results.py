@@ -8,6 +8,7 @@ from uuid import UUID
 
 from ml_engine.core import files
 from ml_engine.engine import manifest
+from ml_engine.engine.embedding_folder import EmbeddingFolder
 from ml_engine.engine.head_folder import HeadFolder
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.engine.scored_folder import FilmScore, ScoredFolder
@@ -30,7 +31,13 @@ def store_results(run: Run, folder: Path) -> None:
         RunKind.FIT_ALIGNMENT: _store_alignment,
         RunKind.FIT_DETECTOR: _store_detector,
         RunKind.SCORE: _store_scores,
+        RunKind.EMBEDDING: _check_embedding,
     }[RunKind(run.kind)](run, folder)
+
+
+def _check_embedding(run: Run, folder: Path) -> None:
+    """A map stays in its folder."""
+    EmbeddingFolder(folder).check()
 
 
 def _store_alignment(run: Run, folder: Path) -> None:

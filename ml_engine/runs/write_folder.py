@@ -15,7 +15,8 @@ from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import INPUTS, write_run_folder
 from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
-from ml_engine.runs import head_folder, paths
+from ml_engine.runs import affine_decisions, head_folder, paths
+from ml_engine.runs.embedding_requests import mapped_films
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import left_out
 from ml_engine.runs.requests import alignment_part, fit_report_of
@@ -64,6 +65,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         rows = [film.to_row() for film in films]
         if run.kind == RunKind.FIT_HEAD:
             head_folder.write_reads(run, rows, folder)
+        affine_decisions.write_hand_affines(run, _alignment(run), folder, names={row.image for row in rows})
     inputs = _inputs(run, folder)
     missing = {name: path for name, (_, path) in inputs.items() if not (folder / INPUTS[name]).exists()}
     write_run_folder(folder, _run_json(run, folder, inputs), rows, inputs=missing)
@@ -94,7 +96,15 @@ def _run_json(run: Run, folder: Path, inputs: Mapping[str, tuple[str, Path]]) ->
         "code_version": code_version(),
         "weights": _weights(run, folder),
         "inputs": {name: {"file": INPUTS[name], "sha256": sha256} for name, (sha256, _) in inputs.items()},
-    } | (run.asked if run.facts.is_study else _grow(run))
+    } | _settings(run)
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What the run is asked for besides its config. The filter that chose the films of a map is not among it: the list
+    of films is."""
+    if run.facts.is_study:
+        return dict(run.asked)
+    return {name: run.asked[name] for name in run.facts.asked} | _grow(run)
 
 
 def _grow(run: Run) -> dict[str, Any]:
@@ -118,9 +128,12 @@ def _weights(run: Run, folder: Path) -> dict[str, Any]:
 
 def _models(run: Run) -> dict[str, AlignmentModel | DetectorModel | HeadModel]:
     """The models that the run starts from."""
-    alignment = run.detector.alignment if run.detector else run.alignment
-    models = {"alignment": alignment, "detector": run.detector, "head": run.head}
+    models = {"alignment": _alignment(run), "detector": run.detector, "head": run.head}
     return {name: model for name, model in models.items() if model is not None}
+
+
+def _alignment(run: Run) -> AlignmentModel | None:
+    return run.detector.alignment if run.detector else run.alignment
 
 
 def _inputs(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
@@ -134,7 +147,21 @@ def _inputs(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
                 f"The file of the {name} “{model.run.name}” is missing from the data folder: restore it from a "
                 "backup, or fit it again, then clone this run with the new one."
             )
+    inputs |= affine_decisions.hand_affine_inputs(folder) | _canonical(run, folder)
     return inputs | (head_folder.head_inputs(run, folder) if run.kind == RunKind.FIT_HEAD else {})
+
+
+def _canonical(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
+    """The hand-made canonical image that an alignment is fitted to. Raises RunRefused for a file that is gone."""
+    if run.canonical is None:
+        return {}
+    path = paths.canonical_path(run.canonical.sha256)
+    if not (folder / INPUTS["canonical"]).exists() and not path.exists():
+        raise RunRefused(
+            f"The file of the canonical image “{run.canonical.name}” is missing from the data folder; it is deleted "
+            "when a patient on its board is erased. Make it again on its board, then clone this run with the new one."
+        )
+    return {"canonical": (run.canonical.sha256, path)}
 
 
 # Which films, in which part, with which label -------------------------------------------------------
@@ -144,6 +171,8 @@ def films_of(run: Run) -> list[RunFilm]:
     """The films of a run, in the order in which they were imported; those of an earlier run in that run's order."""
     if run.kind == RunKind.SCORE:
         return _films_to_score(run)
+    if run.kind == RunKind.EMBEDDING:
+        return _films_to_map(run)
     assert run.split is not None  # constraint run_fit_has_split
     if run.kind == RunKind.FIT_ALIGNMENT:
         return _labelled(run.split, [alignment_part(run.split)], allowed={})
@@ -155,7 +184,9 @@ def films_of(run: Run) -> list[RunFilm]:
         return _normals_to_paste_into(run)
     if run.kind == RunKind.FIT_HEAD:
         return _films_of_head(run)
-    return _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    films = _labelled(run.split, [Part.FIT, Part.TUNE, Part.CALIBRATE], allowed={Part.TUNE: {LabelValue.ABNORMAL}})
+    excluded = affine_decisions.excluded_films(run.alignment)  # of fit alone: tune and calibrate judge as test does
+    return [film for film in films if film.part != Part.FIT or film.image.pk not in excluded]
 
 
 def _films_of_experiments(split: Split) -> list[RunFilm]:
@@ -219,6 +250,11 @@ def _films_to_score(run: Run) -> list[RunFilm]:
     images = Image.objects.filter(dataset__in=run.datasets.all()).select_related("patient").order_by("pk")
     refused = set(left_out(run).values_list("pk", flat=True))
     return [RunFilm(image, part_of.get(image.pk, "")) for image in images if image.pk not in refused]
+
+
+def _films_to_map(run: Run) -> list[RunFilm]:
+    films = mapped_films(list(run.datasets.all()), run.asked.get("filter", {}))
+    return [RunFilm(image, "") for image in films.select_related("patient").order_by("pk").distinct()]
 
 
 def _in_parts(split: Split, parts: list[str]) -> Iterator[RunFilm]:

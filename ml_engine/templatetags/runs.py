@@ -27,6 +27,9 @@ STAGES = {
     "maps": "scoring films",
     "lungs": "locating the lungs",
     "lesions": "pasting lesions and scoring them",
+    "pool": "averaging the patch features of films",
+    "neighbours": "finding the nearest films of each film",
+    "layout": "laying out the map",
     "results": "writing results",
 }
 

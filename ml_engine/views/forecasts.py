@@ -6,6 +6,7 @@ from django.views.decorators.http import require_POST
 
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine.forecast import sentence
+from ml_engine.forms import embeddings
 from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import FitForm, RunForm
 from ml_engine.runs import run_forecasts
@@ -13,7 +14,7 @@ from ml_engine.runs.lifecycle import RunRefused
 from portal.people.access import require
 from portal.people.signed_in import SignedInRequest
 
-FORMS: dict[str, type[RunForm]] = {form.kind: form for form in run_forms.FORMS}
+FORMS: dict[str, type[RunForm]] = {form.kind: form for module in (run_forms, embeddings) for form in module.FORMS}
 
 
 @require_POST

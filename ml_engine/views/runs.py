@@ -14,7 +14,7 @@ from django_htmx.http import trigger_client_event
 
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine.reports import SuspectFilm
-from ml_engine.forms import banks, heads, studies
+from ml_engine.forms import banks, embeddings, heads, studies
 from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import KIND_CHOICES, Run, RunKind, RunState
@@ -28,7 +28,7 @@ from ml_engine.runs.suspect_normals import NoSuspects, queue_least_normal
 from ml_engine.runs.waiting import ACTIVE, has_lost_worker, places, wait_of
 from ml_engine.views.heads import head_report
 from ml_engine.views.pictures import OF_ALL_FILMS, withheld_pairs
-from portal.models import Exposure, Image, Part, Site, Split, User
+from portal.models import Dataset, Exposure, Image, Part, Site, Split, User
 from portal.people.access import get_visible, may, may_see_scores, require
 from portal.people.blinding import left_out, withheld_patients
 from portal.people.exposure import record_exposure
@@ -36,7 +36,7 @@ from portal.people.signed_in import SignedInRequest
 from portal.sets.screening_queues import InvalidQueue
 
 FORMS: dict[str, type[RunForm]] = {
-    form.kind: form for module in (run_forms, studies, banks, heads) for form in module.FORMS
+    form.kind: form for module in (run_forms, studies, banks, heads, embeddings) for form in module.FORMS
 }
 RUNS_A_PAGE = 50
 
@@ -83,6 +83,7 @@ def _runs() -> QuerySet[Run]:
         "head__run",
         "after",
         "alignment__run",
+        "canonical",
         "detector__run",
         "detector__split",
         "alignment_made",
@@ -227,15 +228,17 @@ def _run_to_clone(request: SignedInRequest, kind: str) -> Run | None:
     if not address:
         return None
     runs = Run.objects.filter(kind=kind, rescores=None).select_related(
-        "site", "split", "alignment", "detector__run", "after"
+        "site", "split", "alignment", "canonical", "detector__run", "after"
     )
     return get_visible(runs, request.user, address)
 
 
 def _site_of_query(request: SignedInRequest) -> Site | None:
-    """The site of the split or the run in the query string; without one, the site selected in the bar."""
+    """The site of the split, the dataset or the run in the query string; without one, the site selected in the bar."""
     if split := request.GET.get("split"):
         return get_visible(Split.objects.select_related("site"), request.user, split).site
+    if dataset := request.GET.get("dataset"):
+        return get_visible(Dataset.objects.select_related("site"), request.user, dataset).site
     if of_run := request.GET.get("detector") or request.GET.get("scored"):
         return get_visible(Run.objects.select_related("site"), request.user, of_run).site
     return request.hilum_site

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import FileResponse, HttpResponse
+from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.api.serializers import ImageSerializer
+from portal.grid.tags import tags_by_film
 from portal.labels.boxes import boxes_shown
 from portal.models import Exposure, Image, LabelEvent
 from portal.people import blinding
@@ -35,11 +36,12 @@ class OneImage(APIView):
                 "created_at", "pk"
             )
         )
-        record_exposure(person(request), Exposure.Kind.LABEL, [film.pk] if events else [])
+        tags = tags_by_film([film])
+        record_exposure(person(request), Exposure.Kind.LABEL, [film.pk] if events or tags else [])
         parts = film.split_images.select_related("member__split").order_by("pk")
         return Response(
             {
-                **ImageSerializer(film).data,
+                **ImageSerializer(film, context={"tags": tags}).data,
                 "dataset": film.dataset.uuid,
                 "laterality": film.laterality,
                 "header": film.header,
@@ -87,7 +89,7 @@ class Pixels(APIView):
     renderer_classes = [JSONRenderer, PixelBytes]
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
-    def get(self, request: Request, uuid: UUID) -> FileResponse:
+    def get(self, request: Request, uuid: UUID) -> HttpResponseBase:
         get_visible(Image.objects.all(), person(request), uuid)
         return images.pixels(page_request(request), uuid)
 
@@ -98,6 +100,6 @@ class Preview(APIView):
     renderer_classes = [JSONRenderer, Jpeg]
 
     @extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
-    def get(self, request: Request, uuid: UUID) -> HttpResponse:
+    def get(self, request: Request, uuid: UUID) -> HttpResponseBase:
         get_visible(Image.objects.all(), person(request), uuid)
         return images.preview_file(page_request(request), uuid)

@@ -70,7 +70,7 @@ class PreviewRelabel(APIView):
         serializer.is_valid(raise_exception=True)
         data: dict[str, Any] = serializer.validated_data
         user = person(request)
-        images, among, site = _of_dataset(data, user) if "dataset" in data else _of_list(data, user)
+        images, among, site = films_of_dataset(data, user) if "dataset" in data else films_of_list(data, user)
         change = LabelChange(
             value=data["value"],
             findings=data.get("findings"),
@@ -84,14 +84,14 @@ class PreviewRelabel(APIView):
         return Response(_as_json(preview))
 
 
-def _of_dataset(data: dict[str, Any], user: User) -> tuple[QuerySet[Image], QuerySet[Image], Site]:
+def films_of_dataset(data: dict[str, Any], user: User) -> tuple[QuerySet[Image], QuerySet[Image], Site]:
     dataset = get_visible(Dataset.objects.select_related("site"), user, data["dataset"])
     films = dataset.images.all()
     filters = exact_filters(data.get("filters", {}), dataset)
     return filters.apply(films), films, dataset.site
 
 
-def _of_list(data: dict[str, Any], user: User) -> tuple[QuerySet[Image], None, Site]:
+def films_of_list(data: dict[str, Any], user: User) -> tuple[QuerySet[Image], None, Site]:
     images = visible(Image.objects.all(), user).filter(uuid__in=data["images"])
     sites = list(sites_of(user).filter(datasets__images__in=images).distinct())
     if not sites or images.count() != len(set(data["images"])):

@@ -25,13 +25,18 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
         help_text="Version of the site's criteria of normal that the label was given under; null for an imported label."
     )
     patient = serializers.UUIDField(source="patient.uuid", read_only=True)
+    tags = serializers.SerializerMethodField()
 
     class Meta:
         model = Image
         fields = [
             *("uuid", "patient", "label", "findings", "attributes", "criteria", "view_position", "rows", "columns"),
-            *("pixel_sha256", "warning", "shows_nothing"),
+            *("pixel_sha256", "warning", "shows_nothing", "tags"),
         ]
+
+    def get_tags(self, film: Image) -> list[str]:
+        names: list[str] = self.context["tags"].get(film.pk, [])  # of the whole page, in one query
+        return names
 
     def get_label(self, film: Image) -> str | None:
         label = getattr(film, "current_label", None)

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.api.filters import exact_filters
+from portal.api.filters import asked_order, exact_filters
 from portal.api.new_sets import (
     NewCohort,
     NewDataset,
@@ -36,6 +36,8 @@ from portal.api.serializers import (
     QueueSerializer,
     SplitSerializer,
 )
+from portal.grid.film_order import SORT, in_order
+from portal.grid.tags import tags_by_film
 from portal.labels.events import InvalidLabel, LabelChange, label_as_seen
 from portal.labels.losses import losses_of, words_of
 from portal.models import (
@@ -75,11 +77,12 @@ class Datasets(generics.ListAPIView[Dataset]):
         return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
 
 
-@extend_schema_view(get=extend_schema(parameters=[OpenApiParameter(name) for name in FILTERS]))
-@accepts_query(*FILTERS)
+@extend_schema_view(get=extend_schema(parameters=[OpenApiParameter(name) for name in (*FILTERS, SORT)]))
+@accepts_query(*FILTERS, SORT)
 class Images(generics.ListAPIView[Image]):
     """The films of a dataset, with the filters of its page: label, view, finding, attribute (of normals), criteria (a
-    version, older or none), warning (nothing: films that show nothing), split and part."""
+    version, older or none), warning (nothing: films that show nothing), split and part; in the order `sort`, without it
+    that of their import: -imported, patient, age, view, label, finding, size, each also backwards (-patient)."""
 
     serializer_class = ImageSerializer
     pagination_class = PagesOfFilms
@@ -89,15 +92,21 @@ class Images(generics.ListAPIView[Image]):
         dataset = get_visible(Dataset.objects.all(), person(self.request), self.kwargs["uuid"])
         filters = exact_filters(self.request.query_params, dataset)
         films = filters.apply(blinding.without_withheld(dataset.images.all(), person(self.request)))
-        return films.select_related("current_label__criteria", "patient").order_by("pk")
+        return in_order(
+            films.select_related("current_label__criteria", "patient"), asked_order(self.request.query_params)
+        )
 
     def omitted(self) -> str:
         return blinding.omitted_among(Image.objects.filter(dataset__uuid=self.kwargs["uuid"]), person(self.request))
 
     def paginate_queryset(self, queryset: Any) -> Any:
         films = super().paginate_queryset(queryset)
-        record_exposure(person(self.request), Exposure.Kind.LABEL, labelled(films or []))
+        self.tags = tags_by_film(films or [])
+        record_exposure(person(self.request), Exposure.Kind.LABEL, {*labelled(films or []), *self.tags})
         return films
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "tags": getattr(self, "tags", {})}
 
 
 class Splits(generics.ListAPIView[Split]):

@@ -23,7 +23,14 @@ _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 
 def acquired_on(ds: Dataset) -> str:
     """Return the date of acquisition of a header as YYYY-MM-DD, "" without a valid one: to be shifted and discarded."""
-    return next((day.isoformat() for keyword in _KEYWORDS if (day := _day(ds, keyword)) is not None), "")
+    keyword = dated_by(ds)
+    day = _day(ds, keyword) if keyword else None
+    return day.isoformat() if day else ""
+
+
+def dated_by(ds: Dataset) -> str:
+    """Return the keyword of the element that gives the date of acquisition, "" where none does."""
+    return next((keyword for keyword in _KEYWORDS if _day(ds, keyword) is not None), "")
 
 
 def _day(ds: Dataset, keyword: str) -> date | None:

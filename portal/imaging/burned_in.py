@@ -1,6 +1,8 @@
 """Looks for text that is burned into a film. A heuristic: characters are small, have sharp edges, and stand in a line.
 
-A film is blurred by its detector, so that neighbouring pixels hardly differ; written characters are not. A side marker
+A film is blurred by its detector, so that neighbouring pixels hardly differ; written characters are not. Large ones
+have the brightest or the darkest values of the film; the strokes of small ones are blurred themselves as they are
+drawn, and stand out from what is beside them (a top hat). A side marker
 (L, R, with initials at most) has fewer characters than a line of text needs here, so it is not reported. What the
 heuristic misses and reports wrongly on generated films is in docs/dicom.md. It recognises no characters.
 """
@@ -17,6 +19,9 @@ from scipy import ndimage
 LEAST_CHARACTERS = 5  # of a line of text; a side marker has fewer
 _LONGEST_SIDE = 2500  # pixels; larger films are looked at in coarser ones
 _SHARP = 0.25  # of the range of brightness, between neighbouring pixels
+_STROKE = 7  # pixels: a stroke of a small character is narrower
+_STANDS_OUT = 0.25  # of the range of brightness, a stroke of a small character from what is beside it
+_SHARP_STROKE = 0.18  # as _SHARP, of a small character
 _HEIGHTS = (5, 120)  # pixels of a character
 _WIDEST = 1.8  # width over height of a character
 _FILLED = (0.15, 0.95)  # of a character's rectangle
@@ -44,9 +49,11 @@ def find_text(shown: NDArray[np.uint8]) -> list[WrittenLine]:
     lines: list[WrittenLine] = []
     for bright in (grey >= high - 0.1 * extent, grey <= low + 0.1 * extent):  # written in white, or in black
         lines += _lines(_characters(bright, grey, _SHARP * extent))
+    for strokes in (grey - ndimage.grey_opening(grey, size=_STROKE), ndimage.grey_closing(grey, size=_STROKE) - grey):
+        lines += _lines(_characters(strokes >= _STANDS_OUT * extent, grey, _SHARP_STROKE * extent))
     full_size = [
         WrittenLine(line.x * step, line.y * step, line.width * step, line.height * step, line.characters)
-        for line in lines
+        for line in _without_repeats(lines)
     ]
     return sorted(full_size, key=lambda line: (line.y, line.x))
 
@@ -99,6 +106,22 @@ def _continues(last: tuple[slice, slice], place: tuple[slice, slice]) -> bool:
     overlap = min(last[0].stop, place[0].stop) - max(last[0].start, place[0].start)
     gap = place[1].start - last[1].stop
     return bool(tall <= _SAME_HEIGHT * small and overlap >= 0.5 * small and -0.3 * tall <= gap <= _FURTHEST * tall)
+
+
+def _without_repeats(lines: Sequence[WrittenLine]) -> list[WrittenLine]:
+    """Lines that both ways find count once, with the larger rectangle."""
+    kept: list[WrittenLine] = []
+    for line in sorted(lines, key=lambda line: line.width * line.height, reverse=True):
+        if all(_covered(line, other) < 0.5 for other in kept):
+            kept.append(line)
+    return kept
+
+
+def _covered(line: WrittenLine, other: WrittenLine) -> float:
+    """The share of the line's rectangle that the other covers."""
+    width = min(line.x + line.width, other.x + other.width) - max(line.x, other.x)
+    height = min(line.y + line.height, other.y + other.height) - max(line.y, other.y)
+    return max(width, 0) * max(height, 0) / (line.width * line.height)
 
 
 def _line(line: Sequence[tuple[slice, slice]]) -> WrittenLine:

@@ -33,7 +33,7 @@ import numpy as np
 
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, PixelFacts
-from portal.imaging.prepared_film import PreparedFilm, prepare, with_bits
+from portal.imaging.prepared_film import PreparedFilm, prepare, shown_inverted, with_bits
 from portal.imaging.read_film import read_film
 from portal.imaging.unusable_preview import preview_unusable
 
@@ -88,12 +88,16 @@ class Decoder:
         """Return the same film and header as `read_film` for this file. Raises UnusableFile."""
         return self._ask({"path": os.fspath(path.absolute())}, _film)
 
-    def prepare(self, path: Path, packed: Path, *, bits: int | None = None) -> tuple[PreparedFilm, dict[str, str]]:
+    def prepare(
+        self, path: Path, packed: Path, *, bits: int | None = None, is_inverted: bool = False
+    ) -> tuple[PreparedFilm, dict[str, str]]:
         """Return what an import stores of the film, and its header, like `decode`; its packed pixels are written into
         the file `packed`. `bits` are those of the 16 of a picture that its makers say are used: they are believed where
-        its values fit. Raises UnusableFile, and OSError if that file cannot be written, as on a full disk."""
+        its values fit; `is_inverted`: they say that 0 is white. Raises UnusableFile, and OSError if that file cannot be
+        written, as on a full disk."""
         request: dict[str, Any] = {"path": os.fspath(path.absolute()), "packed": os.fspath(packed.absolute())}
         request |= {"bits": bits} if bits else {}
+        request |= {"is_inverted": True} if is_inverted else {}
         return self._ask(request, _prepared_film)
 
     def preview_unusable(self, path: Path) -> bytes:
@@ -295,6 +299,7 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | bytes
         data: memoryview | bytes
         if "packed" in request:
             film = with_bits(film, int(request.get("bits", 16)))
+            film = shown_inverted(film) if request.get("is_inverted") else film
             with _larger_files():
                 prepared = prepare(film, Path(request["packed"]))
             answer["facts"] = prepared.facts.to_json()

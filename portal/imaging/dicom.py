@@ -21,6 +21,7 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
 from portal.imaging.film_warnings import warned
 from portal.imaging.grey_colour import colour, grey_of_channels, grey_palette, is_colour, is_palette
+from portal.imaging.handled_elements import HANDLED, handled_elements, to_text
 
 # Only these modalities are quoted in a message: the element can hold any text.
 _OTHER_MODALITIES = frozenset(
@@ -57,7 +58,9 @@ def read_dicom(data: bytes) -> tuple[Film, dict[str, str]]:
         layout = _layout(file.ds)
         stored, bits_stored, offset = _stored(file, layout, mended)
         facts = _facts(file.ds, layout, mended, bits_stored=bits_stored, offset=offset)
-        return Film(stored, facts), {**deidentify.header(file.ds), **warned(mended)}
+        header = deidentify.header(file.ds)
+        handled = to_text(handled_elements(file.ds, header))
+        return Film(stored, facts), {**header, **warned(mended), HANDLED: handled}
 
 
 # --- is it a radiograph? ---------------------------------------------------------------------------------

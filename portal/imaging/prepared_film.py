@@ -26,6 +26,14 @@ def with_bits(film: Film, bits: int) -> Film:
     return Film(film.stored, replace(film.facts, bits_stored=bits))
 
 
+def shown_inverted(film: Film) -> Film:
+    """The film of a picture of which its makers say that 0 is white; its pixels stay as they are. A DICOM file says it
+    itself."""
+    if film.facts.source == "dicom":
+        return film
+    return Film(film.stored, replace(film.facts, photometric="MONOCHROME1"))
+
+
 def prepare(film: Film, packed: Path) -> PreparedFilm:
     """Write the pixels as they are stored (`pack`) into the file `packed`, flushed to the disk, and return the rest."""
     with packed.open("wb") as file:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
 from portal.imaging.film_warnings import warned
+from portal.imaging.handled_elements import HANDLED, handled_metadata, to_text
 from portal.imaging.orientation import ORIENTATIONS, UPRIGHT
 
 NAMES = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF"}
@@ -24,7 +25,7 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLES = 258, 262, 277
 
 def read_raster(data: bytes, kind: str) -> tuple[Film, dict[str, str]]:
     """Return the film in the bytes of a PNG, JPEG or TIFF file (`kind`: "png", "jpeg", "tiff"), and its header: its
-    warnings, and "exif_orientation" where the picture was turned.
+    warnings, "exif_orientation" where the picture was turned, and what became of its metadata (`handled_elements`).
 
     A palette or RGB(A) picture with equal channels counts as grey. `bits_stored` is 8 or 16, whatever the largest
     value: the file does not record a smaller number, and we do not guess one. An EXIF orientation is applied, as in
@@ -50,6 +51,7 @@ def read_raster(data: bytes, kind: str) -> tuple[Film, dict[str, str]]:
                 header["exif_orientation"] = str(orientation)
             stored = _grey(ImageOps.exif_transpose(image))
             photometric = _photometric(image)
+            header[HANDLED] = to_text(handled_metadata(image))
     except Image.DecompressionBombError:
         raise UnusableFile("too_large", f"This picture has more than {MAX_PIXELS:,} pixels.") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:

@@ -18,9 +18,9 @@ def read_film(path: Path) -> tuple[Film, dict[str, str]]:
 
     The header holds the facts that `deidentify.header` allows and, under the keys "identifier:patient_id",
     "identifier:study_uid" and "identifier:sop_uid" (empty where unknown), the identifiers that the caller must hash
-    and discard; "identifier:acquired_on" of a DICOM file is the date that it must shift and discard. The kind of a file
-    is decided by its content; only our own stored pixels are recognised by name. Raises UnusableFile and no
-    other exception.
+    and discard; "identifier:acquired_on" of a DICOM file is the date that it must shift and discard; "report:elements"
+    says what became of each element (`handled_elements`). The kind of a file is decided by its content; only our own
+    stored pixels are recognised by name. Raises UnusableFile and no other exception.
     """
     if path.name.endswith(".u16.gz"):
         return load_film(path), dict(EMPTY_HEADER)

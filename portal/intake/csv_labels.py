@@ -33,7 +33,8 @@ from portal.intake.further_columns import ColumnKind, is_age, number_of, with_ra
 from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import distinct_names
 from portal.intake.mapping.meaning import TableMapping
-from portal.intake.stored_words import column_words
+from portal.intake.stored_words import column_words, table_words
+from portal.intake.table_columns import TableFate, fate_of
 from portal.intake.tables import InvalidCsv as InvalidCsv
 from portal.intake.tables import SourceTable, UnclearTable, read_table, value_of
 
@@ -86,6 +87,7 @@ class CsvRow:
     left_out: tuple[str, ...] = ()  # names of columns that are not kept (portal.intake.stored_words)
     origin: str = ""  # portal.models.LabelOrigin: what the label was made from
     readings: tuple[RowReading, ...] = ()  # of several readers, whose labels are kept beside each other
+    photometric: str = ""  # of a published picture, whose file does not say it
     is_of_people: bool = False  # the label was given in Hilum, and exported
     line: int = field(default=0, compare=False)
 
@@ -115,9 +117,11 @@ def read_labels(
     *,
     mapping: TableMapping | None = None,
     beat: Callable[[], None] = _no_beat,
+    fates: list[TableFate] | None = None,
 ) -> dict[str, CsvRow]:
-    """Return rows by file name, and add to `skipped` where and why a row cannot be used. `mapping` says what the
-    columns mean, otherwise their names do. `beat` is called every thousand rows. Raises InvalidCsv."""
+    """Return rows by file name, and add to `skipped` where and why a row cannot be used, and to `fates` what becomes of
+    the columns. `mapping` says what the columns mean, otherwise their names do. `beat` is called every thousand rows.
+    Raises InvalidCsv."""
     skipped = [] if skipped is None else skipped
     before = len(skipped)
     rows: dict[str, CsvRow] = {}
@@ -125,6 +129,8 @@ def read_labels(
     contradicted: set[str] = set()
     unknown: Counter[str] = Counter()  # words for labels
     table = _Columns(read_table(path, is_known), ("filename",), SECOND_NAMES, mapping)
+    if fates is not None:
+        fates.append(table.fate)
     further_values: dict[str, set[str]] = defaultdict(set)  # column -> some of its values
     for line, values in table.rows(skipped, beat):
         try:
@@ -197,16 +203,19 @@ def read_boxes(
     *,
     mapping: TableMapping | None = None,
     beat: Callable[[], None] = _no_beat,
+    fates: list[TableFate] | None = None,
 ) -> dict[str, tuple[Box, ...]]:
     """Return boxes by file name, in the order of the table, and add to `skipped` where and why a row cannot be used. A
-    row without coordinates says that its film has no box. `mapping` and `beat` are those of `read_labels`. Raises
-    InvalidCsv."""
+    row without coordinates says that its film has no box. `mapping`, `beat` and `fates` are those of `read_labels`.
+    Raises InvalidCsv."""
     skipped = [] if skipped is None else skipped
     before = len(skipped)
     boxes: dict[str, list[Box]] = {}
     read = read_table(path, is_known)
     needed = _box_columns(read.header) if mapping is None else mapping.box_columns
     table = _Columns(read, ("filename", *needed), SECOND_NAMES_OF_BOXES, mapping)
+    if fates is not None:
+        fates.append(table.fate)
     for line, values in table.rows(skipped, beat):
         try:
             name = _filename(values.get("filename", _image_uuid(values.get("image", ""))))
@@ -415,6 +424,17 @@ class _Columns:
             if place - 1 not in used and not is_index(name)
         )
 
+    @property
+    def fate(self) -> TableFate:
+        read = {place: name for name, place in self._places}
+        return TableFate(
+            table_words(self._table.name),
+            tuple(
+                fate_of(written, place + 1, _plain(read.get(place, "")), self.kept.get(read.get(place, "")))
+                for place, written in enumerate(self.written)
+            ),
+        )
+
     def _is_read(self, name: str, mapping: TableMapping | None) -> bool:
         if mapping is not None:
             return True
@@ -476,6 +496,10 @@ class _Columns:
             values = {name: value_of(row.cells[place]) for name, place in self._places}
             if any(values.values()):
                 yield row.line, values
+
+
+def _plain(name: str) -> str:
+    return "sex" if is_sex_column(name) else "age" if is_age_column(name) else name
 
 
 def _refuse_if_useless(path: Path, is_useful: bool, skipped: Sequence[str]) -> None:

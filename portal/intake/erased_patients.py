@@ -14,7 +14,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -22,8 +22,8 @@ from portal.imaging.deidentify import pseudonym
 from portal.intake import film_files
 from portal.intake.patient_identifiers import PatientIdentifier
 from portal.intake.pseudonym_key import site_key
-from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, Upload
-from portal.people import audit
+from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, TextDecision, Upload
+from portal.people import audit, audit_chain
 
 ERASED = "erased"  # in the place of a name of an erased film
 _APPS = ("portal", "ml_engine", "analysis")
@@ -34,8 +34,14 @@ _APPS = ("portal", "ml_engine", "analysis")
 
 def keys_of(patient: Patient, films: Sequence[Image]) -> list[str]:
     """The keyed hashes that remain: of the pseudonym, and of the pixels of each film."""
-    named = [patient.pseudonym, *sorted({film.pixel_sha256 for film in films})]
+    named = [patient.pseudonym, *sorted({film.pixel_sha256 for film in films} | _pixels_before(films))]
     return [_key(patient.site, text) for text in named]
+
+
+def _pixels_before(films: Sequence[Image]) -> set[str]:
+    """The hashes of pixels that the films had before text was blacked out."""
+    decisions = TextDecision.objects.filter(image__in=films)
+    return set(decisions.values_list("pixels_before", flat=True))
 
 
 class ErasedKeys:
@@ -144,6 +150,7 @@ def names_of(patient: Patient, films: Sequence[Image]) -> list[str]:
     studies = list(patient.studies.all())
     texts = [patient.pseudonym, *(study.pseudonym for study in studies)]
     texts += [text for film in films for text in (film.pixel_sha256, film.source_sha256)]
+    texts += sorted(_pixels_before(films))
     texts += [str(row.uuid) for row in (patient, *films, *studies)]
     return list(dict.fromkeys(texts))
 
@@ -154,13 +161,19 @@ def _blank_acts(patient: Patient) -> None:
     of_others = LabelEvent.objects.filter(batch__in=labels).exclude(image__patient=patient)
     acts = [str(act) for act in set(labels) - set(of_others.values_list("batch", flat=True))]
     events = AuditEvent.objects.filter(Q(after__act__in=acts) | Q(before__act__in=acts))
-    events.update(before=None, after=None, reason="")
+    _blank(events, before=None, after=None, reason="")
+
+
+def _blank(events: QuerySet[AuditEvent], **values: Any) -> None:
+    changed = list(events.values_list("pk", flat=True))
+    audit_chain.forget_keys(changed)
+    AuditEvent.objects.filter(pk__in=changed).update(**values)
 
 
 def _scrub(erasure: Erasure, names: Sequence[str], erased: set[type[Model]]) -> None:
     """Take the names out of the rows of tables that are not about single films."""
     events = AuditEvent.objects.filter(target_uuid__in=[name for name in names if len(name) == 36])
-    events.update(target_uuid=erasure.uuid, before=None, after=None, reason="")
+    _blank(events, target_uuid=erasure.uuid, before=None, after=None, reason="")
     for model in _models():
         if model in erased or any(of in (Image, Patient) for one, _, of in references() if one is model):
             continue
@@ -174,6 +187,8 @@ def _scrub_field(model: type[Model], field: Any, names: Sequence[str]) -> None:
     for name in names:
         named |= Q(written__contains=name)
     rows = model._base_manager.annotate(written=Cast(field.name, models.TextField())).filter(named)
+    if model is AuditEvent:
+        audit_chain.forget_keys(rows.values_list("pk", flat=True))
     for pk, value in list(rows.values_list("pk", field.name)):
         model._base_manager.filter(pk=pk).update(**{field.name: without(value, names)})
 

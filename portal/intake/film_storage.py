@@ -17,6 +17,7 @@ from portal.intake.entries import Entry
 from portal.intake.film_labels import append_label
 from portal.intake.patient_identifiers import PatientIdentifier
 from portal.intake.pseudonym_key import site_key
+from portal.intake.text_looks import film_that_had
 from portal.models import Dataset, Image, Patient, Site, Study
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -34,6 +35,10 @@ def find_or_store(
     """Return the film with these pixels, and whether it is new."""
     image = dataset.images.filter(pixel_sha256=film.pixel_sha256).first()
     if image is not None:
+        return image, False
+    image = film_that_had(dataset, film.pixel_sha256)
+    if image is not None:  # text was blacked out since
+        film_files.remove_unused_pixels(film.pixel_sha256)
         return image, False
     try:
         return _store(dataset, entry, source=source, film=film, header=header, of_patient=of_patient), True

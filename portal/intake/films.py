@@ -72,15 +72,22 @@ def import_entries(
     )
 
 
+def take_all(row: CsvRow | None, header: Mapping[str, str]) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Batch:
     """Entries of an import that are gone through together, and how many rows of its table they stand for. With
     `asks_for_copies`, files that are in the dataset under another name are not decoded: all hashes are read for
-    that."""
+    that. `leave_out` names the count of a film that is not to be stored, by its row and its header; `bits` are used of
+    the 16 of its pictures."""
 
     entries: Sequence[Entry]
     rows: int
     asks_for_copies: bool = True
+    leave_out: LeaveOut = take_all
+    bits: int | None = None
 
 
 def import_batches(
@@ -92,19 +99,18 @@ def import_batches(
     actor: User | None,
     processes: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    leave_out: LeaveOut = lambda row, header: None,
-    bits: int | None = None,
 ) -> ImportReport:
-    """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. `leave_out`
-    names the count of a film that is not to be stored, by its row and its header; `bits` are used of the 16 of its
-    pictures. Raises OtherKey."""
+    """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. Raises
+    OtherKey."""
     require_same_key(upload.dataset.site)
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=total, done=0, heartbeat_at=timezone.now()
     )
     imported: set[int] = set()
-    rules = _Rules(leave_out, bits, ErasedKeys(upload.dataset.site))
+    erased = ErasedKeys(upload.dataset.site)
     done = 0
+    report.deidentified.add_earlier(upload.deidentification)
+    progress = _Progress(upload, total, report, on_progress)
     with _flushed_together():
         for batch in batches:
             _import_batch(
@@ -112,12 +118,12 @@ def import_batches(
                 batch,
                 report,
                 imported=imported,
-                rules=rules,
+                rules=_Rules(batch.leave_out, batch.bits, erased),
                 processes=processes,
-                on_progress=partial(_progress, upload, total, on_progress, done),
+                on_progress=partial(progress.at, done),
             )
             done += batch.rows
-            _progress(upload, total, on_progress, done, 0)
+            progress.at(done, 0)
     _close(upload, report, actor)
     return report
 
@@ -129,10 +135,21 @@ class _Rules:
     erased: ErasedKeys
 
 
-def _progress(upload: Upload, total: int, on_progress: Callable[[int, int], None], before: int, number: int) -> None:
-    """`number` of a batch are done, and `before` in those before it."""
-    Upload.objects.filter(pk=upload.pk).update(done=before + number, heartbeat_at=timezone.now())
-    on_progress(before + number, total)
+@dataclass(frozen=True)
+class _Progress:
+    upload: Upload
+    total: int
+    report: ImportReport
+    on_progress: Callable[[int, int], None]
+
+    def at(self, before: int, number: int) -> None:
+        """`number` of a batch are done, and `before` in those before it."""
+        Upload.objects.filter(pk=self.upload.pk).update(
+            done=before + number,
+            heartbeat_at=timezone.now(),
+            deidentification=self.report.deidentified.to_json(),
+        )
+        self.on_progress(before + number, self.total)
 
 
 def _import_batch(
@@ -195,9 +212,12 @@ def _films_ahead(upload: Upload, batch: Batch, processes: int, rules: _Rules) ->
     paths = [entry.path for entry in batch.entries if entry.path is not None and entry.there is None]
     asks = bool(paths) and batch.asks_for_copies
     known = set(upload.dataset.images.values_list("source_sha256", flat=True)) if asks else set()
+    inverted = {entry.path for entry in batch.entries if entry.row and entry.row.photometric == "MONOCHROME1"}
     with ExitStack() as stack:
         decoders = [stack.enter_context(Decoder()) for _ in range(max(1, min(processes, len(paths))))]
-        ahead = FilmsAhead(decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits)
+        ahead = FilmsAhead(
+            decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits, inverted=inverted
+        )
         yield stack.enter_context(ahead)
 
 
@@ -213,6 +233,7 @@ def _close(upload: Upload, report: ImportReport, actor: User | None) -> None:
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.FAILED if report.has_matched_nothing else Upload.State.DONE,
             counts=report.to_json(),
+            deidentification=report.deidentified.to_json(),
             message="; ".join(report.sentences()) + ".",
             finished_at=timezone.now(),
         )
@@ -242,6 +263,7 @@ def _import_one(
             film_files.remove_unused_pixels(film.pixel_sha256)
             return left_out
         entry = _fitted(entry, film.facts.rows, film.facts.columns, header, report)
+        report.deidentified.add(header, film.facts.source)
         of_patient = _patient_identifier(entry, header, report.patients_of)
         if rules.erased.holds(of_patient, film.pixel_sha256):
             return "of erased patients"

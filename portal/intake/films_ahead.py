@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
+from typing import Any
 
 from django.conf import settings
 
@@ -43,8 +44,8 @@ class FilmsAhead:
     """The files of an import, prepared a few ahead of the one in hand.
 
     `is_known` tells by its hash a file that need not be decoded; it is called in several threads. `while_waiting` is
-    called every few seconds while a film is waited for. `bits` are used of the 16 of a picture, if its values fit. Of
-    the other methods one thread may call one at a time.
+    called every few seconds while a film is waited for. `bits` are used of the 16 of a picture, if its values fit; of
+    the `inverted` pictures 0 is white. Of the other methods one thread may call one at a time.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class FilmsAhead:
         while_waiting: Callable[[], None] = lambda: None,
         *,
         bits: int | None = None,
+        inverted: Collection[Path | None] = frozenset(),
     ) -> None:
+        self._inverted = inverted
         self._bits = bits
         self._while_waiting = while_waiting
         self._decoders = decoders
@@ -129,8 +132,9 @@ class FilmsAhead:
             # The row in the database comes later: pixels without one are those of a film that an import was about to
             # store, and that the next one stores.
             with self._slots.one(), film_files.new_pixels() as packed:
-                bits = {"bits": self._bits} if self._bits else {}
-                film, header = decoder.prepare(path, packed, **bits)
+                facts: dict[str, Any] = {"bits": self._bits} if self._bits else {}
+                facts |= {"is_inverted": True} if path in self._inverted else {}
+                film, header = decoder.prepare(path, packed, **facts)
                 film_files.keep_pixels(packed, film.pixel_sha256)
         except UnusableFile as unusable:
             if unusable.reason in PREVIEWED:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from portal.imaging.film_warnings import WARNINGS
 from portal.intake.csv_labels import SPLIT_WORDS, CsvRow
+from portal.intake.deidentified_batch import DeidentifiedBatch
 from portal.intake.film_labels import RowOutcome
 from portal.intake.first_names import MOST, FirstNames
 from portal.intake.header_facts import Fact, KeptDifferences
@@ -236,6 +237,7 @@ class ImportReport:
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
     unknown_splits: tuple[str, ...] = ()
     skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
+    deidentified: DeidentifiedBatch = field(default_factory=DeidentifiedBatch)
     mapped: list[str] = field(default_factory=list)  # whose mapping said what the columns of a table mean
     # what counts where table and header name two patients, and the patients of such films; never stored
     patients_of: PatientSource = PatientSource.TABLE

@@ -1,8 +1,11 @@
 """Files in quarantine: who may look at them and take them away, trying them again, and deleting them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -12,10 +15,13 @@ from django.utils import timezone
 
 from portal.intake import film_files, quarantine_files
 from portal.intake.encrypted_files import NotDecrypted, decrypt, decrypted
-from portal.intake.films import import_entries
+from portal.intake.entries import Entry
+from portal.intake.films import Batch, import_batches
 from portal.intake.import_report import ImportReport
 from portal.intake.name_matching import name_shape
 from portal.intake.patient_identifiers import PatientSource
+from portal.intake.sources.importing import batch_of
+from portal.intake.sources.registry import SOURCES
 from portal.intake.waiting import running
 from portal.models import Dataset, QuarantinedFile, Site, Upload, User
 from portal.people import audit, blinding
@@ -110,16 +116,27 @@ def rows_of(files: Iterable[QuarantinedFile], viewer: User, site: Site) -> list[
 
 
 def import_again(upload: Upload, uuids: Sequence[str]) -> None:
-    """Import these files of the upload's dataset, those that are still in quarantine, as they were sent."""
+    """Import these files of the upload's dataset, those that are still in quarantine, as they were sent: those of a
+    published dataset under the rules of the import that brought them."""
     report = ImportReport(patients_of=PatientSource(upload.patients))
-    entries = []
+    entries: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     with film_files.unpacking_folder(upload) as folder:
-        for file in kept_in(upload.dataset).filter(uuid__in=uuids).select_related("dataset").order_by("pk"):
+        for file in kept_in(upload.dataset).filter(uuid__in=uuids).select_related("dataset", "upload").order_by("pk"):
+            rules = (file.upload.source, json.dumps(file.upload.options, sort_keys=True))
             try:
-                entries.append(quarantine_files.entry_of(file, folder))
+                entries[rules].append(quarantine_files.entry_of(file, folder))
             except (FileNotFoundError, NotDecrypted):
                 report.counts["not kept"] += 1
-        import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
+        batches = [_batch(source, json.loads(options), group) for (source, options), group in entries.items()]
+        total = sum(batch.rows for batch in batches)
+        import_batches(upload=upload, batches=batches, total=total, report=report, actor=upload.uploaded_by)
+
+
+def _batch(source: str, options: Mapping[str, Any], entries: Sequence[Entry]) -> Batch:
+    if source not in SOURCES:  # other files, and a source that a later release does not know
+        return Batch(entries, rows=len(entries))
+    published = SOURCES[source]
+    return batch_of(published, published.options_of(options))(entries, len(entries))
 
 
 def delete_files(files: QuerySet[QuarantinedFile], *, dataset: Dataset, reason: str, author: User) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from portal.intake.csv_labels import Box, CsvRow, InvalidCsv, is_box_table, names_files, read_boxes, read_labels
 from portal.intake.mapping.meaning import TableKind, TableMapping
+from portal.intake.table_columns import TableFate
 
 MappingOf = Callable[[Path], TableMapping | None]
 _TWO_TABLES = (
@@ -18,7 +19,12 @@ def by_names(table: Path) -> TableMapping | None:
 
 
 def read_tables(
-    tables: Sequence[Path], mapping_of: MappingOf, skipped: list[str], beat: Callable[[], None]
+    tables: Sequence[Path],
+    mapping_of: MappingOf,
+    skipped: list[str],
+    beat: Callable[[], None],
+    *,
+    fates: list[TableFate] | None = None,
 ) -> tuple[Mapping[str, CsvRow] | None, Mapping[str, tuple[Box, ...]] | None, int]:
     """The rows, the boxes, and the number of tables that are left aside: those that name no films, where another table
     has the labels, and those of which a person said so. Raises InvalidCsv."""
@@ -34,9 +40,9 @@ def read_tables(
         if (kinds[table] or _kind_by_columns(table)) == TableKind.BOXES:
             if boxes is not None:
                 raise InvalidCsv(_TWO_TABLES.format(kind="tables of boxes"))
-            boxes = read_boxes(table, skipped, mapping=mapping, beat=beat)
+            boxes = read_boxes(table, skipped, mapping=mapping, beat=beat, fates=fates)
         elif rows is None:
-            rows = read_labels(table, skipped, mapping=mapping, beat=beat)
+            rows = read_labels(table, skipped, mapping=mapping, beat=beat, fates=fates)
         else:
             raise InvalidCsv(_TWO_TABLES.format(kind="label tables"))
     return rows, boxes, len(tables) - len(read)

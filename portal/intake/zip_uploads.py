@@ -43,6 +43,7 @@ from portal.intake.sources.registry import source_named
 from portal.intake.sources.server_folders import InvalidFolder, server_folder
 from portal.intake.sources.source import InvalidSource
 from portal.intake.stored_words import table_words
+from portal.intake.table_columns import TableFate
 from portal.intake.tables import TABLE_ENDINGS, UnclearTable, is_table
 from portal.intake.zip_names import decoded_names, readable_name, stored_name
 from portal.intake.zip_tables import MappingOf, by_names, read_tables
@@ -93,6 +94,7 @@ class Contents:
     boxes: Mapping[str, tuple[Box, ...]] | None
     counts: Mapping[str, int]
     skipped: Sequence[str]  # rows of the tables
+    fates: Sequence[TableFate] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class UnpackedZip:
     def contents(self, mapping_of: MappingOf = by_names) -> Contents:
         """The tables, and the other files under the names that fit the tables. Raises InvalidCsv."""
         skipped: list[str] = []
-        rows, boxes, aside = read_tables(self.tables, mapping_of, skipped, self._beat)
+        fates: list[TableFate] = []
+        rows, boxes, aside = read_tables(self.tables, mapping_of, skipped, self._beat, fates=fates)
         files = self.files([*(rows or ()), *(boxes or ())])
         names = Counter(file.name for file in files if not is_clutter(file.name))
         counts = {
@@ -129,7 +132,7 @@ class UnpackedZip:
             "names twice": sum(count > 1 for count in names.values()),
             "zips left closed": sum(_is_zip(member) for _, group in self._inner for member in group),
         }
-        return Contents(files, rows, boxes, counts, skipped)
+        return Contents(files, rows, boxes, counts, skipped, fates=fates)
 
     def files(self, listed: Sequence[str]) -> list[NamedFile]:
         """The files that are no tables, under the names that fit the `listed` ones."""
@@ -272,6 +275,7 @@ def _unpack_and_import(upload: Upload, path: Path) -> None:
         report.mapped = mappings.sentences()
         report.skipped.extend(contents.skipped)
         report.counts.update(contents.counts)
+        report.deidentified.tables.extend(contents.fates)
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
         import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
 

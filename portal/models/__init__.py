@@ -4,8 +4,10 @@ Integer keys are internal; URLs use `uuid`. Triggers of the database (portal.tri
 tables that must not change."""
 
 from portal.models.addressed import Addressed
+from portal.models.burned_in import TextDecision, TextLook
 from portal.models.erasures import Erasure
 from portal.models.films import Dataset, FilmFingerprint, FilmPair, Image, Patient, Study
+from portal.models.grid import DefaultFilmView, FilmTag, FilmView, TagAct, TaggedFilm
 from portal.models.intake import ColumnMapping, HeaderDifference, PartialUpload, QuarantinedFile, Upload
 from portal.models.labels import (
     Adjudication,
@@ -28,7 +30,7 @@ from portal.models.queues import (
     QueueReading,
     ScreeningQueue,
 )
-from portal.models.records import AuditEvent, BlindedFilm, Exposure
+from portal.models.records import AuditEvent, AuditSeal, BlindedFilm, Exposure
 from portal.models.sets import Cohort, CohortImage, Part, Split, SplitImage, SplitMember, TrainingFilm
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Adjudication",
     "AdjudicatorVerdict",
     "AuditEvent",
+    "AuditSeal",
     "BlindedFilm",
     "Cohort",
     "CohortImage",
@@ -43,11 +46,14 @@ __all__ = [
     "Consensus",
     "CurrentLabel",
     "Dataset",
+    "DefaultFilmView",
     "DoubleReading",
     "Erasure",
     "Exposure",
     "FilmFingerprint",
     "FilmPair",
+    "FilmTag",
+    "FilmView",
     "HeaderDifference",
     "Image",
     "LabelEvent",
@@ -72,6 +78,10 @@ __all__ = [
     "SplitImage",
     "SplitMember",
     "Study",
+    "TagAct",
+    "TaggedFilm",
+    "TextDecision",
+    "TextLook",
     "TrainingFilm",
     "Upload",
     "User",

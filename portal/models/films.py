@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from portal.models.addressed import Addressed
 from portal.models.people import Site
@@ -38,6 +38,7 @@ class Patient(Addressed):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["site", "pseudonym"], name="patient_once_a_site")]
+        indexes = [models.Index(fields=["pseudonym"], name="patient_by_pseudonym")]  # for the order of the grid
 
     def __str__(self) -> str:
         return self.pseudonym[:8]
@@ -84,7 +85,8 @@ class Image(Addressed):
             models.UniqueConstraint(fields=["dataset", "pixel_sha256"], name="image_pixels_once_a_dataset"),
         ]
         indexes = [
-            models.Index(fields=["dataset", "view_position"]),
+            models.Index(fields=["dataset", "view_position", "id"], name="image_by_view"),
+            models.Index("dataset", F("rows") * F("columns"), "id", name="image_by_size"),
             models.Index(fields=["dataset", "source_sha256"]),
             models.Index(fields=["dataset", "original_name"]),
             models.Index(fields=["pixel_sha256"], name="image_copies"),

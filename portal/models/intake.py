@@ -47,6 +47,8 @@ class Upload(Addressed):
     done = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
     counts = models.JSONField(default=dict)
+    # What became of header elements and columns, by name and count (portal.intake.deidentified_batch).
+    deidentification = models.JSONField(default=dict)
     message = models.TextField(blank=True)
     heartbeat_at = models.DateTimeField(null=True)  # an import without a recent heartbeat is started again
     finished_at = models.DateTimeField(null=True)

@@ -16,6 +16,7 @@ class User(AbstractUser):
     label_keys = models.JSONField(
         default=dict, blank=True
     )  # command -> key, where not the default (portal.labels.keys)
+    tile_width = models.PositiveSmallIntegerField(default=160)  # of the films of a grid, in pixels of the page
     mail_at_run_end = models.BooleanField(default=False)  # where the installation sends mail
 
 

@@ -89,3 +89,25 @@ class AuditEvent(Addressed):
 
     def describe(self) -> dict[str, Any]:
         return {"verb": self.verb, "target": f"{self.target_type} {self.target_uuid}", "after": self.after}
+
+
+class AuditSeal(models.Model):
+    """Append-only. One audit event in the hash chain of its site, or of the installation where ``site`` is null
+    (portal.people.audit_chain). Seals are numbered from 1 without gaps."""
+
+    event = models.OneToOneField(AuditEvent, models.PROTECT, related_name="seal")
+    site = models.ForeignKey(Site, models.PROTECT, null=True, related_name="+")
+    number = models.PositiveBigIntegerField()
+    # of the commitment to what an erasure may take out of the event, 32 hexadecimal digits; blank once it has
+    key = models.CharField(max_length=32, blank=True)
+    commitment = models.CharField(max_length=64)  # SHA-256
+    sha256 = models.CharField(max_length=64)
+    sealed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "number"], name="audit_seal_number"),
+            models.UniqueConstraint(
+                fields=["number"], condition=Q(site__isnull=True), name="audit_seal_number_of_installation"
+            ),
+        ]

@@ -98,6 +98,14 @@ def set_roles(*, site: Site, person: User, roles: Collection[str], author: User)
             taken.delete()
 
 
+def roles_at(site: Site) -> dict[User, list[str]]:
+    """The members of the site by user name, each with their roles in the order of `Role`."""
+    held: dict[User, set[str]] = {}
+    for membership in Membership.objects.filter(site=site).select_related("user").order_by("user__username"):
+        held.setdefault(membership.user, set()).add(membership.role)
+    return {person: [role.value for role in Role if role in roles] for person, roles in held.items()}
+
+
 def may_renew(*, author: User, person: User, site: Site) -> bool:
     """Whether the author may give this person a new link: of administrators, and of members of other sites that the
     author does not manage, an administrator gives it, since whoever has the link can log in as the person."""

@@ -23,12 +23,14 @@ from django.utils import timezone
 from portal import celery
 from portal.intake.film_files import pixel_path
 from portal.intake.pseudonym_key import has_other_key
-from portal.models import Image, Site, Upload
+from portal.models import AuditEvent, Image, Site, Upload
+from portal.project.application_role import owns_tables
 
 PING_SECONDS = 1.0
 MOST_CLOCK_SECONDS = 5.0  # between this machine and the database
 # What listens to each queue, as its absence shows
 QUEUES = {"cpu": "imports", "gpu": "runs", "upkeep": "upkeep"}
+LATE_SEAL = timedelta(minutes=10)
 GIB = 2**30
 
 
@@ -221,5 +223,34 @@ def imports() -> Condition:
     return Condition("imports")
 
 
+def audit() -> Condition:
+    """Whether the audit is sealed, and by a process that could not change it afterwards."""
+    name = "audit"
+    with suppress(DatabaseError):
+        late = AuditEvent.objects.filter(seal__isnull=True, created_at__lt=timezone.now() - LATE_SEAL).count()
+        if late:
+            return Condition(
+                name,
+                f"Events that have waited for their seal for more than ten minutes: {late}.",
+                "Start the worker for upkeep; it seals every minute.",
+            )
+        if settings.PRODUCTION and owns_tables():
+            return Condition(
+                name,
+                "The role in DATABASE_URL owns the tables, so whoever has it can switch the guards of the audit off.",
+                "Run `manage.py application_role` as the owner, and use that role for web server and workers.",
+            )
+    return Condition(name)
+
+
 READY: tuple[Check, ...] = (database, migrations, broker, disk, workers)
-CHECKS: list[Check] = [*READY, data_folder, secrets, clock, keys, films, imports]  # of the doctor; apps add theirs
+CHECKS: list[Check] = [
+    *READY,
+    data_folder,
+    secrets,
+    clock,
+    keys,
+    films,
+    imports,
+    audit,
+]  # of the doctor; apps add theirs

@@ -16,21 +16,33 @@ from portal.models import (
     Dataset,
     Image,
     LabelEvent,
+    LabelOrigin,
     LabelSource,
     NormalAttribute,
     NormalCriteria,
     Part,
     Split,
     SplitImage,
+    TaggedFilm,
 )
 
 UNLABELLED = "unlabelled"
 LABELS = [*CurrentLabel.VALUES, UNLABELLED]
 OLDER, NO_CRITERIA = "older", "none"  # values of the filter by criteria, beside a version's number
 NOTHING = "nothing"  # the value of the filter by warnings
+# Values of the filter by origin beside those of LabelOrigin: labels of a table that does not say what they were made
+# from, and labels that people gave here.
+TABLE, PEOPLE = "table", "people"
+ORIGINS = {
+    LabelOrigin.SOFTWARE: "mined from the report by software",
+    LabelOrigin.REPORT: "taken from the report by a physician",
+    LabelOrigin.READER: "read on the film by its makers",
+    TABLE: "of a table that does not say",
+    PEOPLE: "given by people here",
+}
 
 
-FILTERS = ("label", "view", "finding", "split", "part", "attribute", "criteria", "warning")
+FILTERS = ("label", "view", "finding", "split", "part", "attribute", "criteria", "warning", "tag", "origin")
 
 
 class UnknownFilter(Exception):
@@ -41,7 +53,8 @@ class UnknownFilter(Exception):
 class Filters:
     """Blank means any. `part` is a part of `split` and is ignored without a split. `criteria` is the version of the
     criteria of normal that the label was given under: its number, OLDER (a person's label that does not name the newest
-    version) or NO_CRITERIA. `warning`: NOTHING for films that show nothing."""
+    version) or NO_CRITERIA. `warning`: NOTHING for films that show nothing. `tag`: the name of a tag of the site.
+    `origin`: one of ORIGINS."""
 
     label: str = ""
     view: str = ""
@@ -51,6 +64,8 @@ class Filters:
     attribute: str = ""
     criteria: str = ""
     warning: str = ""
+    tag: str = ""
+    origin: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, Any], splits: Iterable[Split]) -> "Filters":
@@ -67,6 +82,8 @@ class Filters:
             attribute=attribute if attribute in NormalAttribute.values else "",
             criteria=criteria if criteria in (OLDER, NO_CRITERIA) or _is_version(criteria) else "",
             warning=NOTHING if _text(query, "warning") == NOTHING else "",
+            tag=_text(query, "tag")[:30],
+            origin=_text(query, "origin") if _text(query, "origin") in ORIGINS else "",
         )
 
     @classmethod
@@ -96,6 +113,11 @@ class Filters:
             films = self._by_criteria(films)
         if self.warning:
             films = films.filter(shows_nothing=True)
+        if self.tag:
+            tagged = TaggedFilm.objects.filter(tag__name=self.tag, removed_by__isnull=True)
+            films = films.filter(pk__in=tagged.values("image"))
+        if self.origin:
+            films = films.filter(**_of_origin(self.origin))
         if self.split and self.part:
             of_split = Q(split_images__member__split=self.split)
             films = (
@@ -124,7 +146,8 @@ class Filters:
     def facts(self) -> dict[str, str]:
         """The filters that are set, by their names in the query string."""
         words = {"label": self.label, "view": self.view, "finding": self.finding, "part": self.part}
-        words |= {"attribute": self.attribute, "criteria": self.criteria, "warning": self.warning}
+        words |= {"attribute": self.attribute, "criteria": self.criteria, "warning": self.warning, "tag": self.tag}
+        words["origin"] = self.origin
         if self.split:
             words["split"] = str(self.split.uuid)
         return {key: value for key, value in words.items() if value}
@@ -137,6 +160,8 @@ class Filters:
         """The filters as text for people; blank without filters."""
         words = [self.label, self.view, self.finding, self.attribute, self._criteria_words()]
         words.append("showing nothing" if self.warning else "")
+        words.append(f"tagged {self.tag}" if self.tag else "")
+        words.append(f"labels {ORIGINS[self.origin]}" if self.origin else "")
         if self.split:
             words.append(f"{self.part or 'any part'} of {self.split.name}")
         return ", ".join(word for word in words if word)
@@ -144,6 +169,13 @@ class Filters:
     def _criteria_words(self) -> str:
         known = {"": "", OLDER: "not by the newest criteria", NO_CRITERIA: "by no criteria"}
         return known.get(self.criteria, f"by criteria v{self.criteria}")
+
+
+def _of_origin(origin: str) -> dict[str, Any]:
+    if origin == PEOPLE:
+        return {"current_label__source__in": [LabelSource.READER, *SETTLED]}
+    imported = {"current_label__source": LabelSource.IMPORT}
+    return imported | {"current_label__origin": "" if origin == TABLE else origin}
 
 
 def _is_version(text: str) -> bool:
@@ -264,6 +296,17 @@ def _by_word(labels: QuerySet[CurrentLabel], field: str) -> Counter[str]:
         for word in words.strip("|").split("|"):
             counts[word] += films
     return counts
+
+
+def origin_choices(dataset: Dataset, *, without: Collection[int] = ()) -> list[tuple[str, str]]:
+    """Return (value, words) of the filter by origin, with numbers of films of those that published datasets state; none
+    where no label states one. `without` as for findings."""
+    labels = CurrentLabel.objects.filter(dataset=dataset).exclude(origin="").exclude(image__patient_id__in=without)
+    counts = dict(labels.order_by().values_list("origin").annotate(films=Count("*")))
+    if not counts:
+        return []
+    stated = [(str(value), f"{ORIGINS[value]} ({counts[value]})") for value in LabelOrigin if value in counts]
+    return [*stated, (TABLE, ORIGINS[TABLE]), (PEOPLE, ORIGINS[PEOPLE])]
 
 
 def criteria_choices(newest: int) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ _HISTORY = (
 def labels_csv(films: Iterable[ExportedFilm]) -> Iterator[str]:
     """A line for each film; for each reader of a published dataset, where several read it. A film without a label, or
     whose readers at this site differ, has an empty label."""
-    yield from _lines(_LABELS, (row for film in films for row in _label_rows(film)))
+    yield from csv_lines(_LABELS, (row for film in films for row in _label_rows(film)))
 
 
 def _label_rows(film: ExportedFilm) -> Iterator[Sequence[Any]]:
@@ -45,7 +45,7 @@ def _label_rows(film: ExportedFilm) -> Iterator[Sequence[Any]]:
 
 def boxes_csv(films: Iterable[ExportedFilm]) -> Iterator[str]:
     """A line for each box of the labels that count, in original pixels."""
-    yield from _lines(_BOXES, (row for film in films for row in _box_rows(film)))
+    yield from csv_lines(_BOXES, (row for film in films for row in _box_rows(film)))
 
 
 def _box_rows(film: ExportedFilm) -> Iterator[Sequence[Any]]:
@@ -58,7 +58,7 @@ def _box_rows(film: ExportedFilm) -> Iterator[Sequence[Any]]:
 def history_csv(films: Iterable[ExportedFilm]) -> Iterator[str]:
     """A line for each label event, oldest first within a film."""
     rows = (list(_event(film, event).values()) for film in films for event in film.history)
-    yield from _lines(_HISTORY, (map(_text, row) for row in rows))
+    yield from csv_lines(_HISTORY, (map(_text, row) for row in rows))
 
 
 def _event(film: ExportedFilm, event: LabelEvent) -> dict[str, Any]:
@@ -148,7 +148,8 @@ def _text(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
-def _lines(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+def csv_lines(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    """A CSV, some 64 kB at a time, without cells that a spreadsheet would take for formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -4,11 +4,12 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db.models import F
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.models import Cohort, Dataset, Exposure, Image, Split
+from portal.models import Cohort, Dataset, Exposure, Image
 from portal.people import blinding
 from portal.people.access import get_visible, people_who_may
 from portal.people.exposure import record_exposure
@@ -16,6 +17,7 @@ from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 from portal.sets.cohorts import InvalidCohort, diff, freeze_cohort, images_of, leave_out
 from portal.views.frame import error_page
+from portal.views.grid_choice import chosen_films
 
 COHORTS_A_PAGE = 50
 FILMS_A_PAGE = 60
@@ -33,22 +35,25 @@ def cohort_list(request: SignedInRequest) -> HttpResponse:
 
 @require_POST
 def freeze(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Freeze the films of the grid, with the filters in the query string. Refused while the person has yet to read a
-    film of the dataset blinded, whatever the filters: a cohort without it would be another one."""
+    """Freeze the films `image` (repeated) of the grid; without them, all that match the filters in the query string.
+    Refused while the person has yet to read a film of the dataset blinded, whatever the filters: a cohort without it
+    would be another one. With `then` split, the form of a split of the cohort follows."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
     blinding.refuse_file(request.user, dataset.images.all(), what="The dataset")
-    filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
+    chosen = chosen_films(request, dataset)
     try:
         cohort = freeze_cohort(
             site=dataset.site,
             name=request.POST.get("name", ""),
-            images=filters.apply(dataset.images.all()),
+            images=chosen.images,
             author=request.user,
             note=request.POST.get("note", ""),
-            filters={"dataset": dataset.name, **filters.facts()},
+            filters={"dataset": dataset.name, **chosen.facts},
         )
     except InvalidCohort as error:
         return error_page(request, "No cohort was frozen", str(error), 400)
+    if request.POST.get("then") == "split":
+        return HttpResponseRedirect(f"{reverse('portal:new-split')}?cohort={cohort.uuid}")
     return redirect("portal:cohort", cohort.uuid)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -12,6 +13,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.dicomweb.pacs_imports import targets_of
 from portal.forms import DatasetForm, SourceForm, UploadForm
+from portal.grid.film_order import ORDERS, FilmOrder, order_of, page_in_order
+from portal.grid.saved_views import OpenedView, opened_view, views_for
+from portal.grid.tags import tags_by_film, tags_in
+from portal.grid.tiles import WIDTHS, step_of
 from portal.intake.correction_rows import waiting_in
 from portal.intake.first_names import take_first_names
 from portal.intake.folder_imports import import_server_folder
@@ -36,6 +41,7 @@ from portal.sets.cohorts import names_at
 from portal.sets.film_pairs import unjudged_at
 
 FILMS_A_PAGE = 60
+VIEWS_SHOWN = 12
 
 
 @require_GET
@@ -85,17 +91,21 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     request.hilum_site = dataset.site
     splits = list(Split.objects.filter(datasets=dataset))
     withheld = blinding.withheld_patients(request.user)
-    filters = film_filters.Filters.from_query(request.GET, splits)
+    opened = opened_view(request.user, dataset, request.GET.dict())
+    query = opened.view.query if opened else request.GET
+    filters, order = film_filters.Filters.from_query(query, splits), order_of(query)
     films = filters.apply(blinding.without_withheld(dataset.images.all(), request.user)).select_related("current_label")
-    page = film_filters.page_from(films, request.GET.get("from", ""), size=FILMS_A_PAGE)
-    record_exposure(request.user, Exposure.Kind.LABEL, film_filters.labelled(page.films))
+    page = page_in_order(films, request.GET.get("from", ""), size=FILMS_A_PAGE, order=order)
+    of_films = tags_by_film(page.films)
+    record_exposure(request.user, Exposure.Kind.LABEL, {*film_filters.labelled(page.films), *of_films})
     people = shown_to(page.films)
     parts, events = film_filters.parts_of(page.films, filters.split), film_filters.events_of(page.films)
     for film in page.films:
         film.part = parts.get(film.pk, "")  # type: ignore[attr-defined]
         film.seen = events.get(film.pk, 0)  # type: ignore[attr-defined]
         film.shown_to = people.get(film.pk)  # type: ignore[attr-defined]
-    criteria = current_criteria(dataset.site)
+        film.tags = of_films.get(film.pk, [])  # type: ignore[attr-defined]
+    criteria, tags = current_criteria(dataset.site), tags_in(dataset, without=withheld)
     context = {
         "room": "data",
         "dataset": dataset,
@@ -110,7 +120,13 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "listed": list(enumerate(dataset.site.findings, start=1)),
         "attributes": list(enumerate(NormalAttribute.values, start=1)),
         "showing_nothing": film_filters.showing_nothing(dataset, without=withheld),
+        "origin_choices": film_filters.origin_choices(dataset, without=withheld),
         "used_attributes": film_filters.attributes_of(dataset, without=withheld),
+        "tags": [count for count in tags if count.films],
+        "tag_is_there": filters.tag in {count.tag.name for count in tags if count.films},
+        "tile_widths": WIDTHS,
+        "tile_step": step_of(request.user),
+        "known_tags": [count.tag for count in tags],
         "criteria": criteria,
         "criteria_choices": film_filters.criteria_choices(criteria.version) if criteria else [],
         "cohort_names": names_at(dataset.site),
@@ -127,9 +143,26 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "may_evaluate_set": bool(page.films) or dataset.uploads.exists(),
         "source_form": SourceForm(),
         "server_folders": listed_folders(),
+        **_views(dataset, filters, order, opened, request.user),
         **_counts(dataset, filters, without=withheld),
     }
     return render(request, "portal/dataset.html", context)
+
+
+def _views(
+    dataset: Dataset, filters: film_filters.Filters, order: FilmOrder, opened: OpenedView | None, user: User
+) -> dict[str, Any]:
+    """`query`: filters and order as a query string, with which links keep them."""
+    views, facts = list(views_for(user, dataset)), filters.facts() | order.facts()
+    return {
+        "order": order,
+        "orders": ORDERS.values(),
+        "query": urlencode(facts),
+        "opened": opened,
+        "film_views": views[:VIEWS_SHOWN],
+        "more_views": max(len(views) - VIEWS_SHOWN, 0),
+        "view_query": facts,
+    }
 
 
 def _latest_uploads(dataset: Dataset, user: User) -> list[Upload]:

@@ -1,20 +1,25 @@
 """A film: its page, and the files that the viewer fetches."""
 
+import hashlib
 import json
 from typing import TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import FileResponse, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET
 
+from portal.grid.film_order import films_beside, order_of, place_of
+from portal.grid.tags import tags_by_film
 from portal.intake import film_files
 from portal.labels.boxes import boxes_shown
 from portal.labels.criteria import current_criteria
 from portal.labels.key_table import Room
 from portal.labels.keys import keys_in
-from portal.models import Exposure, Image, NormalAttribute, Split
+from portal.models import Exposure, FilmTag, Image, NormalAttribute, Split
 from portal.people import blinding
 from portal.people.access import get_visible
 from portal.people.exposure import record_exposure
@@ -24,7 +29,10 @@ from portal.sets.patient_films import other_films
 
 R = TypeVar("R", bound=HttpResponseBase)
 FILMS_AHEAD = 2
-PREVIEW_CACHE = "private, max-age=3600, stale-while-revalidate=86400"
+# Private, since no shared cache may keep a patient's film. Pixels change where text is blacked out, and a browser that
+# has them asks each time whether they have; previews change with a corrected window too, and may be minutes old.
+PIXEL_CACHE = "private, no-cache"
+PREVIEW_CACHE = "private, max-age=300"
 _EVENT_FIELDS = ("author", "criteria", "reverts", "reverted_by", "consensus")
 
 
@@ -38,14 +46,19 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     blinding.refuse_withheld(request.user, film)
     splits = Split.objects.filter(datasets=film.dataset)
     filters = film_filters.Filters.from_query(request.GET, splits)
-    in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user)).order_by("pk")
-    following = list(in_grid.filter(pk__gt=film.pk).select_related("current_label")[:FILMS_AHEAD])
-    previous = in_grid.filter(pk__lt=film.pk).select_related("current_label").last()
+    order = order_of(request.GET)
+    in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user))
+    in_grid, place = in_grid.select_related("current_label"), place_of(film, order)
+    following = films_beside(in_grid, place, order, FILMS_AHEAD)
+    previous = next(iter(films_beside(in_grid, place, order, 1, backwards=True)), None)
     events = list(film.label_events.select_related(*_EVENT_FIELDS).order_by("-created_at", "-pk"))
-    record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events else [])
-    if filters.label or filters.finding or filters.attribute or filters.criteria:  # a link says that the film has it
+    tags = tags_by_film([film])
+    record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events or tags else [])
+    of_label = (filters.label, filters.finding, filters.attribute, filters.criteria, filters.origin, filters.tag)
+    if any(of_label) or order.tells:  # a link says that the film has it, or a label that comes next to this one's
         neighbours = [previous, *following] if previous else following
-        record_exposure(request.user, Exposure.Kind.LABEL, film_filters.labelled(neighbours))
+        shown = [one.pk for one in neighbours] if filters.tag else film_filters.labelled(neighbours)
+        record_exposure(request.user, Exposure.Kind.LABEL, shown)
     context = {
         "room": "data",
         "film": film,
@@ -53,10 +66,13 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "previous": previous,
         "next": following[0] if following else None,
         "prefetch": json.dumps([_urls(neighbour) for neighbour in following]),
-        "query": filters.query(),
+        "query": urlencode(filters.facts() | order.facts()),
+        "tags": tags.get(film.pk, []),
+        "known_tags": FilmTag.objects.filter(site=film.dataset.site),
         "events": events,
         "parts": film.split_images.select_related("member__split").order_by("-member__split__created_at"),
         "others": other_films(film, request.user),
+        "text_decisions": film.text_decisions.select_related("author"),
         "keys": keys_in(Room.GRID, request.user),
         "attributes": list(enumerate(NormalAttribute.values, start=1)),
         "criteria": current_criteria(film.dataset.site),
@@ -73,14 +89,17 @@ def _urls(film: Image) -> dict[str, str]:
 
 
 @require_GET
-def pixels(request: SignedInRequest, uuid: UUID) -> FileResponse:
+def pixels(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     """The stored uint16 pixels as on disk: gzip, which the browser decompresses."""
     film = get_visible(Image.objects.all(), request.user, uuid)
+    etag = f'"{film.pixel_sha256}"'
+    if there := get_conditional_response(request, etag=etag):
+        return _asked_again(there, etag, PIXEL_CACHE)
     response = FileResponse(
         film_files.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream"
     )
     response.headers["Content-Encoding"] = "gzip"
-    return _cached_forever(response)
+    return _asked_again(response, etag, PIXEL_CACHE)
 
 
 @require_GET
@@ -127,14 +146,16 @@ def beside(request: SignedInRequest, uuid: UUID) -> JsonResponse:
 
 
 @require_GET
-def preview_file(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+def preview_file(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     film = get_visible(Image.objects.all(), request.user, uuid)
-    response = HttpResponse(film_files.preview_bytes(film), content_type="image/jpeg")
-    response.headers["Cache-Control"] = PREVIEW_CACHE  # a corrected window changes it
-    return response
+    preview = film_files.preview_bytes(film)
+    etag = f'"{hashlib.sha256(preview).hexdigest()[:32]}"'
+    there = get_conditional_response(request, etag=etag)
+    response: HttpResponseBase = there or HttpResponse(preview, content_type="image/jpeg")
+    return _asked_again(response, etag, PREVIEW_CACHE)
 
 
-def _cached_forever(response: R) -> R:
-    """The pixels at a URL never change. Private, since no shared cache may keep a patient's film."""
-    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+def _asked_again(response: R, etag: str, cache: str) -> R:
+    response.headers["ETag"] = etag
+    response.headers["Cache-Control"] = cache
     return response

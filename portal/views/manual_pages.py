@@ -12,8 +12,11 @@ from markdown_it.token import Token
 
 # In the order of the list of pages; what is not named follows under the last heading.
 CHAPTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Films and labels", ("data", "screening", "duplicates", "viewer")),
-    ("Detectors and results", ("results", "method", "sweeps", "bank-studies", "weights", "exports", "dicom")),
+    ("Films and labels", ("data", "screening", "duplicates", "embedding-map", "viewer")),
+    (
+        "Detectors and results",
+        ("results", "method", "alignment", "sweeps", "bank-studies", "weights", "exports", "dicom"),
+    ),
     ("Reading", ("reading", "confirmed-head")),
     ("Running Hilum", ("settings", "performance", "engine", "library")),
 )

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.models import Membership, Role, User
+from portal.models import Role, User
 from portal.people import members
 from portal.people.access import may, require
 from portal.people.signed_in import SignedInRequest
@@ -73,17 +73,14 @@ def _keep_link(request: SignedInRequest, person: User, path: str) -> None:
 def _page(request: SignedInRequest, *, fault: str = "", sent: dict[str, object] | None = None) -> HttpResponse:
     site = require(request.user, "see the site", request.hilum_site)
     manages = may(request.user, "manage people", site)
-    roles: dict[User, set[str]] = {}
-    for membership in Membership.objects.filter(site=site).select_related("user").order_by("user__username"):
-        roles.setdefault(membership.user, set()).add(membership.role)
     rows = [
         {
             "person": person,
-            "roles": [role.label for role in Role if role in of_person],
+            "roles": [Role(role).label for role in of_person],
             "held": of_person,
             "renewable": manages and members.may_renew(author=request.user, person=person, site=site),
         }
-        for person, of_person in roles.items()
+        for person, of_person in members.roles_at(site).items()
     ]
     context = {
         "rows": rows,

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from portal.grid.tiles import InvalidWidth, choose_width
 from portal.labels.criteria import InvalidCriteria, TextLine, current_criteria, differences, write_criteria
 from portal.labels.findings import InvalidFindings, set_findings
 from portal.labels.key_table import CHOOSABLE
 from portal.labels.keys import NAMED, InvalidKeys, choose_keys, commands_of
 from portal.models import NormalCriteria, Site
-from portal.people import audit
+from portal.people import mail_choice
 from portal.people.access import require
 from portal.people.signed_in import SignedInRequest
 
@@ -56,18 +55,23 @@ def keys(request: SignedInRequest) -> HttpResponse:
 @require_POST
 def choose_mail(request: SignedInRequest) -> HttpResponse:
     """Whether the person gets mail at the end of their runs, and where."""
-    email, wanted = request.POST.get("email", "").strip(), request.POST.get("at_run_end") == "yes"
+    wanted = request.POST.get("at_run_end") == "yes"
     try:
-        if email or wanted:
-            validate_email(email)
-    except ValidationError:
-        messages.warning(request, f"“{email[:80]}” is no mail address: enter one such as name@example.org.")
+        mail_choice.choose_mail(person=request.user, email=request.POST.get("email", ""), at_run_end=wanted)
+    except mail_choice.InvalidAddress as refusal:
+        messages.warning(request, str(refusal))
         return redirect("change-password")
-    request.user.email, request.user.mail_at_run_end = email, wanted
-    request.user.save(update_fields=["email", "mail_at_run_end"])
-    audit.record(verb="choose mail", site=None, actor=request.user, target=request.user, after={"at_run_end": wanted})
     messages.success(request, "Mail comes at the end of your runs." if wanted else "No mail comes from Hilum.")
     return redirect("change-password")
+
+
+@require_POST
+def choose_tiles(request: SignedInRequest) -> JsonResponse:
+    """The `width` of the films in grids, for the person."""
+    try:
+        return JsonResponse({"width": choose_width(person=request.user, width=request.POST.get("width", ""))})
+    except InvalidWidth as refused:
+        return JsonResponse({"error": str(refused)}, status=400)
 
 
 @require_http_methods(["GET", "POST"])

@@ -27,7 +27,6 @@ from portal.models import (
     QueuePlace,
     ScreeningQueue,
     Site,
-    Split,
     User,
 )
 from portal.people import blinding
@@ -39,6 +38,7 @@ from portal.sets.cohorts import images_of
 from portal.sets.screening_queues import InvalidQueue
 from portal.views import double_reading
 from portal.views.frame import error_page
+from portal.views.grid_choice import chosen_films
 
 FILMS_AT_ONCE = 50
 QUEUES_A_PAGE = 50
@@ -64,12 +64,12 @@ def queue_list(request: SignedInRequest) -> HttpResponse:
 
 @require_POST
 def queue_dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """Create a queue of the films of the grid, with the filters in the query string."""
+    """Create a queue of the films `image` (repeated) of the grid; without them, of all that match the filters in the
+    query string."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
-    filters = film_filters.Filters.from_query(request.GET, Split.objects.filter(datasets=dataset))
-    words = filters.words()
-    source = f"{dataset.name}: {words}" if words else f"{dataset.name}, all films"
-    return _make(request, filters.apply(dataset.images.all()), source, dataset.site)
+    chosen = chosen_films(request, dataset)
+    source = f"{dataset.name}: {chosen.words}" if chosen.words else f"{dataset.name}, all films"
+    return _make(request, chosen.images, source, dataset.site)
 
 
 @require_POST

@@ -8,6 +8,7 @@ import { listenToKeys } from "./labelling/keys.js";
 import { Outbox } from "./labelling/outbox.js";
 import { SavedLine } from "./labelling/saved.js";
 import { post } from "./labelling/server.js";
+import { keepPlace, keptPlace, leadBack } from "./place.js";
 
 const bar = document.getElementById("labelbar");
 const grid = document.getElementById("grid");
@@ -41,7 +42,9 @@ function chosenTiles() {
 }
 
 function showChosen() {
-  if (!grid || !bar) return;
+  if (!grid) return;
+  grid.dispatchEvent(new Event("chosen"));
+  if (!bar) return;
   const chosen = tiles.filter(isChosen).length;
   const counter = document.getElementById("chosen");
   counter.textContent = chosen ? `${chosen} chosen` : current >= 0 ? "The film in focus" : "No film chosen";
@@ -254,7 +257,7 @@ if (grid) {
     if (!tile || !tile.querySelector("input[type=checkbox]")) return;
     const index = tiles.indexOf(tile);
     if (event.shiftKey && anchor >= 0) {
-      event.preventDefault();
+      if (!event.target.matches("input")) event.preventDefault(); // which would take the tick of a box back
       const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)];
       tiles.slice(from, to + 1).forEach((inRange) => choose(inRange, true));
     } else if (event.target.matches("input")) {
@@ -264,6 +267,31 @@ if (grid) {
     showChosen();
   });
   showChosen();
+}
+
+// Place
+
+function takeUpPlace() {
+  const place = keptPlace();
+  if (!place) return;
+  for (const tile of tiles) choose(tile, place.chosen.includes(tile.dataset.image));
+  scrollTo({ top: place.scroll, behavior: "instant" });
+  const left = tiles.findIndex((tile) => tile.dataset.image === place.film);
+  if (left >= 0) {
+    tiles[left].querySelector("a").focus({ preventScroll: true });
+    tiles[left].scrollIntoView({ block: "nearest", behavior: "instant" });
+  }
+  showChosen();
+}
+
+if (grid) {
+  keepPlace(() => ({
+    films: tiles.map((tile) => tile.dataset.image),
+    chosen: tiles.filter(isChosen).map((tile) => tile.dataset.image),
+  }));
+  takeUpPlace();
+} else {
+  leadBack();
 }
 
 for (const place of [grid, bar]) if (place) place.dataset.keys = "ready"; // the keys are active from here on

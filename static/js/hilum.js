@@ -36,6 +36,17 @@ for (const form of document.querySelectorAll("form[data-confirm]")) {
   });
 }
 
+// "/" goes to the search in the bar, from everywhere but a field; a key that a person has chosen has priority.
+const search = document.getElementById("bar-search");
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest?.("input:not([type=checkbox], [type=radio], [type=range]), select, textarea, dialog[open]");
+  if (!search || event.key !== "/" || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
+  event.preventDefault();
+  search.closest(".collapse")?.classList.add("show"); // the folded bar of a narrow window
+  search.focus();
+  search.select();
+});
+
 export function localTime(moment) {
   const pad = (n) => String(n).padStart(2, "0");
   return (

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -30,7 +31,10 @@ pytestmark = pytest.mark.django_db
 MONITOR = "readyz"  # answers 503 here, since no worker runs; tests/portal/project/test_readiness.py asks it
 SLOW = {"analysis:report", "api-report"}  # seconds each: of the roles that may, one asks
 SAY_NO_LABEL = {  # of films that they name
-    *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs", "analysis:search"),
+    *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs"),
+    *("analysis:search", "api-search"),
+    "api-embedding-map",  # places, and no more
+    "ml_engine:film-text",
 }
 NAME_NONE = {
     *("analysis:erase-patient", "api-erase-patient"),  # numbers of what is erased
@@ -39,11 +43,16 @@ NAME_NONE = {
     *("analysis:figure-csv", "api-figure-csv"),  # refused even where the film is no corner of the curve
     "analysis:adjudications",  # gives films that are not settled neutral names
     "portal:duplicates",  # links to pairs, not to films
+    "analysis:embedding-map",  # its points come by another address
+    *("ml_engine:burned-in", "api-burned-in"),  # list suspected films, of which there are none here
     *("analysis:head-curve", "analysis:head-curve-table"),  # counts of verdicts, which name no film
-    "analysis:worklist-end",  # leaves out films whose scores are hidden from its reader, and gives neutral names
+    # leave out films whose scores are hidden from their reader, and give neutral names
+    *("analysis:worklist-end", "api-worklist-end"),
+    "portal:tags",  # numbers of films
     *("portal:cohorts", "portal:queues", "portal:queue"),  # say that films are left out of their numbers
     *("analysis:item-overlay", "analysis:revealed-overlay", "analysis:revealed-maps"),  # the film is in the address
     *("portal:mapping", "api-import-mapping"),  # refused whatever the table of another person names
+    *("ml_engine:board", "ml_engine:board-film", "api-board"),  # name films by their position
     *("analysis:study-long", "api-study-long", "analysis:study-imrmc", "api-study-imrmc"),  # name cases by numbers
 }
 SAYS_SO = re.compile(r"omitted|left out|hidden from you until|hidden until you have read|to read blinded")
@@ -120,6 +129,16 @@ def names(resolver: URLResolver, space: str = "") -> Iterator[tuple[str, str]]:
             yield space + (pattern.name or "unnamed"), str(pattern.pattern)
         else:
             yield from names(pattern, f"{space}{pattern.namespace}:" if pattern.namespace else space)
+
+
+def names_with_arguments() -> list[tuple[str, list[str]]]:
+    """Every named URL with plausible arguments."""
+    values = {"uuid": str(UUID(int=1)), "int": "1"}
+    return [
+        (name, [values.get(kind, "anything") for kind in re.findall(r"<(\w+):\w+>|<\w+>", route)])
+        for name, route in names(get_resolver())
+        if not name.startswith("admin:")
+    ]
 
 
 def roles_with(action: str) -> frozenset[Role]:

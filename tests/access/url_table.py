@@ -17,6 +17,7 @@ ANYONE, SIGNED_IN, STAFF = "anyone", "signed in", "staff"  # permissions beside 
 ADMINISTRATOR = "administrators, whatever their roles"
 MEMBER = "see the site"
 OWN = "what the person did themselves"
+REVIEW_TEXT = "review text on films"
 
 
 class Blind(Enum):
@@ -71,6 +72,20 @@ def new_run(world: World) -> dict[str, Any]:
     }
 
 
+def new_map(world: World) -> dict[str, Any]:
+    return {"name": "New", "datasets": [str(world.things["dataset"].uuid)]}
+
+
+def colours_by_score(world: World) -> dict[str, Any]:
+    return {"by": "score", "of": world.things["run"].uuid}
+
+
+def films_chosen(world: World) -> dict[str, Any]:
+    """The fields of the page and those of the API."""
+    film = str(world.things["film"].uuid)
+    return {"name": "Chosen", "order": "imported", "films": film, "images": [film]}
+
+
 def whole_set(world: World) -> dict[str, Any]:
     return {"name": "New set", "opens_test": True, "settings": {"weights": "random"}}
 
@@ -87,8 +102,16 @@ def quarantined(world: World) -> dict[str, Any]:
     return {"file": str(world.things["quarantined file to delete"].uuid), "reason": "not a film"}
 
 
+def no_text(world: World) -> dict[str, Any]:
+    return {"verdict": "no text", "pixels": world.things["film"].pixel_sha256}
+
+
 def film_as_json(world: World) -> dict[str, Any]:
     return {"images": [str(world.things["film"].uuid)], "value": "normal"}
+
+
+def merged_as_json(world: World) -> dict[str, Any]:
+    return {"image": str(world.things["film"].uuid), "value": "normal", "seen": 0, "choice": "theirs"}
 
 
 def previewed(world: World) -> dict[str, Any]:
@@ -162,6 +185,7 @@ PORTAL = {
     "portal:choose-site": act(MEMBER, NOTHING, data=lambda world: {"site": world.site.uuid}),
     "portal:choose-theme": act(SIGNED_IN, NOTHING),
     "portal:choose-mail": act(SIGNED_IN, NOTHING),
+    "portal:choose-tiles": act(SIGNED_IN, NOTHING),
     "portal:keys": page(SIGNED_IN, NOTHING),
     "portal:findings": page(MEMBER, NOTHING),
     "portal:criteria": page(MEMBER, NOTHING),
@@ -169,10 +193,23 @@ PORTAL = {
     "portal:make-dataset": act("import films", NOTHING),
     "portal:dataset": page(MEMBER, OMITS, "dataset"),
     "portal:label-counts": page(MEMBER, UNNAMED, "dataset"),
+    "portal:film-views": page(MEMBER, NOTHING, "dataset"),
+    "portal:save-view": act(MEMBER, NOTHING, "dataset", data=lambda world: {"name": "Mine"}),
+    "portal:change-view": act("share views", NOTHING, "shared view", data=lambda world: {"name": "Ours"}),
+    "portal:delete-view": act("share views", NOTHING, "shared view"),
+    "portal:default-view": act(MEMBER, NOTHING, "shared view"),
+    "portal:tag-films": act("tag films", NOTHING, "dataset", data=lambda world: {"tag": "for teaching"}),
+    "portal:export-films": act(MEMBER, REFUSED, "dataset"),
+    "portal:tags": page(MEMBER, OMITS),
+    "portal:undo-tagging": act(OWN, REFUSED, data=lambda world: {"act": world.things["own tagging"].uuid}),
+    "portal:rename-tag": act("manage tags", NOTHING, "tag", data=lambda world: {"name": "other"}),
+    "portal:merge-tag": act("manage tags", NOTHING, "tag", data=lambda world: {"into": world.things["other tag"].uuid}),
+    "portal:delete-tag": act("manage tags", NOTHING, "tag"),
     "portal:upload": act("import films", NOTHING, "dataset"),
     "portal:import-folder": act("import films", NOTHING, "dataset"),
     "portal:discard-upload": act(OWN, NOTHING, "own partial upload"),
     "portal:upload-state": page(MEMBER, NOTHING, "upload"),
+    "portal:deidentification": page(MEMBER, NOTHING, "upload"),
     "portal:mapping": page("import films", REFUSED, "waiting upload"),
     "portal:discard-waiting-upload": act("import films", NOTHING, "upload"),
     "portal:relabel": act("label films", OMITS, "dataset", data=previewed),
@@ -191,8 +228,18 @@ PORTAL = {
     "portal:decide-corrections": act(
         "import films", NOTHING, "dataset", data=lambda world: {"act": "take-all", "newest": "999999"}
     ),
+    "ml_engine:burned-in": page(REVIEW_TEXT, OMITS, "dataset"),
+    "ml_engine:search-text": act("import films", NOTHING, "dataset"),
+    "ml_engine:film-text": page(REVIEW_TEXT, REFUSED, "film"),
+    "api-burned-in": page(REVIEW_TEXT, OMITS, "dataset"),
+    "api-search-text": act("import films", NOTHING, "dataset"),
+    "api-film-text": act(REVIEW_TEXT, REFUSED, "film", data=no_text),
     "portal:queue-dataset": act("make queues", NOTHING, "dataset", data=lambda world: {"name": "More"}),
     "portal:freeze-cohort": act("freeze cohorts", REFUSED, "dataset", data=lambda world: {"name": "normals"}),
+    "portal:queue-chosen": act("make queues", REFUSED, data=films_chosen),
+    "portal:freeze-chosen": act("freeze cohorts", REFUSED, data=films_chosen),
+    "api-queue-chosen": act("make queues", REFUSED, data=films_chosen),
+    "api-freeze-chosen": act("freeze cohorts", REFUSED, data=films_chosen),
     "portal:cohorts": page(SIGNED_IN, OMITS),
     "portal:cohort": page(MEMBER, OMITS, "cohort"),
     "portal:cohort-diff": page(
@@ -221,9 +268,34 @@ PORTAL = {
     "portal:new-split": page("make splits", NOTHING),
     "portal:split": page(MEMBER, NOTHING, "split"),
     "portal:split-parts": page(MEMBER, REFUSED, "split"),
+    "api-sites": page(SIGNED_IN, NOTHING),
+    "api-people": page(MEMBER, NOTHING, "site"),
+    "api-roles": Url("manage people", NOTHING, ("site", "username"), method="put", data=lambda world: {"roles": []}),
+    "api-password-link": act("manage people", NOTHING, "site", "username"),
+    "api-findings": page(MEMBER, NOTHING, "site"),
+    "api-new-criteria": act("edit criteria", NOTHING, "site", data=lambda world: {"text": "Clear lungs."}),
+    "api-mail": page(SIGNED_IN, NOTHING),
+    "api-keys": page(SIGNED_IN, NOTHING),
     "api-usage": page(SIGNED_IN, NOTHING),
     "api-datasets": page(SIGNED_IN, NOTHING),
     "api-images": page(MEMBER, OMITS, "dataset", query=lambda world: {"limit": 1000}),
+    "api-film-views": page(MEMBER, NOTHING, "dataset"),
+    "api-change-view": act("share views", NOTHING, "shared view", data=lambda world: {"name": "Ours", "share": True}),
+    "api-delete-view": act("share views", NOTHING, "shared view"),
+    "api-default-view": act(MEMBER, NOTHING, "shared view"),
+    "api-film-list": page(MEMBER, REFUSED, "dataset"),
+    "api-tags": page(SIGNED_IN, UNNAMED),
+    "api-tag-films": act(
+        "tag films",
+        OMITS,
+        data=lambda world: {"tag": "for teaching", "dataset": str(world.things["dataset"].uuid)},
+    ),
+    "api-undo-tagging": act(OWN, REFUSED, data=lambda world: {"act": str(world.things["own tagging"].uuid)}),
+    "api-rename-tag": act("manage tags", NOTHING, "tag", data=lambda world: {"name": "other"}),
+    "api-merge-tag": act(
+        "manage tags", NOTHING, "tag", data=lambda world: {"into": str(world.things["other tag"].uuid)}
+    ),
+    "api-delete-tag": act("manage tags", NOTHING, "tag"),
     "api-dataset": page(MEMBER, NOTHING, "dataset"),
     "api-pacs": page("import films", NOTHING, "dataset"),
     "api-search-pacs": act("import films", NOTHING, "dataset"),
@@ -243,6 +315,8 @@ PORTAL = {
     "api-new-partial-upload": act("import films", NOTHING, "dataset"),
     "api-partial-upload": page(OWN, NOTHING, "own partial upload"),
     "api-import": page(MEMBER, NOTHING, "upload"),
+    "api-deidentification": page(MEMBER, NOTHING, "upload"),
+    "api-deidentification-csv": page(MEMBER, NOTHING, "upload"),
     "api-import-mapping": page("import films", REFUSED, "waiting upload"),
     "api-discard-import": act("import films", NOTHING, "upload"),
     "api-split": page(MEMBER, NOTHING, "split"),
@@ -267,6 +341,7 @@ PORTAL = {
     "api-relabel-apply": act(SIGNED_IN, NOTHING, data=lambda world: {"token": "x"}),  # which names its person
     "api-undo-labels": act("label films", REFUSED, data=lambda world: {"act": world.things["own act"]}),
     "api-labels": act("label films", REFUSED, data=film_as_json),
+    "api-merge-labels": act("label films", REFUSED, data=merged_as_json),
 }
 
 RUNS = {
@@ -285,6 +360,11 @@ RUNS = {
     "api-run": page(MEMBER, NOTHING, "detector run"),
     "api-run-log": page(MEMBER, NOTHING, "run"),
     "api-run-cancel": act("request runs", NOTHING, "run"),
+    "api-queue-suspects": act("make queues", NOTHING, "detector run"),
+    **{
+        f"api-forecast-{kind}": act("request runs", NOTHING, data=new_run)
+        for kind in ("fit_alignment", "fit_detector", "score", "sweep")
+    },
     "api-run-retry": act("request runs", NOTHING, "run"),
     **{
         f"api-{name}": act("request runs", NOTHING, data=new_run)
@@ -293,11 +373,43 @@ RUNS = {
         )
     },
     "api-fit-head": act("request runs", REFUSED, data=new_run),
+    "api-new-embedding": act("request runs", NOTHING, data=new_map),
 }  # fmt: skip
+
+ALIGN = "align by hand"
+BOARDS = {
+    "ml_engine:boards": page(ALIGN, NOTHING),
+    "ml_engine:board": page(ALIGN, OMITS, "board"),
+    "ml_engine:board-stack": page(ALIGN, NOTHING, "board"),
+    "ml_engine:board-picture": page(ALIGN, UNNAMED, "board", "picture of many"),
+    "ml_engine:board-film": page(ALIGN, REFUSED, "board", "place on board"),
+    "ml_engine:board-place": act(ALIGN, REFUSED, "board", "place on board"),
+    "ml_engine:board-canonical": act(ALIGN, NOTHING, "board"),
+    "ml_engine:canonical-picture": page(MEMBER, UNNAMED, "canonical", "picture of many"),
+    "ml_engine:alignment-outcome": page(ALIGN, OMITS, "alignment run"),
+    "ml_engine:alignment-film": page(ALIGN, REFUSED, "alignment run", "fitted film"),
+    "ml_engine:alignment-decide": act(ALIGN, REFUSED, "alignment run", "fitted film"),
+    "api-boards": page(SIGNED_IN, NOTHING),
+    "api-board": page(ALIGN, OMITS, "board"),
+    "api-board-place": act(ALIGN, REFUSED, "board", "place on board"),
+    "api-board-canonical": act(ALIGN, NOTHING, "board", data=lambda world: {"name": "New"}),
+    "api-canonicals": page(SIGNED_IN, NOTHING),
+    "api-alignment-decisions": page(ALIGN, OMITS, "alignment run"),
+    "api-alignment-decide": act(ALIGN, REFUSED, "alignment run", "fitted film"),
+}
 
 SEE = "see scores"
 RESULTS = {
+    "api-search": page(MEMBER, OMITS, query=lambda world: {"q": "zebra"}),
     "analysis:search": page(MEMBER, OMITS, query=lambda world: {"q": "zebra"}),
+    "analysis:embedding-map": page(MEMBER, OMITS, "dataset"),
+    "analysis:map-points": page(MEMBER, UNNAMED, "embedding run"),
+    "analysis:map-colours": page(SEE, UNNAMED, "embedding run", look=SHOWS, query=colours_by_score),
+    "analysis:map-film": page(MEMBER, REFUSED, "embedding run", "film"),
+    "analysis:similar-films": page(MEMBER, REFUSED, "film"),
+    "api-embedding-map": page(MEMBER, OMITS, "dataset"),
+    "api-map-colours": page(MEMBER, OMITS, "embedding run", query=lambda world: {"by": "label"}),
+    "api-similar-films": page(MEMBER, REFUSED, "film"),
     "analysis:results": page(SEE, NOTHING, look=SHOWS),
     "analysis:make-evaluation": act("evaluate runs", NOTHING, "run", look=COUNTS),
     "analysis:evaluate-set": page("request runs", OMITS, "dataset"),
@@ -320,6 +432,8 @@ RESULTS = {
     "analysis:validate-externally": act("evaluate runs", NOTHING, "external run", look=SHOWS),
     "analysis:external-validation": page(SEE, UNNAMED, "external validation", look=SHOWS),
     "analysis:drift": page(SEE, UNNAMED, "detector run", look=SHOWS),
+    "analysis:external-csv": page(SEE, UNNAMED, "external validation", look=SHOWS),
+    "analysis:drift-csv": page(SEE, UNNAMED, "detector run", look=SHOWS),
     "analysis:head-curve": page(SEE, REFUSED, "head run"),
     "analysis:head-curve-table": page(SEE, REFUSED, "head run"),
     "analysis:precision": page(SEE, OMITS, "evaluation", look=SHOWS, query=of_test),
@@ -393,6 +507,7 @@ RESULTS = {
     "api-split-data": page(MEMBER, UNNAMED, "split"),
     "api-table-one-csv": page(MEMBER, UNNAMED, "split"),
     "api-plan": page(MEMBER, NOTHING, "split"),
+    "api-rules-for-test": page(MEMBER, NOTHING, "site"),
     "api-approve-plan": act("approve plans", NOTHING, "plan"),
     "api-ablation": page(SEE, UNNAMED, "ablation", look=SHOWS),
     "api-sweep": page(SEE, UNNAMED, "sweep", look=SHOWS),
@@ -401,6 +516,8 @@ RESULTS = {
     "api-external-validations": page(SIGNED_IN, NOTHING),
     "api-external-validation": page(SEE, UNNAMED, "external validation", look=SHOWS),
     "api-drift": page(SEE, UNNAMED, "detector run", look=SHOWS),
+    "api-external-csv": page(SEE, UNNAMED, "external validation", look=SHOWS),
+    "api-drift-csv": page(SEE, UNNAMED, "detector run", look=SHOWS),
     "api-bank-study": page(SEE, UNNAMED, "bank study", look=SHOWS),
     "api-show-bank-study": act("evaluate runs", NOTHING, "bank study", look=COUNTS),
     "api-blind-spots": page(SEE, UNNAMED, "blind spots", look=SHOWS),
@@ -466,6 +583,15 @@ READING = {
     "api-verdict-on-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
     "api-readings-proposed": page(JUDGE, NEUTRAL, "film"),
     "api-settle-proposed": act(JUDGE, NEUTRAL, "film", data=verdict),
+    "api-propose-adjudications": act("propose adjudications", NOTHING, "worklist"),
+    "api-propose-normals": act("propose normals", REFUSED, "worklist"),
+    "api-normal-proposals": page(SIGNED_IN, NOTHING),
+    "api-normal-proposal": page("propose or accept normals", OMITS, "proposal"),
+    "api-decide-normals": act("accept normals", REFUSED, "proposal"),
+    "api-worklist-end": page(READ, OMITS, "worklist"),
+    "api-propose-head": act(READ, NOTHING, "worklist"),
+    "api-head-proposals": page(SIGNED_IN, NOTHING),
+    "api-decide-head": act("request runs", REFUSED, "head proposal", data=lambda world: {"decision": "start"}),
     "api-escalations": page(SIGNED_IN, OMITS),
     "api-escalation-answer": act("answer escalations", REFUSED, "escalation", data=lambda world: {"action": "Told."}),
 }
@@ -505,7 +631,7 @@ DOUBLE_READING = {
     "api-queue-readings-csv": page(SEE_TWICE, REFUSED, "read twice"),
 }
 
-URLS = PORTAL | RUNS | RESULTS | READING | DOUBLE_READING
+URLS = PORTAL | RUNS | BOARDS | RESULTS | READING | DOUBLE_READING
 ADMIN = Url(STAFF, REFUSED)  # every other URL below admin/
 ALSO = {
     "read worklists or follow them": {

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
+
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.external import validate
@@ -18,14 +20,20 @@ from analysis.reading.normal_proposals import propose
 from analysis.reading.study_reference import state_reference
 from analysis.reading.worklists import begin
 from analysis.studies.opening import open_test
+from ml_engine.boards.canonicals import BoardRequest, make_canonical, place_film, start_board
+from ml_engine.boards.outcome import decide
+from ml_engine.core import files
+from ml_engine.engine import manifest
 from ml_engine.models import Run, Score
 from ml_engine.runs import paths
 from ml_engine.runs.paths import run_folder
+from portal.grid.saved_views import save_view
+from portal.grid.tagging import add_tag
 from portal.intake.resumable import Announced
 from portal.intake.resumable import begin as begin_upload
 from portal.intake.zip_uploads import zip_path
 from portal.labels.events import LabelChange
-from portal.models import Dataset, HeaderDifference, Image, Role, ScreeningQueue, Site, Upload, User
+from portal.models import Dataset, FilmTag, HeaderDifference, Image, Role, ScreeningQueue, Site, TagAct, Upload, User
 from portal.people.blinding import open_for
 from portal.sets import consensus, double_reading
 from portal.sets.adjudicating import name_adjudicator
@@ -36,7 +44,7 @@ from tests.analysis.headed import fitted_head, with_head
 from tests.analysis.scored import scored_dataset, scored_run
 from tests.analysis.sections.test_comparison import scored_again
 from tests.analysis.worklists import items, read, read_study, study, worklist
-from tests.ml_engine import reports
+from tests.ml_engine import embedded, reports
 from tests.portal import factories
 
 ROLES = list(Role)
@@ -106,19 +114,32 @@ def build(*, opened: bool = True) -> World:
     things |= _films_and_sets(site, boss, things)
     blinded = everyone("blinded", site)
     things |= _reading(boss, blinded, things)
+    things |= _boards(site, boss, things)
     withheld, siblings = _withheld(things, boss)
     things["own partial upload"] = begin_upload(
         dataset=things["dataset"], author=blinded, announced=Announced(bytes_total=10)
     )
+    things["site"] = site
     things["patient"] = things["film"].patient
     things["invited"], things["token of invitation"] = "MQ", "used-already"
     things["person"] = boss
     things["own act"] = factories.label_films(
         images=[things["film"]], value="normal", author=blinded, site=site, findings=[finding_of(things["film"])]
     )
+    tagged = add_tag(
+        images=Image.objects.filter(pk__in=[film.pk for film in [*withheld, *siblings]], dataset=things["dataset"]),
+        among=things["dataset"].images.all(),
+        name="for teaching",
+        author=blinded,
+        site=site,
+    )
+    things["own tagging"] = TagAct.objects.get(uuid=tagged.act)
+    things["tag"] = things["own tagging"].tag
+    things["other tag"] = FilmTag.objects.create(site=site, name="to be seen again")
     begin(worklist=things["worklist"], reader=User.objects.get(username=Role.READER))
     for item in items(things["worklist"]):
         read(item, blinded, "normal", reason="artefact")
+    things["embedding run"] = embedded.mapped(things["dataset"])
     things |= _double_readings(site, boss, blinded, things["film"])
     return World(site=site, things=things, withheld=withheld, siblings=siblings, blinded=blinded)
 
@@ -211,6 +232,7 @@ def _films_and_sets(site: Site, boss: User, things: dict[str, Any]) -> dict[str,
         "siblings": siblings,
         "pair": factories.pair(films[0], films[1]),  # of no split, so that both stay proposed as normals
         "earlier cohort": earlier,
+        "shared view": save_view(dataset=dataset, name="Shared", query={"label": "normal"}, author=boss, share=True),
         "cohort": freeze_cohort(site=site, name="normals", images=dataset.images.all(), author=boss),
         "queue": queue_films(
             site=site, name="All", images=dataset.images.all(), author=boss, source="all", order=Order.IMPORTED
@@ -303,7 +325,30 @@ def _double_readings(site: Site, boss: User, blinded: User, film: Image) -> dict
     return things
 
 
+def _boards(site: Site, boss: User, things: dict[str, Any]) -> dict[str, Any]:
+    """A board of three placed films and its canonical image; the film that the alignment was fitted on has a place."""
+    dataset = factories.dataset("Boarded", at=site)
+    factories.films(dataset, normal=3)
+    asked = BoardRequest(site=site, name="By hand", films=3, dataset=dataset)
+    board = start_board(asked, author=boss)
+    for film in board.films.all():
+        place_film(film=film, author=boss, matrix=[20 / 448, 0, 0, 0, 24 / 448, 0, 0, 0, 1])
+    folder, fitted = run_folder(things["alignment run"].uuid), things["fitted film"]
+    folder.mkdir(parents=True, exist_ok=True)
+    row = manifest.ManifestRow(filename="film", image=str(fitted.uuid), part="fit")
+    manifest.write(folder / "images.csv", [row], with_labels=False)
+    files.write_npy(folder / "affines.npy", np.eye(2, 3)[None])
+    decide(alignment=things["alignment run"].alignment_made, image=fitted, verdict="accept", author=boss)
+    return {
+        "board": board,
+        "canonical": make_canonical(board=board, name="By hand", author=boss),
+        "board film": board.films.get(position=1).image,
+        "place on board": 1,
+        "picture of many": "mean",
+    }
+
+
 def _withheld(things: dict[str, Any], boss: User) -> tuple[list[Image], list[Image]]:
     """One film of each kind that the URLs show, and the other films of these patients."""
-    films = [things[name] for name in ("film", "test film", "fitted film", "ablation film", "bank film")]
+    films = [things[name] for name in ("film", "test film", "fitted film", "ablation film", "bank film", "board film")]
     return [marked(film, boss) for film in films], [marked(film, boss) for film in things["siblings"]]

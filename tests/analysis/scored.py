@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -42,17 +42,14 @@ def scored_run(
     tune: TuneReport | None = None,
     suspects: int = 0,
     facts: Sequence[Mapping[str, Any]] = ({},) * 24,
+    imported: Callable[[Dataset], tuple[list[Image], list[Image]]] | None = None,
 ) -> Scored:
     """8 fit films; tune and test with 6 normal and 6 abnormal films each, one per patient. `alignment` is the
     report of the alignment that the detector was fitted with, or None; `tune` is what the detector reports of its
-    choice on tune, and its first `suspects` fit films are its least normal; `facts` are fields of the 24 films."""
+    choice on tune, and its first `suspects` fit films are its least normal; `facts` are fields of the 24 films.
+    `imported` makes fit films and the 24 others in another way."""
     dataset = factories.dataset(f"Set {seed}", at=at)
-    fitted = [factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit") for n in range(8)]
-    places = product(("tune", "test"), ("normal", "abnormal"), range(6))
-    films = [
-        factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part, **fields)
-        for (part, label, n), fields in zip(places, facts, strict=True)
-    ]
+    fitted, films = imported(dataset) if imported else _films(dataset, facts)
     split = split_from_csv(
         SplitRequest(site=at, name=f"Split {seed}", datasets=[dataset], seed=0, author=_splitter(at, author))
     )
@@ -78,6 +75,20 @@ def scored_run(
     scoring = _run(at, split, RunKind.SCORE, f"Scores {seed}", random_weights, detector=detector)
     sweep = _arrays(scoring, films, weight=weight, seed=seed)
     return Scored(scoring, split, films, sweep)
+
+
+def _films(dataset: Dataset, facts: Sequence[Mapping[str, Any]]) -> tuple[list[Image], list[Image]]:
+    fitted = [factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit") for n in range(8)]
+    films = [
+        factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part, **fields)
+        for (part, label, n), fields in zip(places(), facts, strict=True)
+    ]
+    return fitted, films
+
+
+def places() -> list[tuple[str, str, int]]:
+    """Part, label and number of the 24 films."""
+    return list(product(("tune", "test"), ("normal", "abnormal"), range(6)))
 
 
 def scored_dataset(scored: Scored, dataset: Dataset, *, shift: float = 0.0) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from analysis.models import Reading, Worklist, WorklistItem
@@ -11,7 +12,7 @@ from analysis.reading import verdicts
 from analysis.reading.reader_studies import tasks_of
 from analysis.reading.verdicts import NewReading
 from analysis.reading.worklists import WorklistRequest, begin, make_worklist
-from ml_engine.models import Run
+from ml_engine.models import Run, Score
 from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored
@@ -74,3 +75,13 @@ def read_study(of: Worklist, by: User, verdict_of: Callable[[WorklistItem, str],
 def items(of: Worklist, *, flagged: bool | None = None) -> list[WorklistItem]:
     rows = of.items.select_related("image__dataset", "worklist__run__site")
     return list(rows if flagged is None else rows.filter(flagged=flagged))
+
+
+def widened(scored: Scored) -> Scored:
+    """The scored run with six more films, in no part: three normal, one abnormal, two unlabelled. They score 9, 8 … 4,
+    above every other film except the last."""
+    dataset = scored.films[0].dataset
+    films = [factories.film(dataset, label) for label in ("normal", "normal", "normal", "abnormal", "", "")]
+    for k, film in enumerate(films):
+        Score.objects.create(run=scored.run, image=film, row=100 + k, fused_score=9 - k)
+    return replace(scored, films=[*scored.films, *films])

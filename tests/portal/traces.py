@@ -17,6 +17,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
+from pypdf import PdfReader
 
 
 def traces(needles: Iterable[str], *, skipped: Iterable[str] = ()) -> list[str]:
@@ -64,6 +65,7 @@ def layers(content: bytes) -> Iterator[bytes]:
                 yield info.filename.encode()
                 yield from layers(archive.read(info))
     elif content[:5] == b"%PDF-":
+        yield "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages).encode()
         for part in content.split(b"stream")[1:]:
             try:
                 yield zlib.decompressobj().decompress(part.lstrip(b"\r\n"))

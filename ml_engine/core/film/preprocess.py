@@ -13,28 +13,10 @@ from torch import Tensor
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import UnsupportedImage
 from ml_engine.core.film.clahe import clahe
+from ml_engine.core.film.gray_scale import FilmArray as FilmArray
+from ml_engine.core.film.gray_scale import intensities as intensities
 from ml_engine.core.geometry import resize_affine
 from ml_engine.core.mapped_rows import LEVELS
-
-
-@dataclass(frozen=True)
-class FilmArray:
-    """A decoded film.
-
-    ``values`` float32 (H, W), linear, larger = brighter; ``bits`` stored per value; ``ends`` the smallest and the
-    largest value that its header allows (0 and 255 for a plain 8-bit file); ``display`` float32 (H, W) in [0, 1]
-    after the VOI LUT or window of the header (DICOM PS3.3 C.11.2), None without one; ``padding`` bool (H, W), True
-    for padding by the header (PS3.3 C.7.5.1.1.2); ``pixel_aspect`` a pixel's height divided by its width;
-    ``spacing_mm`` between rows (y) and between columns (x), None where the header has none.
-    """
-
-    values: NDArray[np.float32]
-    bits: int
-    ends: tuple[float, float]
-    display: NDArray[np.float32] | None
-    padding: NDArray[np.bool_]
-    pixel_aspect: float = 1.0
-    spacing_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,46 +90,6 @@ def _resize(gray: Tensor, rows: int, columns: int) -> Tensor:
         gray[None, None], size=(rows, columns), mode="bilinear", align_corners=False, antialias=True
     )
     return resized[0, 0].clamp(0, 1)
-
-
-def intensities(film: FilmArray, config: PipelineConfig) -> NDArray[np.float32]:
-    """The film's values in [0, 1], float32 (H, W), scaled by ``config.intensity``; padding is 0.
-
-    A constant film is all 0 where the scale comes from the film itself. Values in the padding are ignored; any other
-    value that is not finite raises UnsupportedImage.
-    """
-    window = film.display if config.intensity == "window" else None
-    _require_finite(film.values if window is None else window, film.padding)
-    if window is not None:
-        scaled = np.asarray(window, dtype=np.float32)
-    else:
-        low, high = _ends(film, config)
-        scaled = (film.values - np.float32(low)) / np.float32(max(high - low, 1e-12))
-    scaled = np.clip(scaled, 0, 1)
-    return np.where(film.padding, np.float32(0), scaled) if film.padding.any() else scaled
-
-
-def _require_finite(values: NDArray[np.float32], padding: NDArray[np.bool_]) -> None:
-    not_finite = ~np.isfinite(values) & ~padding
-    if not_finite.any():
-        count = int(not_finite.sum())
-        raise UnsupportedImage(
-            f"{count} of the film's {not_finite.size} pixels {'is' if count == 1 else 'are'} not a finite number (NaN "
-            "or infinite): export the film again."
-        )
-
-
-def _ends(film: FilmArray, config: PipelineConfig) -> tuple[float, float]:
-    """The film's values that become 0 and 1."""
-    values = film.values[~film.padding] if film.padding.any() else film.values
-    if values.size == 0:
-        return 0.0, 1.0
-    if config.intensity == "window":
-        low, high = np.percentile(values, [config.low_percentile, config.high_percentile])
-        return float(low), float(high)
-    if film.bits == 8:
-        return film.ends
-    return float(values.min()), float(values.max())
 
 
 def valid_area(boxes: NDArray[np.int64], size: int) -> Tensor:

@@ -189,6 +189,7 @@ def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any
         unreadable=folder.summary("films")["errors"],
         suspects=_write_fit_scores(context, detector),
         controls=NegativeControls.from_json(controls) if controls else None,
+        by_hand=folder.summary("align").get("by_hand", []),
     ).write(folder.path)
     return {}
 

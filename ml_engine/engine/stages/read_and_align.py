@@ -15,7 +15,7 @@ from ml_engine.core.alignment.model import FittedAlignment
 from ml_engine.core.config import preparation_difference
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.film.preprocess import prepare, valid_area
-from ml_engine.core.geometry import compose
+from ml_engine.core.geometry import compose, invert
 from ml_engine.core.mapped_rows import write_images
 from ml_engine.engine import decode_films, manifest
 from ml_engine.engine.run_folder import StageProgress
@@ -93,7 +93,8 @@ def _refuse_unless_scoring(context: RunContext, first: str) -> None:
 
 
 def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
-    """Writes each film's affine: input_from_canonical.npy (N, 2, 3), in input pixels."""
+    """Writes each film's affine: input_from_canonical.npy (N, 2, 3), in input pixels. One that a person made on the
+    alignment board replaces the fitted one, and the film is not flagged."""
     import torch
 
     affines = np.broadcast_to(np.eye(2, 3), (len(context.rows), 2, 3)).copy()
@@ -117,8 +118,19 @@ def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
             flagged += at[failed].tolist()
             progress(first + len(at), len(unplaced))
         by_landmarks = landmarks.placements(context, model, points)
+    by_hand = _place_by_hand(context, affines)
     files.write_npy(context.path("input_from_canonical.npy"), affines)
-    return {"flagged": sorted(flagged)} | by_landmarks
+    return {"flagged": sorted(set(flagged) - set(by_hand)), "by_hand": by_hand} | by_landmarks
+
+
+def _place_by_hand(context: RunContext, affines: Any) -> list[int]:
+    """Put the hand-made affines into ``affines`` (N, 2, 3); the rows of these films."""
+    originals = context.read("original_from_input.npy")
+    rows = sorted(set(context.hand_affines) & set(context.readable().tolist()))
+    for row in rows:
+        affines[row] = compose(invert(originals[row]), context.hand_affines[row]).numpy()
+        context.folder.log(f"Row {row + 1} of images.csv is placed by hand.")
+    return rows
 
 
 def load_checked_alignment(context: RunContext) -> FittedAlignment:
@@ -153,5 +165,11 @@ def apply_alignment(
 
 
 def original_from_canonical(context: RunContext) -> Any:
-    """(N, 2, 3) float64 in pixels, resizing and padding included; NaN for a film that could not be read."""
-    return compose(context.read("original_from_input.npy"), context.read("input_from_canonical.npy")).numpy()
+    """(N, 2, 3) float64 in pixels, resizing and padding included; NaN for a film that could not be read. Hand-made
+    affines are as they were given, to the byte."""
+    affines = compose(context.read("original_from_input.npy"), context.read("input_from_canonical.npy")).numpy()
+    unreadable = context.errors
+    for row, affine in context.hand_affines.items():
+        if row not in unreadable:
+            affines[row] = affine
+    return affines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -26,7 +27,7 @@ from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.canonical_films import canonical_batches
 from ml_engine.core.head.confirmed_head import ConfirmedHead, load_head
 from ml_engine.core.mapped_rows import MappedRows
-from ml_engine.engine import manifest
+from ml_engine.engine import hand_affines, manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.model_cache import ModelCache
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
@@ -131,8 +132,24 @@ class RunContext:
 
     def stored_film(self, row: int) -> PlacedFilm | None:
         """The stored placement of the film at ``row``, None where the store lacks the film."""
-        sha256 = self.rows[row].sha256
-        return self.store.placed(sha256) if self.store and self.store.holds(sha256) else None
+        name = self.stored_name(row)
+        return self.store.placed(name) if self.store and self.store.holds(name) else None
+
+    def stored_name(self, row: int) -> str:
+        """The name in the store of the film at ``row``: its SHA-256, and another for each affine made by hand."""
+        sha256, by_hand = self.rows[row].sha256, self.hand_affines.get(row)
+        if by_hand is None or not sha256:
+            return sha256
+        return hashlib.sha256(sha256.encode() + by_hand.tobytes()).hexdigest()
+
+    @cached_property
+    def hand_affines(self) -> dict[int, NDArray[np.float64]]:
+        """Row -> original_from_canonical (2, 3), in pixels, of the films that a person placed on the alignment
+        board."""
+        if "hand_affines" not in (self.spec.inputs or {}) or self.config.align != "network":
+            return {}
+        by_image = hand_affines.read(self.input_path("hand_affines"), size=self.config.size)
+        return {k: by_image[row.image] for k, row in enumerate(self.rows) if row.image in by_image}
 
     @property
     def errors(self) -> dict[int, str]:
@@ -198,7 +215,7 @@ class RunContext:
     def _features_by_store(self, store: FeatureStore, at: NDArray[np.int64], films: Tensor) -> Tensor:
         """The features of all patches of the aligned films (B, 1, S, S), float32 (B, h * w, D). Films that the store
         lacks are computed and added to it."""
-        hashes = [self.rows[row].sha256 for row in at]
+        hashes = [self.stored_name(int(row)) for row in at]
         missing = [k for k, sha256 in enumerate(hashes) if not store.holds(sha256)]
         everywhere = places_of(np.ones((self.config.patches, self.config.patches), dtype=np.bool_))
         computed = self.extractor.patches(films[missing], everywhere) if missing else None

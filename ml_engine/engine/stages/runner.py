@@ -32,6 +32,7 @@ from ml_engine.engine.run_kinds import STUDIES
 from ml_engine.engine.stages import (
     ablation,
     controls,
+    embedding,
     experiments,
     fit_alignment,
     fit_detector,
@@ -72,6 +73,14 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("align", read_and_align.align),
         ("maps", score.make_maps),
         ("results", score.write_results),
+    ),
+    "embedding": (
+        ("films", read_and_align.read_films),
+        ("align", read_and_align.align),
+        ("pool", embedding.pool),
+        ("neighbours", embedding.find_neighbours),
+        ("layout", embedding.lay_out),
+        ("results", embedding.write_results),
     ),
 }
 PLANS: dict[str, Callable[[RunSpec], ExperimentPlan]] = {

@@ -218,5 +218,6 @@ def _summary(context: RunContext, weight: float) -> ScoreSummary:
         threshold=threshold,
         threshold_map=threshold["value"],
         flagged=context.folder.summary("align")["flagged"],
+        by_hand=context.folder.summary("align").get("by_hand", []),
         unreadable=context.folder.summary("films")["errors"],
     )

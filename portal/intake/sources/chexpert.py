@@ -6,11 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import CsvRow
 from portal.intake.csv_people import age_of, sex_of
-from portal.intake.sources.reported_findings import DEVICES, NO_FINDING, label_of_columns
+from portal.intake.sources.reported_findings import DEVICES, FATES_OF_FINDINGS, NO_FINDING, label_of_columns
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.table_columns import AGE, SEX, VIEW
 from portal.models import LabelOrigin
 
 _TITLE = "CheXpert"
@@ -63,5 +65,16 @@ SOURCE = PublishedSource(
         )
     },
     films=_films,
+    fates={
+        "Path": (
+            ElementOutcome.REPLACED,
+            "patient of the path, as a keyed hash; the path stays as the name of the film's file",
+        ),
+        "Frontal/Lateral": VIEW,
+        "AP/PA": VIEW,
+        "Age": AGE,
+        "Sex": SEX,
+        **FATES_OF_FINDINGS,
+    },
     parts_of_name=3,
 )

@@ -5,8 +5,10 @@ is there under its published name is not opened again."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from portal.imaging.handled_elements import ElementOutcome
 from portal.intake.csv_labels import CsvRow
 from portal.intake.entries import Entry, NamedFile
 from portal.intake.film_storage import view_of
@@ -15,11 +17,14 @@ from portal.intake.import_report import ImportReport
 from portal.intake.sources.file_index import FileIndex, is_published_table
 from portal.intake.sources.published_table import PublishedTable, open_published
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions
+from portal.intake.stored_words import table_words
+from portal.intake.table_columns import ColumnFate, TableFate, fates_of_published
 from portal.intake.tables import InvalidCsv
 from portal.models import Dataset, Image, Upload, User
 
 ROWS_TOGETHER = 1000
 MOST_WORDS = 10
+MakeBatch = Callable[[Sequence[Entry], int], Batch]
 _NAMES_IN_A_QUERY = 500  # old builds of SQLite allow 999 parameters
 
 
@@ -47,27 +52,34 @@ def import_source(
                 yield file
 
     index = FileIndex(films(), parts=source.parts_of_name)
-    by_key = source.tables_of(_opened(found_tables))
+    opened = _opened(found_tables)
+    by_key = source.tables_of(opened)
+    report.deidentified.tables.extend(_fates(source, opened))
     total = sum(1 for _ in source.films(by_key, options))  # also finds what cannot be read, before a film is stored
     if total == 0:
         raise InvalidCsv(f"The tables of {source.title} have no row below their header; download them again.")
     report.source = source.title
 
-    def leave_out(row: CsvRow | None, header: Mapping[str, str]) -> str | None:
-        age = header.get("age_years", "") or (row.age_years if row else "")
-        return options.left_out(view=view_of(row, header), age_years=age)
-
     return import_batches(
         upload=upload,
-        batches=_batches(upload.dataset, source.films(by_key, options), index, report),
+        batches=_batches(upload.dataset, source.films(by_key, options), index, report, batch_of(source, options)),
         total=total,
         report=report,
         actor=actor,
         processes=processes,
         on_progress=on_progress,
-        leave_out=leave_out,
-        bits=source.bits,
     )
+
+
+def batch_of(source: PublishedSource, options: SourceOptions) -> MakeBatch:
+    """Make a batch of entries and a number of rows under the rules of the source: which films to leave out, and how
+    its pictures are read."""
+
+    def leave_out(row: CsvRow | None, header: Mapping[str, str]) -> str | None:
+        age = header.get("age_years", "") or (row.age_years if row else "")
+        return options.left_out(view=view_of(row, header), age_years=age)
+
+    return partial(Batch, asks_for_copies=False, leave_out=leave_out, bits=source.bits)
 
 
 def _opened(files: Sequence[NamedFile]) -> list[PublishedTable]:
@@ -78,8 +90,22 @@ def _opened(files: Sequence[NamedFile]) -> list[PublishedTable]:
     return list(by_path.values())
 
 
+def _fates(source: PublishedSource, tables: Sequence[PublishedTable]) -> Iterator[TableFate]:
+    for number, table in enumerate(tables, start=1):
+        shape = next((shape for shape in source.shapes.values() if shape.fits(table)), None)
+        columns = fates_of_published(table.header, source.fates)
+        if shape is None or not shape.columns:  # its first line may be no header
+            how = "the table is not read" if shape is None else "joins films and parts or patients, and is not kept"
+            columns = (ColumnFate("all of it", ElementOutcome.REMOVED, how),)
+        yield TableFate(table_words(table.name, number), columns)
+
+
 def _batches(
-    dataset: Dataset, items: Iterator[SourceFilm | LeftOut], index: FileIndex, report: ImportReport
+    dataset: Dataset,
+    items: Iterator[SourceFilm | LeftOut],
+    index: FileIndex,
+    report: ImportReport,
+    made: MakeBatch,
 ) -> Iterator[Batch]:
     films: list[SourceFilm] = []
     rows = 0
@@ -90,10 +116,10 @@ def _batches(
         else:
             films.append(item)
         if rows == ROWS_TOGETHER:
-            yield Batch(_entries(dataset, films, index, report), rows, asks_for_copies=False)
+            yield made(_entries(dataset, films, index, report), rows)
             films, rows = [], 0
     if rows:
-        yield Batch(_entries(dataset, films, index, report), rows, asks_for_copies=False)
+        yield made(_entries(dataset, films, index, report), rows)
 
 
 def _entries(dataset: Dataset, films: Sequence[SourceFilm], index: FileIndex, report: ImportReport) -> list[Entry]:

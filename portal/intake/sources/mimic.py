@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import CsvRow
-from portal.intake.sources.reported_findings import ReportedLabel, label_of_columns
+from portal.intake.sources.reported_findings import FATES_OF_FINDINGS, ReportedLabel, label_of_columns
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.table_columns import FILE, HASHED, PART, VIEW
 from portal.models import LabelOrigin
 
 _TITLE = "MIMIC-CXR-JPG"
@@ -73,4 +75,13 @@ SOURCE = PublishedSource(
         ),
     },
     films=_films,
+    fates={
+        "dicom_id": FILE,
+        "subject_id": HASHED,
+        "study_id": (ElementOutcome.KEPT, "part of the film's path, and joins the tables"),
+        "ViewPosition": VIEW,
+        "ViewCodeSequence_CodeMeaning": VIEW,
+        "split": PART,
+        **FATES_OF_FINDINGS,
+    },
 )

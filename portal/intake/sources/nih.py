@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import view_of_word
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.csv_people import age_of, sex_of
 from portal.intake.sources.numbers import number_of
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.table_columns import AGE, BOX, FILE, FINDING, HASHED, SEX, VIEW
 from portal.models import LabelOrigin
 
 TITLE = "NIH ChestX-ray14"
@@ -80,4 +82,15 @@ SOURCE = PublishedSource(
         "test": TableShape("test_list.txt", part_of_name=r"^test_list.*\.txt$", is_needed=False),
     },
     films=_films,
+    fates={
+        "Image Index": FILE,
+        "Finding Labels": (ElementOutcome.KEPT, "label and findings"),
+        "Finding Label": FINDING,
+        "Patient ID": HASHED,
+        "Patient Age": AGE,
+        "Patient Gender": SEX,
+        "Patient Sex": SEX,
+        "View Position": VIEW,
+        **dict.fromkeys(_SIDES, BOX),
+    },
 )

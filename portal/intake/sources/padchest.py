@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from portal.imaging.handled_elements import ElementOutcome
 from portal.imaging.views import placement_of_word, quoted, view_of_word
 from portal.intake.csv_labels import CsvRow, separated
 from portal.intake.csv_people import age_of, sex_of
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape, Views
+from portal.intake.table_columns import FILE, HASHED, ORIGIN, SEX, VIEW, YEAR
 from portal.models import LabelOrigin
 
 _TITLE = "PadChest"
@@ -70,10 +72,16 @@ def _film(row: Mapping[str, str], options: SourceOptions) -> SourceFilm | LeftOu
             unknown_projection=quoted(word) if view is None else "",
             sex=sex_of(row.get("PatientSex_DICOM", "")),
             age_years=age,
+            photometric=_photometric(row),
             origin=_ORIGINS.get(method.lower(), "") if label else "",
             extra={name: value for name, value in extra.items() if value},
         )
     )
+
+
+def _photometric(row: Mapping[str, str]) -> str:
+    """The pictures hold the values of the DICOM files as they were stored, so where 0 was white it still is."""
+    return "MONOCHROME1" if row.get("PhotometricInterpretation_DICOM", "").upper() == "MONOCHROME1" else ""
 
 
 def label_of(text: str) -> tuple[str, tuple[str, ...]]:
@@ -109,6 +117,18 @@ SOURCE = PublishedSource(
         )
     },
     films=_films,
+    fates={
+        "ImageID": FILE,
+        "StudyDate_DICOM": YEAR,
+        "PatientBirth": YEAR,
+        "PatientID": HASHED,
+        "PatientSex_DICOM": SEX,
+        "Projection": VIEW,
+        "Pediatric": (ElementOutcome.REMOVED, "says which films of children to leave out, and is not kept"),
+        "Labels": (ElementOutcome.KEPT, "label and findings"),
+        "MethodLabel": ORIGIN,
+        "PhotometricInterpretation_DICOM": (ElementOutcome.KEPT, "photometric interpretation, for showing the film"),
+    },
     views=Views.PA,
     bits=12,
 )

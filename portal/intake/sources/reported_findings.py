@@ -6,12 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from portal.imaging.handled_elements import ElementOutcome
+from portal.intake.table_columns import FINDING, Fate
+
 NO_FINDING = "No Finding"
 DEVICES = "Support Devices"
 FINDINGS = (
     *("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation"),
     *("Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture"),
 )
+# What becomes of these columns.
+FATES_OF_FINDINGS: Mapping[str, Fate] = {
+    **dict.fromkeys((*FINDINGS, "Airspace Opacity", NO_FINDING, "No Findings"), FINDING),
+    DEVICES: (ElementOutcome.KEPT, "attribute device of a normal film"),
+}
 # As the radiologist's table of MIMIC-CXR-JPG writes them.
 _OTHER_NAMES = {"Lung Opacity": "Airspace Opacity", NO_FINDING: "No Findings"}
 

@@ -8,10 +8,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 
+from portal.imaging.handled_elements import ElementOutcome
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.sources.nih import patient_of
 from portal.intake.sources.numbers import number_of
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape
+from portal.intake.table_columns import BOX, FILE, LABEL
 from portal.intake.tables import InvalidCsv
 from portal.models import LabelOrigin
 
@@ -80,4 +82,10 @@ SOURCE = PublishedSource(
         ),
     },
     films=_films,
+    fates={
+        "patientId": FILE,
+        "class": LABEL,
+        "Target": (ElementOutcome.REMOVED, "says whether a row has a box, and is not kept"),
+        **dict.fromkeys(_SIDES, BOX),
+    },
 )

@@ -12,6 +12,7 @@ from portal.imaging.views import FRONTAL
 from portal.intake.csv_labels import Box, CsvRow
 from portal.intake.left_out import LeftOut as LeftOut
 from portal.intake.sources.published_table import PublishedTable
+from portal.intake.table_columns import Fate
 from portal.intake.tables import InvalidCsv
 
 ADULT = 18  # years
@@ -89,12 +90,13 @@ ReadFilms = Callable[[Tables, SourceOptions], Iterator[SourceFilm | LeftOut]]
 class PublishedSource:
     """A published dataset. `films` yields what becomes of each row of its tables. `parts_of_name`: how many parts at
     the end of a film's path tell it from all others. `bits`: how many of the 16 bits of its pictures are used, as its
-    tables say."""
+    tables say. `fates`: what becomes of each column that is read; of the others nothing is kept."""
 
     key: str
     title: str
     shapes: Mapping[str, TableShape]
     films: ReadFilms
+    fates: Mapping[str, Fate]
     views: Views = Views.FRONTAL
     parts_of_name: int = 1
     bits: int | None = None

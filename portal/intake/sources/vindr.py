@@ -10,10 +10,18 @@ from collections.abc import Iterator, Mapping
 from portal.intake.csv_labels import Box, CsvRow, RowReading
 from portal.intake.sources.numbers import number_of
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions, Tables, TableShape, Views
+from portal.intake.table_columns import BOX, FILE, FINDING, READER
 from portal.intake.tables import InvalidCsv
 from portal.models import LabelOrigin
 
 _NO_FINDING = "No finding"
+_FINDINGS = (
+    *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation"),
+    *("Edema", "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst"),
+    *("Mediastinal shift", "Nodule/Mass", "Pleural effusion", "Pleural thickening", "Pneumothorax"),
+    *("Pulmonary fibrosis", "Rib fracture", "Other lesion", "COPD", "Lung tumor", "Pneumonia", "Tuberculosis"),
+    *("Other diseases", "Other disease"),
+)
 _SIDES = ("x_min", "y_min", "x_max", "y_max")
 _Boxes = Mapping[tuple[str, str], tuple[Box, ...]]  # by film and reader
 
@@ -88,5 +96,12 @@ SOURCE = PublishedSource(
         "consensus boxes": TableShape("annotations_test.csv", _MARKED, lacks=_READER, is_needed=False),
     },
     films=_films,
+    fates={
+        "image_id": FILE,
+        "rad_id": READER,
+        "class_name": FINDING,
+        **dict.fromkeys(_SIDES, BOX),
+        **dict.fromkeys((_NO_FINDING, *_FINDINGS), FINDING),
+    },
     views=Views.ALL,
 )

@@ -1,11 +1,8 @@
 from typing import Any
 
-import numpy as np
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.imaging.burned_in import find_text
-from portal.imaging.film import Film, PixelFacts, shown_values, unpack
-from portal.intake.film_files import pixel_path
+from portal.intake.text_looks import film_of, header_says_so, lines_on
 from portal.models import Image, Site
 
 
@@ -40,13 +37,12 @@ class Command(BaseCommand):
         self.stdout.write(f"{suspected} of {looked_at} films to look at")
 
     def _reasons(self, film: Image) -> list[str]:
-        reasons = ["its header says so"] if film.header.get("burned_in") == "YES" else []
+        reasons = ["its header says so"] if header_says_so(film) else []
         try:
-            stored = unpack(pixel_path(film.pixel_sha256).read_bytes(), film.rows, film.columns)
+            lines = lines_on(film_of(film))
         except OSError:
             return [*reasons, "its pixels are missing"]
-        shown = 255 * shown_values(Film(stored, PixelFacts.from_json(film.facts)))
-        for line in find_text(np.asarray(shown, dtype=np.uint8)):
+        for line in lines:
             place = f"x {line.x}, y {line.y}, {line.width} × {line.height} pixels"
             reasons.append(f"{line.characters} characters at {place}")
         return reasons

@@ -120,9 +120,11 @@ class Command(BaseCommand):
         try:
             rows = boxes = None
             if table := options["labels"]:
-                rows = read_labels(table, report.skipped, mapping=self._mapping_of(table, mappings, TableKind.LABELS))
+                mapping = self._mapping_of(table, mappings, TableKind.LABELS)
+                rows = read_labels(table, report.skipped, mapping=mapping, fates=report.deidentified.tables)
             if table := options["boxes"]:
-                boxes = read_boxes(table, report.skipped, mapping=self._mapping_of(table, mappings, TableKind.BOXES))
+                mapping = self._mapping_of(table, mappings, TableKind.BOXES)
+                boxes = read_boxes(table, report.skipped, mapping=mapping, fates=report.deidentified.tables)
         except UnclearTable as error:
             self._write_draft(table, folder)
             raise CommandError(f"{error} To say so, pass --mapping FILE; a draft of it is above.") from error
@@ -222,6 +224,8 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"  quarantined {quarantined.name or quarantined.source_sha256[:12]}: {quarantined.sentence}"
             )
+        for sentence in report.deidentified.sentences():
+            self.stdout.write(sentence)
 
     def _progress(self, done: int, total: int) -> None:
         """One line that changes in a terminal, elsewhere a line for each tenth."""

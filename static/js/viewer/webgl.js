@@ -124,7 +124,7 @@ export function createWebglRenderer(canvas, { onLost, evenEmulated }) {
 }
 
 // Chromium's failIfMajorPerformanceCaveat lets SwiftShader pass.
-function isEmulated(gl) {
+export function isEmulated(gl) {
   const names = gl.getExtension("WEBGL_debug_renderer_info");
   const card = gl.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER);
   return /swiftshader|llvmpipe|softpipe|basic render/i.test(card);

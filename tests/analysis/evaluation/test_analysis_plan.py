@@ -348,3 +348,16 @@ def test_a_look_and_a_plan_at_the_same_time_come_one_after_the_other(
     plans = AnalysisPlan.objects.count()
     assert plans + len(refused) == 1
     assert (test_look.plan is not None) == (plans == 1)
+
+
+def test_the_rules_for_test_are_read_and_set_by_api(scored: Scored, analyst: User) -> None:
+    address = reverse("api-rules-for-test", args=[scored.split.site.uuid])
+    manager, client = Client(), Client()
+    manager.force_login(factories.user("boss", Role.MANAGER))
+    client.force_login(analyst)
+    assert client.get(address).json() == {"plan": False, "second_person": False}
+    rules = {"plan": True, "second_person": True}
+    assert client.put(address, rules, content_type="application/json").status_code == 403
+    assert manager.put(address, rules, content_type="application/json").json() == rules
+    assert client.get(address).json() == rules
+    assert manager.put(address, {"plan": "maybe"}, content_type="application/json").status_code == 400

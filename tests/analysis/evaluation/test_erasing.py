@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,18 @@ from django.core.management import call_command
 from django.db import DatabaseError, transaction
 
 from analysis.evaluation.erasing import CannotErase, confirmation_of, erase_patient, plan_erasure
+from ml_engine.engine import hand_affines
+from ml_engine.engine.hand_affines import text_of
+from ml_engine.engine.run_folder import INPUTS
 from ml_engine.engine.scored_folder import ScoredFolder
-from ml_engine.models import Run, RunState, Score, WithdrawnModel
+from ml_engine.models import FilmPlacement, Run, RunState, Score, WithdrawnModel
 from ml_engine.runs import erased_films, paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, request_score
 from portal.intake.erased_patients import names_of, references
 from portal.models import AuditEvent, Erasure, Image, LabelEvent, PartialUpload, Patient, Role, Upload, User
 from portal.people import audit
+from portal.people.audit_chain import seal_all, verify
 from tests.access import world as worlds
 from tests.analysis.scored import scored_run
 from tests.portal import factories
@@ -77,6 +82,7 @@ def test_the_drill(world: worlds.World) -> None:
     row = Score.objects.get(run=run, image=scored).row
     others = Score.objects.filter(run=run).exclude(image__patient__in=[scored.patient, film.patient])
     other = others.order_by("row").first().row
+    seal_all()
     before = ScoredFolder(paths.run_folder(run.uuid)).maps_of(other).copy()
 
     for patient in (film.patient, scored.patient, fitted):
@@ -98,6 +104,8 @@ def test_the_drill(world: worlds.World) -> None:
     blanked = AuditEvent.objects.get(verb="export heatmap", target_uuid=by_film.uuid)
     assert (blanked.actor, blanked.after) == (boss, None)
     assert by_film.report["handed_out"][0]["what"] == "export heatmap"
+    verdict = verify(film.dataset.site)  # what was erased does not break the chain of the audit
+    assert (verdict.fault, verdict.erased > 0) == ("", True)
     # the second: the results of others stay
     folder = ScoredFolder(paths.run_folder(run.uuid))
     folder.check()
@@ -242,3 +250,32 @@ def test_a_file_of_an_erased_patient_is_not_imported_again(data_dir: Path, tmp_p
     call_command("import_images", folder, dataset=of.name, site="Seoul", stdout=report)
     assert "2 files are of patients who were erased here, and were not imported" in report.getvalue()
     assert Patient.objects.count() == 1
+
+
+def test_the_mean_of_a_board_goes_with_a_patient_on_it(world: worlds.World) -> None:
+    film, canonical = world.things["board film"], world.things["canonical"]
+    run = world.things["alignment run"]
+    Run.objects.filter(pk=run.pk).update(canonical=canonical)
+    pictures = [paths.canonical_path(name) for name in (canonical.sha256, f"{canonical.sha256}-variance")]
+    assert all(path.is_file() for path in pictures)
+
+    erase(film.patient, boss_of(world))
+    assert not any(path.exists() for path in pictures)
+    assert not paths.board_folder(canonical.board.uuid).exists()
+    assert FilmPlacement.objects.filter(film__board=canonical.board).count() == canonical.board.films.count() == 2
+    assert WithdrawnModel.objects.filter(alignment=run.alignment_made).exists()
+
+
+def test_a_hand_made_affine_of_the_patient_is_taken_out_of_scored_folders(world: worlds.World) -> None:
+    film, run = world.things["test film"], world.things["run"]
+    folder = paths.run_folder(run.uuid)
+    path = folder / INPUTS["hand_affines"]
+    path.parent.mkdir(exist_ok=True)
+    other = "00000000-0000-4000-8000-000000000000"
+    path.write_text(text_of({str(film.uuid): [[1, 0, 0], [0, 1, 0]], other: [[1, 0, 0], [0, 1, 0]]}, canonical_size=64))
+    (folder / "run.json").write_text(json.dumps({"kind": "score", "inputs": {"hand_affines": {"sha256": "x"}}}))
+
+    erase(film.patient, boss_of(world))
+    assert set(hand_affines.read(path, size=64)) == {other}
+    asked = json.loads((folder / "run.json").read_text())
+    assert asked["inputs"]["hand_affines"]["sha256"] == paths.file_sha256(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, transaction
 from django.test import Client
 from django.urls import reverse
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.external import validate
@@ -70,6 +72,31 @@ def test_internal_and_external_figures_stand_side_by_side(
         assert f"{number:.3f}" in page
     assert "External validations on these datasets so far: 1" in " ".join(page.split())
     assert "random weights, not for evaluation" in page
+
+
+def test_the_figure_as_csv_has_every_corner_of_both_curves(as_analyst: Client, scored: Scored, run: Run) -> None:
+    answer, page = results(as_analyst, run)
+    validation = ExternalValidation.objects.get()
+    assert reverse("analysis:external-csv", args=[validation.uuid]) in page
+    doors = ("analysis:external-csv", "api-external-csv")
+    files = [as_analyst.get(reverse(door, args=[validation.uuid])) for door in doors]
+    assert (files[0].status_code, files[0].content) == (200, files[1].content)
+    rows = list(csv.DictReader(io.StringIO(files[0].text)))
+    scores = dict(Score.objects.filter(run=run).values_list("image__uuid", "fused_score"))
+    films = [film for film in run.datasets.get().images.all() if film.view_position == "AP"]
+    truth = [film.label_events.get().value == "abnormal" for film in films]
+    x, y, _ = roc_curve(truth, [scores[film.uuid] for film in films], drop_intermediate=False)
+    external = [row for row in rows if row["population"] == "external"]
+    points = [(float(row["false_positive_rate [share]"]), float(row["sensitivity [share]"])) for row in external]
+    assert set(points) <= set(zip(x.tolist(), y.tolist(), strict=True))
+    assert np.trapezoid(*np.array(points).T[::-1]) == pytest.approx(answer["external"]["auroc"]["fused"]["auroc"])
+    for name in ("internal", "external"):
+        (areas,) = {(row["auroc"], row["auroc_low"], row["auroc_high"], row["abnormal [films]"])
+                    for row in rows if row["population"] == name}  # fmt: skip
+        fused = answer[name]["auroc"]["fused"]
+        assert areas == (repr(fused["auroc"]), repr(fused["low"]), repr(fused["high"]), str(answer[name]["abnormal"]))
+    assert {row["difference_from_internal"] for row in external} == {repr(answer["difference"]["difference"])}
+    assert all("random weights" in row["notice"].lower() and "ook" in row["notice"] for row in rows)
 
 
 def test_the_page_of_results_offers_and_lists_it(as_analyst: Client, run: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from portal.models import AuditEvent, Cohort, Exposure, Image, Role, SplitMember
 from portal.people.blinding import close_read, open_for
 from portal.sets.cohorts import ADDED_BY_SCORE, freeze_cohort, images_of
 from tests.analysis.scored import Scored
-from tests.analysis.worklists import items, read, reader, worklist
+from tests.analysis.worklists import items, read, reader, widened, worklist
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -34,13 +33,7 @@ def _nobody_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def wide(scored: Scored) -> Scored:
-    """The scored run with six more films, in no part: three normal, one abnormal, two unlabelled. They score 9, 8 … 4,
-    above every other film except the last."""
-    dataset = scored.films[0].dataset
-    films = [factories.film(dataset, label) for label in ("normal", "normal", "normal", "abnormal", "", "")]
-    for k, film in enumerate(films):
-        Score.objects.create(run=scored.run, image=film, row=100 + k, fused_score=9 - k)
-    return replace(scored, films=[*scored.films, *films])
+    return widened(scored)
 
 
 def new_films(wide: Scored) -> list[Image]:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from typing import Any
 from uuid import uuid4
 
@@ -379,15 +380,63 @@ def test_korean_japanese_and_chinese_are_printed() -> None:
     assert len(pdf) < 200_000  # the font is 3.5 MB: only the characters used are embedded
 
 
-def test_the_font_is_the_one_whose_licence_was_read() -> None:
-    digest = hashlib.sha256((ROOT / "analysis/report/fonts/DroidSansFallback.ttf").read_bytes()).hexdigest()
-    assert digest == "56d3edfb377a8bc3c4b77f4476405c770173c0e31221ad7c77d0a8e1f3039a3e"
-    assert "Apache License" in (ROOT / "analysis/report/fonts/NOTICE").read_text()
+THAI, HINDI = "โรงพยาบาลจุฬาลงกรณ์ ที่นี่ กำน้ำ", "क्षत्रिय अस्पताल हिन्दी"
+
+
+def test_thai_and_devanagari_are_printed_in_their_own_letters() -> None:
+    """Matplotlib warns of a missing glyph, and a warning is an error here."""
+    paper = Paper(title=THAI, foot=HINDI, random_weights=False)
+    paper.heading(f"{HINDI}, {THAI}")
+    paper.table([THAI, "Films"], [[HINDI, "3"]])
+    paper.plots([lambda axes: axes.set(xlabel=THAI, ylabel=HINDI)], height=80, below=30)
+    pdf = paper.to_pdf(creator="test")
+    names = {str(font.get_object()["/BaseFont"]) for font in opened(pdf).pages[0]["/Resources"]["/Font"].values()}
+    assert {name.partition("+")[2] for name in names} >= {"NotoSansThai-Regular", "NotoSansDevanagari-Regular"}
+    text = text_of(pdf)
+    assert NO_GLYPH not in text
+    assert "โรงพยาบาล" in text and "अस्" in text  # of a mark on its letter, a reader of PDFs gets both for each
+    assert len(pdf) < 100_000
+
+
+def test_marks_stand_on_their_letters_and_conjuncts_are_joined() -> None:
+    assert text_width("ที่", 9) == pytest.approx(text_width("ท", 9))
+    assert text_width("क्ष", 9) < text_width("क", 9) + text_width("ष", 9)
+
+
+@pytest.mark.parametrize("name", [THAI, HINDI])
+def test_a_long_word_is_not_broken_inside_a_letter(name: str) -> None:
+    word = name.replace(" ", "") * 3
+    lines = wrapped(word, 60, 9)
+    assert "".join(lines) == word and len(lines) > 3
+    for line in lines[1:]:
+        assert unicodedata.category(line[0]) not in ("Mn", "Mc") and line[0] != "ำ"
+    for line in lines[:-1]:
+        assert line[-1] not in "เแโใไ" and unicodedata.combining(line[-1]) != 9
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "licence"),
+    [
+        ("DroidSansFallback", "56d3edfb377a8bc3c4b77f4476405c770173c0e31221ad7c77d0a8e1f3039a3e", "Apache License"),
+        ("NotoSansThai", "9acb585d8662ca4ed1b1cf5889dfa1393f8555103b3986e1ea1e3af4faef70bd", "SIL Open Font License"),
+        (
+            "NotoSansDevanagari",
+            "084a94d89eb54aafb93a056e15425c34fd859f6342875165d304837b3bcfc2d2",
+            "SIL Open Font License",
+        ),
+    ],
+)
+def test_the_font_is_the_one_whose_licence_was_read(name: str, digest: str, licence: str) -> None:
+    fonts = ROOT / "analysis/report/fonts"
+    assert hashlib.sha256((fonts / f"{name}.ttf").read_bytes()).hexdigest() == digest
+    notice = (fonts / "NOTICE").read_text()
+    assert f"{name}.ttf" in notice and licence in notice
+    assert "SIL OPEN FONT LICENSE Version 1.1" in (fonts / "OFL.txt").read_text()
 
 
 def test_a_character_without_a_glyph_is_a_box_without_a_warning() -> None:
     paper = Paper(title="t", foot="", random_weights=False)
-    paper.paragraph("film ไท $x^2$ \x07 end")
+    paper.paragraph("film \u0b95\u0b95 $x^2$ \x07 end")
     text = text_of(paper.to_pdf(creator="test"))
     assert f"film {NO_GLYPH * 2} $x^2$ end" in text
 

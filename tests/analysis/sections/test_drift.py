@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -127,3 +129,36 @@ def test_only_those_who_see_scores_see_it(client: Client, later: Scored) -> None
     ):
         client.force_login(person)
         assert client.get(reverse("analysis:drift", args=[detector_run(later).uuid])).status_code == status
+
+
+def test_the_figure_as_csv_has_the_numbers_of_the_api(as_analyst: Client, later: Scored) -> None:
+    run = detector_run(later)
+    answer, page = asked(as_analyst, run)
+    assert reverse("analysis:drift-csv", args=[run.uuid]) in page
+    files = [as_analyst.get(reverse(door, args=[run.uuid])) for door in ("analysis:drift-csv", "api-drift-csv")]
+    assert files[0].content == files[1].content
+    rows = list(csv.DictReader(io.StringIO(files[0].text)))
+    for counted, key in (("all", "all_films"), ("normal", "normals")):
+        for row, batch in zip([row for row in rows if row["counted"] == counted], answer[key], strict=True):
+            assert (row["import"], row["count [films]"], row["reason"]) == (
+                batch["name"], str(batch["films"]), batch["reason"],
+            )  # fmt: skip
+            above = batch["above"] or {"auroc": None, "low": None, "high": None}
+            numbers = [above["auroc"], above["low"], above["high"], batch["adjusted_p_value"]]
+            columns = ("higher", "higher_low", "higher_high", "p_value_holm")
+            assert [row[column] for column in columns] == ["" if number is None else repr(number) for number in numbers]
+    assert {row["threshold [score]"] for row in rows} == {repr(answer["threshold"])}
+    assert {row["calibration [films]"] for row in rows} == {"40"}
+    assert all("Films left out: 12 in test, at which nobody has looked." in row["notice"] for row in rows)
+    looked_at(later.run)
+    seen = as_analyst.get(reverse("api-drift-csv", args=[run.uuid])).text
+    assert "at which nobody has looked" not in seen
+
+
+def test_the_csv_is_refused_as_the_page_is(as_analyst: Client, scored: Scored, client: Client) -> None:
+    Run.objects.filter(pk=scored.run.pk).update(state=RunState.FAILED)
+    for door in ("analysis:drift-csv", "api-drift-csv"):
+        refused = as_analyst.get(reverse(door, args=[detector_run(scored).uuid]))
+        assert (refused.status_code, "No run has scored films with this detector yet" in refused.text) == (400, True)
+    client.force_login(factories.user("colleague", Role.CURATOR))
+    assert client.get(reverse("api-drift-csv", args=[detector_run(scored).uuid])).status_code == 403

@@ -103,6 +103,20 @@ def test_a_reader_s_boxes_come_before_the_import_s(scored: Scored, evaluation: E
     )  # only the latest, so that no lesion counts twice
 
 
+def test_the_readers_of_a_published_dataset_count_together(
+    scored: Scored, evaluation: Evaluation, analyst: User
+) -> None:
+    film = scored.films[18]
+    for reader, drawn in (("R1", box(0, 0, 10, 10)), ("R2", box(2, 0, 10, 10)), ("R3", box(1, 14, 2, 2))):
+        factories.event(film, "abnormal", boxes=[drawn], reader=reader)
+    factories.event(film, "abnormal", boxes=[box(2, 14, 2, 2)], reader="R3")  # changes what R3 stated
+    boxes = marked(later(scored, analyst), scored)[str(film.uuid)].boxes
+    assert [one[:4] for one in boxes] == [(1, 0, 10, 10), (2, 14, 2, 2)]  # none of the import before them
+    factories.event(film, "abnormal", boxes=[box(5, 5, 1, 1)])
+    boxes = marked(later(scored, analyst), scored)[str(film.uuid)].boxes
+    assert [one[:4] for one in boxes] == [(5, 5, 1, 1)]
+
+
 def test_a_reverted_event_and_a_later_normal_have_no_boxes(
     scored: Scored, evaluation: Evaluation, analyst: User
 ) -> None:

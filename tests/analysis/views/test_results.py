@@ -26,6 +26,7 @@ from ml_engine.runs.paths import run_folder
 from portal.models import Role, User
 from tests.analysis.scored import Scored, looked_at, scored_run
 from tests.analysis.worklists import calibrated
+from tests.ml_engine.scored_folders import change_summary
 from tests.pages import one_line
 from tests.portal import factories
 
@@ -273,6 +274,16 @@ def test_a_film_page_says_its_scores(as_analyst: Client, scored: Scored) -> None
     page = as_analyst.get(film_address("film", scored)).content.decode()
     assert f"{scored.sweep[0, 60]:.3f}" in page
     assert RANDOM_WEIGHTS in page
+
+
+def test_a_film_page_says_that_the_film_was_aligned_by_hand(as_analyst: Client, scored: Scored) -> None:
+    address = reverse("analysis:film", args=[scored.run.uuid, scored.films[2].uuid])
+    assert "Aligned by hand" not in as_analyst.get(address).content.decode()
+    row = Score.objects.get(run=scored.run, image=scored.films[2]).row
+    change_summary(run_folder(scored.run.uuid), by_hand=[row])
+    assert "Aligned by hand" in as_analyst.get(address).content.decode()
+    other = reverse("analysis:film", args=[scored.run.uuid, scored.films[3].uuid])
+    assert "Aligned by hand" not in as_analyst.get(other).content.decode()
 
 
 def test_scores_of_an_unlabelled_test_film_are_hidden_from_who_labels(client: Client, scored: Scored) -> None:

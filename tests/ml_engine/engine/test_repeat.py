@@ -37,6 +37,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = ["--images", base / "films", "--csv", table]
     assert run("fit", *common, "--out", base / "model", *SMALL, "--align", "none") == 0
     assert run("score", *common, "--model", base / "model", "--out", base / "scores") == 0
+    embed = ["--map-neighbours", "3", "--epochs", "10", *SMALL]
+    assert run("embed", *common, "--out", base / "map", *embed) == 0
     return base
 
 
@@ -57,6 +59,7 @@ def verdicts(path: Path) -> list[str]:
     [
         ("model", ["detector.safetensors", "mask.npy", "fit_scores.csv"]),
         ("scores", ["film-16.png", "film-17.png", "film-18.png", "scores.csv"]),
+        ("map", [f"film-{number:02}.png" for number in range(19)]),
     ],
 )
 def test_an_unpacked_archive_gives_the_same(base: Path, tmp_path: Path, name: str, compared: list[str]) -> None:

@@ -33,6 +33,7 @@ from ml_engine.engine.run_folder import (
 )
 from ml_engine.engine.run_kinds import KINDS
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
+from ml_engine.engine.study_plans import EmbeddingPlan
 from tests.ml_engine import films
 from tests.ml_engine.forked import ForkedEngine
 
@@ -103,6 +104,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = {"alignment": alignment, "detector": detector}
     write_run(base / "score", RunSpec("score", CONFIG, inputs=inputs), rows_of(source, labelled=False), inputs=paths)
     assert run_folder(base / "score", images=source).status == 0
+    plan = {"embedding": EmbeddingPlan(neighbours=3, epochs=10).to_json()}
+    mapped = RunSpec("embedding", CONFIG, inputs={"alignment": inputs["alignment"]}, asked=plan)
+    write_run(base / "embedding", mapped, rows_of(source, labelled=False), inputs={"alignment": alignment})
+    assert run_folder(base / "embedding", images=source).status == 0
     return base
 
 
@@ -844,7 +849,7 @@ def test_a_folder_has_labels_unless_the_engine_must_not_see_them(tmp_path: Path,
     spec = RunSpec(kind, CONFIG, inputs={"detector": files.sha256_of(tmp_path / "model")}).to_json()
     write_run_folder(tmp_path / "run", spec, rows, inputs={"detector": tmp_path / "model"})
     (row,) = manifest.read(tmp_path / "run" / "images.csv")
-    assert row.label == ("" if kind in ("score", "blind_spots") else "abnormal")
+    assert row.label == ("" if kind in ("score", "blind_spots", "embedding") else "abnormal")
     assert files.read_json(tmp_path / "run" / "run.json") == spec
     assert (tmp_path / "run" / spec["inputs"]["detector"]["file"]).read_bytes() == b"a model"
 

@@ -12,6 +12,7 @@ from ml_engine.command import banks
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.engine.study_plans import (
     BankPlan,
+    EmbeddingPlan,
     HeadPlan,
     LesionPlan,
     check_reachable,
@@ -44,6 +45,8 @@ def test_the_complete_clean_bank_serves_both_questions() -> None:
         LesionPlan(kinds=("nodule",)),
         HeadPlan(),
         HeadPlan("folds", True, 0.2, 3),
+        EmbeddingPlan(),
+        EmbeddingPlan(neighbours=30, epochs=50),
     ],
 )
 def test_a_plan_survives_json(plan: Any) -> None:
@@ -67,6 +70,9 @@ def test_a_plan_survives_json(plan: Any) -> None:
         (LesionPlan, {"sizes_mm": {"nodule": [0.2]}}, "size of nodule is 0.2: it must be a length in mm"),
         (LesionPlan, {"contrasts": [2]}, "contrasts is 2: it must be a share of the gray scale"),
         (LesionPlan, {"films": 10_000, "places": 50}, "lesions: at most 100000"),
+        (EmbeddingPlan, {"neighbours": 51}, "neighbours is 51: it must be a whole number from 2 to 50"),
+        (EmbeddingPlan, {"epochs": 5}, "epochs is 5: it must be a whole number from 10 to 2000"),
+        (EmbeddingPlan, {"k": 5}, "embedding has 'k': it takes neighbours, epochs"),
     ],
 )
 def test_invalid_settings_are_refused(plan: Any, values: Any, sentence: str) -> None:

@@ -90,5 +90,8 @@ def test_page_and_api_say_so(scored: Scored) -> None:
     assert "made with earlier facts" not in client.get(address).content.decode()
     take(scored.films[0], "patient", {"pseudonym": "a" * 32, "sex": "", "age_band": ""})
     page = " ".join(client.get(address).content.decode().split())
-    assert "made with earlier facts of films whose headers were corrected since: patient of 1 film." in page
+    assert (
+        "made with earlier facts or pixels of films that were corrected or blacked out since: patient of 1 film."
+        in page
+    )
     assert client.get(f"/api/v1/runs/{scored.run.uuid}/").json()["earlier_facts"] == {"patient": 1}

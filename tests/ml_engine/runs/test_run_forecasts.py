@@ -19,7 +19,7 @@ from ml_engine.models import Run
 from ml_engine.runs import requests, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
-from portal.models import Role, Split
+from portal.models import Image, Role, Split
 from tests.ml_engine import made
 from tests.ml_engine.engine.costs import COSTS
 
@@ -88,6 +88,85 @@ def test_a_request_that_cannot_fit_is_refused_with_the_setting(
     with pytest.raises(RunRefused, match="and memory_gib is 4: choose a smaller"):
         requests.request_detector(request, split=split, config=config.replace(align="none"))
     assert not Run.objects.exists()
+
+
+# A chain, and runs in the queue ----------------------------------------------------------------------
+
+
+def queued_chain(split: Split, config: PipelineConfig, **scored: Any) -> tuple[Run, Run, Run]:
+    """An alignment, a detector after it and a scoring run after that, as a person requests them at once."""
+    fit = requests.request_aligned_detector(RunRequest(site=split.site, name="Detector"), split=split, config=config)
+    score = requests.request_score(RunRequest(site=split.site, name="Scores"), after=fit, **scored)
+    assert fit.after is not None
+    return fit.after, fit, score
+
+
+def test_the_stages_of_queued_runs_take_the_costs_measured_for_their_films(
+    split: Split, measured: Callable[..., PipelineConfig]
+) -> None:
+    config = measured()
+    alignment, fit, score = (
+        run_forecasts.of_queued(run) for run in queued_chain(split, config, parts=["tune", "test"])
+    )
+    assert alignment is not None and fit is not None and score is not None
+    assert fit.stages["features"] == pytest.approx(0.05 * 6)  # seconds a film, films of fit
+    assert fit.stages["tune"] > 0.05 * 4
+    assert score.stages["maps"] > 0.05 * (4 + 2)
+    rounds = config.alignment.epochs
+    assert sum(alignment.stages.values()) > 6 * 0.04 * rounds
+    assert {one.start_seconds for one in (alignment, fit, score)} == {3.0}
+
+
+def test_a_chain_is_forecast_as_its_runs_once_they_are_queued(
+    split: Split, measured: Callable[..., PipelineConfig]
+) -> None:
+    config = measured()
+    counts = {"fit": 6, "tune": 4, "calibrate": 2, "test": 2}
+    megapixels = run_forecasts.megapixels_of(Image.objects.all())
+    runs = queued_chain(split, config, parts=["tune", "test"])
+    queued = [run_forecasts.of_queued(run) for run in runs]
+
+    chain = run_forecasts.of_chain(counts, config, aligned=True, scored=["tune", "test"], megapixels=megapixels)
+    alone = run_forecasts.of_chain(counts, config, aligned=False, scored=["tune"], megapixels=megapixels)
+
+    assert chain is not None and alone is not None and None not in queued
+    expected = [f"{place}-{name}" for place, one in enumerate(queued) if one for name in one.stages]
+    assert list(chain.stages) == expected
+    assert sum(chain.stages.values()) == pytest.approx(sum(sum(one.stages.values()) for one in queued if one))
+    assert chain.memory_mib == max(one.memory_mib for one in queued if one)
+    assert chain.disk_mib == pytest.approx(sum(one.disk_mib for one in queued if one))
+    assert alone.seconds < chain.seconds - 6 * 0.04 * config.alignment.epochs
+
+
+def test_a_queued_scoring_run_counts_the_films_that_it_will_score(
+    split: Split, measured: Callable[..., PipelineConfig]
+) -> None:
+    config = measured()
+    elsewhere = made.dataset(split.site, "Elsewhere")
+    for number in range(40):
+        made.film(elsewhere, number=100 + number)
+    few, many = (
+        run_forecasts.of_queued(queued_chain(split, config, **chosen)[2])
+        for chosen in ({"parts": ["test"]}, {"datasets": [elsewhere]})
+    )
+    assert few is not None and many is not None
+    assert many.stages["maps"] == pytest.approx(20 * few.stages["maps"], rel=0.05)
+
+    detector = made.detector_model(split, config=config.to_json())
+    request = RunRequest(site=split.site, name="Fitted")
+    fitted = requests.request_score(request, detector=detector, parts=["test"])
+    assert run_forecasts.of_queued(fitted) == run_forecasts.of_score(detector, config, parts=["test"], datasets=[])
+
+
+def test_a_queued_run_of_another_kind_or_of_an_unmeasured_machine_has_no_forecast(
+    split: Split, measured: Callable[..., PipelineConfig], settings: Any, tmp_path: Path
+) -> None:
+    config = measured()
+    runs = queued_chain(split, config, parts=["test"])
+    assert run_forecasts.of_queued(made.run(split, kind=RunKind.ABLATION, config=config.to_json())) is None
+    settings.DATA_DIR = tmp_path / "another"
+    assert [run_forecasts.of_queued(run) for run in runs] == [None] * 3
+    assert run_forecasts.of_chain({"fit": 6}, config, aligned=True, scored=["test"], megapixels=1.0) is None
 
 
 # The form ---------------------------------------------------------------------------------------------

@@ -214,3 +214,28 @@ def test_a_film_that_is_held_out_later_is_withheld(
     assert client.get(boxes).status_code == 404
     for answer in responses(client, queue):
         assert str(first.uuid) not in answer.content.decode(), answer.request["PATH_INFO"]
+
+
+# by API ------------------------------------------------------------------------------------------------------
+
+
+def test_the_api_makes_the_same_queue(client: Client, detector: DetectorModel, ana: Any) -> None:
+    client.force_login(ana)
+    answer = client.post(reverse("api-queue-suspects", args=[detector.run.uuid]))
+    assert (answer.status_code, answer.json()["order"], answer.json()["films"]) == (201, "score", 6)
+    queue = ScreeningQueue.objects.get(uuid=answer.json()["uuid"])
+    assert positions(queue) == [fit_films(detector.split)[number] for number in np.argsort(SCORES)[::-1]]
+
+
+def test_the_api_refuses_with_a_sentence(client: Client, detector: DetectorModel, ana: Any) -> None:
+    client.force_login(ana)
+    (paths.run_folder(detector.run.uuid) / "fit_scores.csv").unlink()
+    none = client.post(reverse("api-queue-suspects", args=[detector.run.uuid]))
+    assert (none.status_code, "has no cross-fitted scores" in none.json()["detail"]) == (400, True)
+    other = client.post(reverse("api-queue-suspects", args=[made.run(detector.split).uuid]))
+    assert (other.status_code, other.json()["detail"]) == (404, "This run made no detector.")
+    for name, site, role, status in (
+        ("rea", detector.site, Role.READER, 403), ("stranger", made.site("Busan"), Role.MANAGER, 404),
+    ):  # fmt: skip
+        client.force_login(made.person(name, at=site, role=role))
+        assert client.post(reverse("api-queue-suspects", args=[detector.run.uuid])).status_code == status

@@ -133,7 +133,7 @@ def test_lists_take_a_constant_number_of_queries(
     curator: Client, of: Dataset, films: int, django_assert_num_queries: Any
 ) -> None:
     factories.films(of, normal=films)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         curator.get(f"/api/v1/datasets/{of.uuid}/images/")
 
 

@@ -39,7 +39,7 @@ def test_a_film_without_text_has_none(phantom: NDArray[np.uint8]) -> None:
     assert find_text(np.zeros((40, 30), np.uint8)) == []
 
 
-@pytest.mark.parametrize("size", [16, 24, 40])
+@pytest.mark.parametrize("size", [10, 12, 16, 24, 40])
 def test_a_line_of_text_is_found_where_it_is(phantom: NDArray[np.uint8], size: int) -> None:
     lines = find_text(written(phantom, "MUSTERMANN 4711", at=(60, 200), size=size, fill=255))
     assert len(lines) >= 1
@@ -54,6 +54,11 @@ def test_black_text_is_found_on_bright_ground() -> None:
     film = np.full((200, 400), 230, np.uint8)
     film[:, :50] = 20
     assert find_text(written(film, "MUSTERMANN", at=(80, 60), size=24, fill=20))
+
+
+def test_a_line_that_is_found_in_two_ways_is_one(phantom: NDArray[np.uint8]) -> None:
+    lines = find_text(written(phantom, "MUSTERMANN", at=(60, 200), size=24, fill=255))
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize("marker", ["L", "R", "RAB", "L PA"])

@@ -466,7 +466,7 @@ class Busy:
     def __init__(self, reason: str = "unreadable", sentence: str = "Decoding this file took too long.") -> None:
         self.unusable = UnusableFile(reason, sentence)
 
-    def prepare(self, path: Path, packed: Path) -> Any:
+    def prepare(self, path: Path, packed: Path, **facts: Any) -> Any:
         raise self.unusable
 
 

@@ -147,6 +147,27 @@ def test_a_file_tried_again_becomes_a_film_with_the_row_that_named_it(
     assert AuditEvent.objects.get(verb="try quarantined files again").actor == kim
 
 
+def test_a_file_of_a_published_dataset_keeps_its_rules(
+    of: Dataset, kim: User, folder: Path, published: list[str]
+) -> None:
+    """Of two files, one is of another view than was asked for; 12 bits of both are used, and 0 is white."""
+    files = []
+    for number, view in enumerate(("PA", "AP")):
+        name = f"{view}.png"
+        factories.png(folder / name, seed=number)
+        row = CsvRow(filename=name, label="normal", projection=view, photometric="MONOCHROME1")
+        padchest = Upload.objects.create(dataset=of, source="padchest", options={"views": "pa", "children": False})
+        with decoding_with(Busy()):
+            entries = [Entry(folder / name, name, row)]
+            import_entries(upload=padchest, entries=entries, report=ImportReport(), actor=None)
+        files.append(QuarantinedFile.objects.get(name=name))
+    upload = try_again(of, kim, *files)
+    assert upload.counts == {"imported": 1, "left quarantine": 1, "left out: another view": 1}
+    image = of.images.get()
+    assert (image.view_position, image.original_name) == ("PA", "PA.png")
+    assert (image.facts["bits_stored"], image.facts["photometric"]) == (12, "MONOCHROME1")
+
+
 def test_a_corrected_row_replaces_the_kept_one(of: Dataset, kim: User, folder: Path, published: list[str]) -> None:
     put_in(of, folder, patient_id="wrong")
     file = put_in(of, folder, patient_id="right")

@@ -21,6 +21,8 @@ from django.utils import timezone
 from portal.intake.film_files import pixel_path
 from portal.intake.pseudonym_key import require_same_key
 from portal.models import Upload
+from portal.people.audit import record
+from portal.people.audit_chain import seal_all
 from portal.project import condition
 from portal.project.condition import CHECKS, GIB
 from tests.portal import factories
@@ -131,3 +133,16 @@ def test_an_import_that_does_not_move() -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     Upload.objects.create(dataset=factories.dataset(), state=Upload.State.IMPORTING, heartbeat_at=long_ago)
     assert of("imports").fault == "Imports that have not moved for five minutes: 1."
+
+
+def test_an_audit_that_nobody_seals_or_that_could_be_changed() -> None:
+    record(verb="test", site=factories.site(), actor=None)
+    assert not of("audit").fault
+    with override_settings(PRODUCTION=True):
+        if connection.vendor == "postgresql":  # the tests' own role is a superuser
+            assert of("audit").fault.startswith("The role in DATABASE_URL owns the tables")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(condition, "LATE_SEAL", timedelta(0))
+            assert of("audit").fault == "Events that have waited for their seal for more than ten minutes: 1."
+            seal_all()
+            assert "waited" not in of("audit").fault

@@ -57,12 +57,12 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_killed_import_goes_on_without_opening_what_is_there(
     of: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed_after_a_batch(upload: Upload, *more: Any) -> None:
+    def killed_after_a_batch(progress: Any, *more: Any) -> None:
         if of.images.count() == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr(films, "_progress", killed_after_a_batch)
+        context.setattr(films._Progress, "at", killed_after_a_batch)
         with pytest.raises(KeyboardInterrupt):
             run(of, "padchest", folder)
     there = of.images.count()

@@ -3,12 +3,16 @@ counted."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
+from portal.imaging.film import unpack
+from portal.intake.film_files import pixel_path, preview_bytes
 from portal.intake.sources.padchest import BROKEN, label_of
 from portal.models import Dataset
 from tests.portal import factories
@@ -95,6 +99,25 @@ def test_children_and_other_views_on_request(of: Dataset, folder: Path) -> None:
     assert counts_of(report)["imported"] == 12
     film = film_named(of, "i.png")
     assert (film.view_position, film.extra["projection as written"]) == ("AP", "AP HORIZONTAL")
+
+
+def test_a_film_whose_0_is_white_is_shown_so(of: Dataset, tmp_path: Path) -> None:
+    """The file holds the values of the DICOM file as they were stored, and does not say it."""
+    rows = [row("a.png", PhotometricInterpretation_DICOM="MONOCHROME1"), row("b.png")]
+    published.write(tmp_path / published.PADCHEST_FILE, published.PADCHEST, rows)
+    for number, name in enumerate("ab"):
+        factories.png(tmp_path / f"{name}.png", seed=number)
+    run(of, "padchest", tmp_path)
+    inverted, usual = film_named(of, "a.png"), film_named(of, "b.png")
+    assert (inverted.facts["photometric"], usual.facts["photometric"]) == ("MONOCHROME1", "MONOCHROME2")
+    top_and_bottom = []
+    for film in (inverted, usual):  # the pixels are a slope, dark at the top as they are stored
+        with PIL.Image.open(io.BytesIO(preview_bytes(film))) as preview:
+            shown = np.asarray(preview)
+        top_and_bottom.append(shown[:20].mean() > shown[-20:].mean())
+    assert top_and_bottom == [True, False]
+    stored = unpack(pixel_path(inverted.pixel_sha256).read_bytes(), inverted.rows, inverted.columns)
+    assert np.array_equal(stored, factories.pixels(0))
 
 
 def test_sex_age_and_patient_are_facts_and_the_report_is_not_kept(of: Dataset, folder: Path) -> None:

@@ -1,0 +1,153 @@
+"""The orders of the film grid, and its pages in them.
+
+A page begins at a film, and every order ends with the order of import, so that films that are equal in it keep their
+place. The films that are equal to the first one are asked for apart from those after them: each of the two questions
+follows an index where there is one, and none of them grows with the number of the page.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, QuerySet, TextField, Value
+from django.db.models.functions import Coalesce
+
+from portal.models import Image
+from portal.sets.film_filters import FilmPage
+
+SORT = "sort"  # of the query string
+
+
+class UnknownOrder(Exception):
+    """The message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class FilmOrder:
+    """`by`: an expression that is never null; None is the order of import alone. `tells`: the place of a film in it
+    says something of its label."""
+
+    name: str
+    words: str
+    by: Any = None
+    descending: bool = False
+    tells: bool = False
+
+    @property
+    def phrase(self) -> str:
+        return self.words if self.by is None else f"by {self.words}"
+
+    def facts(self) -> dict[str, str]:
+        """As a part of the query string; empty for the order of import."""
+        return {SORT: self.name} if self.name else {}
+
+
+_LABEL = Coalesce(F("current_label__value"), Value(""))
+_FINDINGS = Coalesce(F("current_label__finding_words"), Value("", output_field=TextField()))
+_PAIRS = (
+    ("patient", "patient", F("patient__pseudonym"), False),
+    ("age", "age, youngest first", F("patient__age_band"), False),
+    ("view", "view position", F("view_position"), False),
+    ("label", "label", _LABEL, True),
+    ("finding", "findings", _FINDINGS, True),
+    ("size", "size, smallest first", F("rows") * F("columns"), False),
+)
+_BACKWARDS = {"age": "age, oldest first", "size": "size, largest first"}
+IMPORTED = FilmOrder("", "as imported")
+ORDERS: Mapping[str, FilmOrder] = {
+    order.name: order
+    for order in (
+        IMPORTED,
+        FilmOrder("-imported", "newest first", descending=True),
+        *(
+            FilmOrder(
+                sign + name, words if not sign else _BACKWARDS.get(name, f"{words}, backwards"), by, bool(sign), tells
+            )
+            for name, words, by, tells in _PAIRS
+            for sign in ("", "-")
+        ),
+    )
+}
+
+
+def order_of(query: Mapping[str, Any]) -> FilmOrder:
+    """The order of a page's query string; an unknown one counts as that of import."""
+    return ORDERS.get(str(query.get(SORT, "")), IMPORTED)
+
+
+def exact_order(query: Mapping[str, Any]) -> FilmOrder:
+    """As `order_of`, for a client that is to get what it asked for. Raises UnknownOrder."""
+    name = str(query.get(SORT, ""))
+    if name not in ORDERS:
+        known = ", ".join(name for name in ORDERS if name)
+        raise UnknownOrder(
+            f"There is no order {name[:40]!r}: sort by {known}, or leave it out for the order of import."
+        )
+    return ORDERS[name]
+
+
+def in_order(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:
+    """All of the films in the order."""
+    sign = "-" if order.descending else ""
+    if order.by is None:
+        return films.order_by(f"{sign}pk")
+    return films.annotate(_at=order.by).order_by(f"{sign}_at", f"{sign}pk")
+
+
+def page_in_order(films: QuerySet[Image], uuid: str, *, size: int, order: FilmOrder = IMPORTED) -> FilmPage:
+    """Return the page that begins with the film of this UUID, or the first page if there is no such film."""
+    start = _place_of(uuid, order)
+    if start is None:
+        ahead, before = list(in_order(films, order)[: size + 1]), []
+    else:
+        ahead = films_beside(films, start, order, size + 1, with_start=True)
+        before = films_beside(films, start, order, size, backwards=True)
+    following = ahead[size].uuid if len(ahead) > size else None
+    return FilmPage(ahead[:size], before[-1].uuid if before else None, following)
+
+
+@dataclass(frozen=True)
+class FilmPlace:
+    """Where a film stands in an order: its value there, and its key."""
+
+    at: Any
+    pk: int
+
+
+def place_of(film: Image, order: FilmOrder) -> FilmPlace:
+    """The film's place, now."""
+    if order.by is None:
+        return FilmPlace(None, film.pk)
+    return FilmPlace(Image.objects.annotate(_at=order.by).values_list("_at", flat=True).get(pk=film.pk), film.pk)
+
+
+def _place_of(uuid: str, order: FilmOrder) -> FilmPlace | None:
+    try:
+        film = Image.objects.filter(uuid=UUID(uuid)).only("pk").first()
+    except ValueError:
+        return None
+    return place_of(film, order) if film else None
+
+
+def films_beside(
+    films: QuerySet[Image],
+    place: FilmPlace,
+    order: FilmOrder,
+    limit: int,
+    *,
+    backwards: bool = False,
+    with_start: bool = False,
+) -> list[Image]:
+    """Up to `limit` films after the place in the order, or before it, the nearest first."""
+    descending = order.descending != backwards
+    sign, way = ("-", "lt") if descending else ("", "gt")
+    from_key = {f"pk__{way}{'e' if with_start else ''}": place.pk}
+    if order.by is None:
+        return list(films.filter(**from_key).order_by(f"{sign}pk")[:limit])
+    at = films.annotate(_at=order.by)
+    equal: list[Image] = list(at.filter(_at=place.at, **from_key).order_by(f"{sign}pk")[:limit])
+    if len(equal) == limit:
+        return equal
+    others = at.filter(**{f"_at__{way}": place.at}).order_by(f"{sign}_at", f"{sign}pk")
+    return [*equal, *others[: limit - len(equal)]]

@@ -1,0 +1,82 @@
+"""Each page fits a window of 390 pixels: a table may scroll in its own box, the page never to the side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Page
+
+from ml_engine.models import Run
+from portal.models import Dataset, User
+from tests.access import world as worlds
+from tests.access.url_table import URLS
+from tests.access.world import World
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+PORTAL = (
+    *("datasets", "dataset", "about-dataset", "quarantine", "corrections", "cohorts", "cohort", "cohort-diff"),
+    *("queues", "queue", "image", "duplicates", "duplicate", "splits", "new-split", "split", "people", "keys"),
+    *("findings", "criteria", "manual", "manual-page", "mapping"),
+)
+RUNS = ("runs", "run", "run-new")
+RESULTS = (
+    *("results", "evaluation", "external-validation", "drift", "comparison", "changed-films", "ablation", "sweep"),
+    *("bank-study", "blind-spots", "plan", "split-data", "film", "film-scores", "study-size", "evaluate-set"),
+    *("set-evaluation", "search", "erasures", "erase-patient", "double-reading"),
+)
+READING = (
+    *("worklists", "new-worklist", "worklist", "reader-study", "adjudications", "escalations", "head-proposals"),
+    *("normal-proposals", "normal-proposal"),
+)
+PAGES = [
+    f"{space}:{name}"
+    for space, names in (("portal", PORTAL), ("ml_engine", RUNS), ("analysis", (*RESULTS, *READING)))
+    for name in names
+]
+# the width of the document, and what is to the right of the window outside any box that scrolls
+WIDER = """
+() => {
+  const scrolls = (one) => one && one !== document.documentElement && one !== document.body
+    && (["auto", "scroll", "hidden"].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+  const out = [...document.body.querySelectorAll("*")]
+    .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 && !scrolls(one.parentElement))
+    .map((one) => `${one.tagName.toLowerCase()}#${one.id}.${[...one.classList].join(".")}`);
+  return [document.documentElement.scrollWidth, out.slice(0, 4)];
+}
+"""
+
+
+LONG = "NIH-ChestXray14_normals_2026-11-29_wide_resnet50_2_seed42_rate0.01"  # as people name their runs
+
+
+@pytest.fixture
+def world(data_dir: Path) -> World:
+    """With names that no space divides."""
+    built = worlds.build()
+    for row in (*Run.objects.all(), *Dataset.objects.all()):
+        type(row).objects.filter(pk=row.pk).update(name=f"{LONG}-{row.pk}")
+    return built
+
+
+def address(world: World, name: str) -> str:
+    url = URLS[name]
+    path = reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
+    return f"{path}?{urlencode(url.query(world), doseq=True)}"
+
+
+def test_no_page_is_wider_than_a_phone(page: Page, live_server: Any, world: World, sign_in: Any) -> None:
+    sign_in(User.objects.get(username="boss"))
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = {}
+    for name in PAGES:
+        answer = page.goto(live_server.url + address(world, name), wait_until="networkidle")
+        assert answer is not None and answer.status == 200, name
+        width, out = page.evaluate(WIDER)
+        if width > 390:
+            wide[name] = (width, out)
+    assert wide == {}
