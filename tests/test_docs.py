@@ -34,10 +34,11 @@ def test_every_link_of_the_pages_has_a_target() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
 
 
-def test_what_contributing_names_is_there() -> None:
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/reliability.md"])
+def test_what_a_page_names_is_there(name: str) -> None:
     """Files by path, or by the end of one; names in capitals stand for the reader's own."""
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rooms = ("portal", "ml_engine", "analysis", "templates", "tests", "tools", "docs")
+    page = (ROOT / name).read_text(encoding="utf-8")
+    rooms = ("portal", "ml_engine", "analysis", "templates", "tests", "tools", "docs", "benchmarks")
     there = [str(path.relative_to(ROOT)) for room in rooms for path in (ROOT / room).rglob("*")]
     there += [path.name for path in ROOT.iterdir()]
     named = {name.partition("::")[0] for name in re.findall(r"[\w./]+/[\w./:]+|\w+\.py\b", page)}

@@ -12,13 +12,13 @@ from markdown_it.token import Token
 
 # In the order of the list of pages; what is not named follows under the last heading.
 CHAPTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Films and labels", ("data", "screening", "duplicates", "embedding-map", "viewer")),
+    ("Films and labels", ("data", "import", "screening", "duplicates", "embedding-map", "viewer", "erasing")),
     (
         "Detectors and results",
         ("results", "method", "alignment", "sweeps", "bank-studies", "weights", "exports", "dicom"),
     ),
     ("Reading", ("reading", "confirmed-head")),
-    ("Running Hilum", ("settings", "performance", "engine", "library")),
+    ("Running Hilum", ("admin", "settings", "reliability", "performance", "scale", "engine", "library")),
 )
 OTHERS = "How it is made"
 _LINK = re.compile(r"(?P<page>[\w-]+)\.md(?P<place>#[\w-]+)?")
