@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 10
 
-.PHONY: demo test test-quick lint bench bench-quick bench-web docs-tables fuzz clean-demo
+.PHONY: demo test test-quick lint bench bench-quick bench-web docs-tables fuzz audit clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -29,6 +29,9 @@ bench-web:
 
 fuzz:
 	@$(PYTHON) tools/bootstrap.py fuzz --minutes $(MINUTES) $(ARGS)
+
+audit:
+	@$(PYTHON) tools/bootstrap.py audit
 
 lint:
 	@$(PYTHON) tools/bootstrap.py lint

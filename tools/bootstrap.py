@@ -2,9 +2,9 @@
 
     python3 tools/bootstrap.py TASK [arguments passed on]
 
-TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, docs-tables, fuzz or clean-demo. bench and
-bench-quick have an environment of their own, .venv-bench, with the peers that they compare with. Uses the standard
-library only and runs with old interpreters too, so that each can report what is missing.
+TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, docs-tables, fuzz, audit or clean-demo. bench and
+bench-quick have an environment of their own, .venv-bench, with the peers that they compare with; audit has .venv-audit.
+Uses the standard library only and runs with old interpreters too, so that each can report what is missing.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ GIB = 2**30
 NEEDED_GIB = 8
 PAIR = ("torch", "torchvision")  # released together
 GPU = Path("/dev/nvidia0")
+AUDITOR = ROOT / ".venv-audit" / "bin" / "python"
+AUDIT_PACKAGE = "pip-audit>=2.9,<3"
+PACKAGES = "sbom.cdx.json"  # what `audit` writes
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
 EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["docs-tables"] = EXTRAS[
     "test"
@@ -212,6 +215,22 @@ def lint() -> None:
     say("lint passed.")
 
 
+def audit() -> None:
+    """Ask the registry for known faults of the pinned packages, and write the list of packages as CycloneDX. Ends
+    with 1 where a package has one."""
+    if not AUDITOR.exists() and subprocess.run([find_python(), "-m", "venv", str(AUDITOR.parents[1])]).returncode:
+        stop(f"could not create {AUDITOR.parents[1].name}; see the lines above.")
+    if subprocess.run([str(AUDITOR), "-m", "pip", "install", "--quiet", AUDIT_PACKAGE]).returncode:
+        stop("could not install pip-audit; see the lines above.")
+    command = [str(AUDITOR), "-m", "pip_audit", "--disable-pip", "--no-deps", "--requirement", "constraints.txt"]
+    status = subprocess.run([*command, "--format", "cyclonedx-json", "--output", PACKAGES], cwd=ROOT).returncode
+    if not status:
+        say(f"found no known fault; {PACKAGES} lists the packages.")
+        return
+    subprocess.run(command, cwd=ROOT)  # the same as a table
+    stop("found faults, or could not ask for them; see the lines above.")
+
+
 def clean_demo() -> None:
     folder = Path(os.environ.get("HILUM_DATA_DIR") or ROOT / "var").resolve()
     if not folder.is_dir():
@@ -230,8 +249,11 @@ def main() -> None:
     if task == "clean-demo":
         clean_demo()
         return
+    if task == "audit":
+        audit()
+        return
     if task not in EXTRAS:
-        stop("takes demo, test, test-quick, lint, bench, bench-quick, bench-web, fuzz or clean-demo.")
+        stop("takes " + ", ".join([*EXTRAS, "audit"]) + " or clean-demo.")
     make_ready(task)
     if task == "lint":
         lint()

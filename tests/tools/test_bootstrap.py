@@ -59,6 +59,36 @@ def test_other_tasks_fetch_no_browser(tmp_path: Path, task: str, call: str) -> N
     assert bootstrap(tmp_path, task) == (0, [call])
 
 
+def audit(tmp_path: Path, *, status: int) -> tuple[int, list[str]]:
+    """Exit status and commands of `audit`, with a stand-in for the interpreter that has pip-audit."""
+    python, calls = tmp_path / "python", tmp_path / "calls"
+    python.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        f"with open({str(calls)!r}, 'a') as file:\n"
+        "    print(*sys.argv[1:], file=file)\n"
+        f"sys.exit({status} if sys.argv[2] == 'pip_audit' else 0)\n",
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    auditor = f"bootstrap.AUDITOR = pathlib.Path({str(python)!r})"
+    code = f"import pathlib; from tools import bootstrap; {auditor}; bootstrap.main()"
+    ended = subprocess.run([sys.executable, "-c", code, "audit"], cwd=ROOT).returncode
+    return ended, calls.read_text(encoding="utf-8").splitlines()
+
+
+def test_an_audit_writes_the_list_of_packages(tmp_path: Path) -> None:
+    status, (install, ask) = audit(tmp_path, status=0)
+    assert (status, install.split()[:3]) == (0, ["-m", "pip", "install"])
+    assert ask.endswith("--requirement constraints.txt --format cyclonedx-json --output sbom.cdx.json")
+
+
+def test_a_fault_of_a_package_ends_the_audit_with_1_and_is_shown(tmp_path: Path) -> None:
+    status, (_, asked, shown) = audit(tmp_path, status=1)
+    assert status == 1
+    assert asked.startswith(shown)  # once more, as a table
+
+
 def install_without_cuda(tmp_path: Path, *, has_gpu: bool, fails: str = "") -> list[str]:
     """The commands of an installation, of which the one whose first words are ``fails`` ends with 1."""
     python, calls, gpu = tmp_path / "python", tmp_path / "calls", tmp_path / "nvidia0"
