@@ -288,6 +288,7 @@ CELERY_TASK_ROUTES = {
     "ml_engine.tasks.mail_end": {"queue": "upkeep"},
     "portal.tasks.resume_uploads": {"queue": "upkeep"},
     "analysis.tasks.advance_set_evaluations": {"queue": "upkeep"},
+    "portal.tasks.seal_audit": {"queue": "upkeep"},
     "portal.tasks.tidy_up": {"queue": "upkeep"},
     "ml_engine.tasks.remove_failed_runs": {"queue": "upkeep"},
     "portal.tasks.look_everywhere": {"queue": "upkeep"},  # asks for the search of a site, which is among the imports

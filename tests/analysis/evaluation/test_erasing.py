@@ -23,13 +23,29 @@ from ml_engine.models import FilmPlacement, Run, RunState, Score, WithdrawnModel
 from ml_engine.runs import erased_films, paths
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, request_score
+from portal.grid.tagging import add_tag
+from portal.imaging.black_out import PixelBox
 from portal.intake.erased_patients import names_of, references
-from portal.models import AuditEvent, Erasure, Image, LabelEvent, PartialUpload, Patient, Role, Upload, User
+from portal.intake.text_decisions import black_out_copies
+from portal.intake.text_looks import look_for_text
+from portal.models import (
+    AuditEvent,
+    Erasure,
+    Image,
+    LabelEvent,
+    PartialUpload,
+    Patient,
+    Role,
+    TaggedFilm,
+    Upload,
+    User,
+)
 from portal.people import audit
 from portal.people.audit_chain import seal_all, verify
 from tests.access import world as worlds
 from tests.analysis.scored import scored_run
 from tests.portal import factories
+from tests.portal.texted import film_with_text
 from tests.portal.traces import traces
 
 pytestmark = pytest.mark.django_db
@@ -136,6 +152,26 @@ def test_a_withdrawn_detector_is_fitted_again(data_dir: Path) -> None:
 
 
 @pytest.mark.both
+def test_text_and_tags_of_a_film_go_with_it(data_dir: Path, django_capture_on_commit_callbacks: Any) -> None:
+    of, curator = factories.dataset(), factories.curator()
+    film, other = (film_with_text(of, seed=seed) for seed in range(2))
+    look_for_text(of)
+    films = Image.objects.filter(pk__in=[film.pk, other.pk])
+    add_tag(images=films, name="burned in", author=curator, site=of.site, among=films)
+    before = film.pixel_sha256
+    with django_capture_on_commit_callbacks(execute=True):
+        black_out_copies(image=film, boxes=[PixelBox(30, 55, 270, 40)], pixels_seen=before, author=curator)
+    look_for_text(of)
+    film.refresh_from_db()
+    words = [*words_of(film.patient), before]
+    assert "portal_textdecision" in {place.split(":")[0] for place in traces(words)}
+    report = erase(film.patient, None).report
+    assert [report["rows"][f"portal_{name}"] for name in ("textdecision", "textlook", "taggedfilm")] == [1, 1, 1]
+    assert traces(words) == []
+    assert TaggedFilm.objects.get().image == other
+
+
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
@@ -209,6 +245,9 @@ KNOWN = [
     "analysis_normalproposal_films",
     "analysis_reading",
     "analysis_worklistitem",
+    "ml_engine_affinedecision",
+    "ml_engine_boardfilm",
+    "ml_engine_filmplacement",
     "ml_engine_headread",
     "ml_engine_run_grown_with",
     "ml_engine_score",
@@ -231,6 +270,9 @@ KNOWN = [
     "portal_splitimage",
     "portal_splitmember",
     "portal_study",
+    "portal_taggedfilm",
+    "portal_textdecision",
+    "portal_textlook",
     "portal_trainingfilm",
 ]
 
