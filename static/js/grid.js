@@ -275,13 +275,14 @@ function takeUpPlace() {
   const place = keptPlace();
   if (!place) return;
   for (const tile of tiles) choose(tile, place.chosen.includes(tile.dataset.image));
+  showChosen(); // before the page is scrolled: its height may change
   scrollTo({ top: place.scroll, behavior: "instant" });
   const left = tiles.findIndex((tile) => tile.dataset.image === place.film);
   if (left >= 0) {
     tiles[left].querySelector("a").focus({ preventScroll: true });
-    tiles[left].scrollIntoView({ block: "nearest", behavior: "instant" });
+    const { top, bottom } = tiles[left].getBoundingClientRect();
+    if (bottom <= 0 || top >= innerHeight) tiles[left].scrollIntoView({ block: "nearest", behavior: "instant" });
   }
-  showChosen();
 }
 
 if (grid) {

@@ -110,12 +110,12 @@ def test_back_from_a_film_the_grid_is_where_it_was_left(open_grid: Callable[...,
     expect(page.locator("#grid")).to_have_attribute("data-keys", "ready")
     expect(page.locator("[data-films]").first).to_have_text("2 chosen films")
     expect(page.locator(".hilum-tile a").nth(9)).to_be_focused()
-    page.wait_for_function(f"scrollY === {left}")
+    page.wait_for_function("left => scrollY === left", arg=left)
     left = open_tenth_film(page)
     page.go_back()
     expect(page.locator("#grid")).to_have_attribute("data-keys", "ready")
     expect(page.locator("[data-films]").first).to_have_text("2 chosen films")
-    page.wait_for_function(f"scrollY === {left}")
+    page.wait_for_function("left => scrollY === left", arg=left)
 
 
 def open_tenth_film(page: Page) -> int:
