@@ -15,6 +15,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from ml_engine.runs.text_review import REFUSED, decide, films_for
 from portal.intake.text_decisions import require_decision
 from portal.intake.text_looks import begin_search, header_says_so, search_of, to_decide
+from portal.labels.key_table import Room
+from portal.labels.keys import keys_in
 from portal.models import Dataset, Exposure, Image, TextLook
 from portal.people import blinding
 from portal.people.accepted_query import accepts_query
@@ -117,6 +119,7 @@ def _context(request: SignedInRequest, film: Image) -> dict[str, Any]:
         "lines": look.lines if look else [],
         "is_looked_at": look is not None,
         "header_says_so": header_says_so(film),
+        "keys": keys_in(Room.QUEUE, request.user),
         "decisions": film.text_decisions.select_related("author"),
         "events": events,
         "left": waiting.count(),

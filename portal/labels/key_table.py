@@ -2,7 +2,7 @@
 
 Pages take their keys from here (portal.labels.keys adds the keys that a person has chosen), the viewer from
 static/js/keys.js, and the documents print the same table; tools/keys.py writes both. Arrows, Space, Enter, Delete and
-Esc belong to what has the focus.
+Esc belong to what has the focus. An alignment board is an editor, with keys of its own: static/js/board/keys.js.
 """
 
 import json

@@ -19,7 +19,7 @@ from tests.portal import factories
 from tests.portal.views.conftest import as_
 
 # Keys of what has the focus, and of steps from film to film; digits count.
-GENERAL = {"Esc", "Space", "Shift", "Enter", "Backspace", "←", "→", "↑", "↓", *map(str, range(10))}
+GENERAL = {"Esc", "Space", "Shift", "Enter", "Backspace", "←", "→", "↑", "↓", *map(str, range(10)), *"+−/"}
 
 
 @pytest.mark.parametrize("of", ["name", "key"])
@@ -60,6 +60,9 @@ def test_templates_and_the_viewer_write_no_key_of_their_own() -> None:
         path.name: set(re.findall(r"<kbd>([^<{]+)</kbd>", path.read_text(encoding="utf-8"))) - GENERAL
         for path in (ROOT / "templates").rglob("*.html")
     }
+    board = shown.pop("_aligner.html")  # an editor with keys of its own, whose table is a module
+    listed = re.findall(r'shown: "(.*?)"', (ROOT / "static" / "js" / "board" / "keys.js").read_text(encoding="utf-8"))
+    assert board <= {key for keys in listed for key in keys.split()}
     assert {name: keys for name, keys in shown.items() if keys} == {"keys.html": {"?"}}
     fixed = [
         path.name for path in (ROOT / "templates").rglob("*.html") if re.search(r'data-key="[^\W\d]"', path.read_text())

@@ -29,6 +29,7 @@ TABLE = {
     "see the site":          "x       x      x           x       x       x",
     "import films":          "x       -      -           -       x       -",
     "label films":           "x       -      x           -       x       -",
+    "review text on films":  "x       -      -           -       x       -",
     "tag films":             "x       -      x           x       x       -",
     "manage tags":           "-       -      -           -       x       -",
     "share views":           "x       -      -           -       x       -",

@@ -115,7 +115,7 @@ def test_the_page_takes_a_constant_number_of_queries(
         split_request = SplitRequest(site=of.site, name=f"S{number}", datasets=[of], seed=0, author=author)
         factories.film(of, "normal", person="other")
         draw_split(split_request, fractions={"fit": 1.0})
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(19):
         curator.get(f"/images/{film.uuid}/")
 
 
