@@ -44,6 +44,17 @@ TWINS = {
     "portal:queue-dataset": "api-queue-dataset",
     "portal:queue-cohort": "api-queue-cohort",
     "portal:judge-duplicate": "api-judge-film-pair",
+    "portal:queue-chosen": "api-queue-chosen",
+    "portal:freeze-chosen": "api-freeze-chosen",
+    "portal:save-view": "api-film-views",
+    "portal:change-view": "api-change-view",
+    "portal:delete-view": "api-delete-view",
+    "portal:default-view": "api-default-view",
+    "portal:tag-films": "api-tag-films",
+    "portal:undo-tagging": "api-undo-tagging",
+    "portal:rename-tag": "api-rename-tag",
+    "portal:merge-tag": "api-merge-tag",
+    "portal:delete-tag": "api-delete-tag",
     "portal:new-split": "api-splits",
     "portal:begin-queue": "api-begin-queue",
     "portal:hand-back-queue": "api-hand-back-queue",
@@ -56,6 +67,12 @@ TWINS = {
     "ml_engine:run-new": "api-fit-detector",  # and one for each other kind of run
     "ml_engine:run-forecast": "api-forecast-fit_detector",  # likewise
     "ml_engine:sweep-forecast": "api-forecast-sweep",
+    "ml_engine:search-text": "api-search-text",
+    "ml_engine:film-text": "api-film-text",
+    "ml_engine:alignment-decide": "api-alignment-decide",
+    "ml_engine:boards": "api-boards",
+    "ml_engine:board-place": "api-board-place",
+    "ml_engine:board-canonical": "api-board-canonical",
     "ml_engine:run-cancel": "api-run-cancel",
     "ml_engine:run-retry": "api-run-retry",
     "ml_engine:queue-suspects": "api-queue-suspects",
@@ -95,10 +112,13 @@ OF_A_BROWSER = {
     "invitation": "a password is typed where it is not stored",
     "portal:choose-site": "the site that pages show; the API names its site in each address",
     "portal:choose-theme": "light or dark pages",
+    "portal:choose-tiles": "how large the films of a grid are",
+    "portal:export-films": "a form that names the chosen films; api-film-list writes nothing",
     "portal:queue-place": "where the page of a queue opens next time",
 }
 # The page names its dataset, whose site asks for a role; the token of the API names the person who may.
-DIFFERENT = {"portal:apply-relabel"}
+# The page leads back to a grid, which omits the films of blinded readings; the API says what it left out.
+DIFFERENT = {"portal:apply-relabel", "portal:tag-films"}
 
 
 def allowed_methods(name: str, arguments: list[str]) -> list[str]:
