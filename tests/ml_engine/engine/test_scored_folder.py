@@ -41,7 +41,7 @@ def test_films_and_summary_come_back(tmp_path: Path) -> None:
     written = small(tmp_path, calibration_scores=[0.5, 1.5], unreadable={})
     folder = ScoredFolder(tmp_path)
     assert asdict(folder.summary) == asdict(scored_folders.summary(
-        rows=2, columns=2, size=16, calibration_scores=[0.5, 1.5]
+        rows=2, columns=2, size=16, calibration_scores=[0.5, 1.5], by_hand=[]
     ))  # fmt: skip
     assert [(film.image, film.filename, film.whole, film.region) for film in folder.films] == [
         ("a", "a.png", 1.0, 4.0), ("b", "b.png", 2.0, 2.0), ("c", "c.png", 3.0, 0.0)
