@@ -16,11 +16,12 @@ from ml_engine.engine.reports import AlignmentReport, SuspectFilm, TuneReport
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs.paths import run_folder
-from portal.models import Dataset, Image, Part, Site, Split, User
+from portal.models import Dataset, Image, LabelEvent, Part, Site, Split, User
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.ml_engine import reports, scored_folders
 from tests.ml_engine.scored_folders import GRID
 from tests.portal import factories
+from tests.portal.factories import FilmFacts
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ def scored_run(
 
 
 def _films(dataset: Dataset, facts: Sequence[Mapping[str, Any]]) -> tuple[list[Image], list[Image]]:
-    fitted = [factories.film(dataset, "normal", person=f"fit {n}", csv_split="fit") for n in range(8)]
-    films = [
-        factories.film(dataset, label, person=f"{part} {label} {n}", csv_split=part, **fields)
+    made = [FilmFacts("normal", person=f"fit {n}", csv_split="fit") for n in range(8)]
+    made += [
+        FilmFacts(label, person=f"{part} {label} {n}", csv_split=part, fields=fields)
         for (part, label, n), fields in zip(places(), facts, strict=True)
     ]
-    return fitted, films
+    films = factories.films_with(dataset, made)
+    return films[:8], films[8:]
 
 
 def places() -> list[tuple[str, str, int]]:
@@ -165,7 +167,8 @@ def _run(
 def _arrays(run: Run, films: list[Image], *, weight: float, seed: int) -> np.ndarray:
     """Abnormal films score higher by region than by global, so that the weight matters."""
     generator = np.random.default_rng(seed)
-    labels = np.array([film.label_events.get().value == "abnormal" for film in films])
+    abnormal = set(LabelEvent.objects.filter(image__in=films, value="abnormal").values_list("image", flat=True))
+    labels = np.array([film.pk in abnormal for film in films])
     global_score = generator.normal(3, 1, len(films)) + 0.5 * labels
     region_score = generator.normal(3, 1, len(films)) + 1.5 * labels
     sweep = scored_folders.sweep_between(global_score, region_score)
@@ -174,8 +177,8 @@ def _arrays(run: Run, films: list[Image], *, weight: float, seed: int) -> np.nda
     rows = [ManifestRow(filename=f"files/{film.uuid}.u16.gz", image=str(film.uuid)) for film in films]
     scored_folders.write(run_folder(run.uuid), rows, sweep, maps=maps, weight=weight)
     at = round(weight * 100)
-    for row, film in enumerate(films):
-        Score.objects.create(
+    Score.objects.bulk_create(
+        Score(
             run=run,
             image=film,
             row=row,
@@ -183,4 +186,6 @@ def _arrays(run: Run, films: list[Image], *, weight: float, seed: int) -> np.nda
             region_score=sweep[row, 100],
             fused_score=sweep[row, at],
         )
+        for row, film in enumerate(films)
+    )
     return sweep

@@ -9,6 +9,7 @@ import uuid
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -105,26 +106,64 @@ def film(
 ) -> Image:
     """A film with unique pixels; `label` is an imported label, `person` the patient (by default a new one). The preview
     is created on the first request."""
-    seed = next(_seeds)
-    stored = pixels(seed)
-    facts = PixelFacts(rows=24, columns=20, bits_stored=12, offset=0, photometric="MONOCHROME2")
-    sha256 = pixel_sha256(stored)
-    film_files.write_once(film_files.pixel_path(sha256), pack(stored))
-    image = Image.objects.create(
-        dataset=of,
-        patient=patient(person or f"film {seed}", at=of.site, identified=bool(person)),
-        source_sha256=sha256,
-        pixel_sha256=sha256,
-        rows=24,
-        columns=20,
-        facts=facts.to_json(),
-        view_position=view,
-        csv_split=csv_split,
-        **fields,
-    )
-    if label:
-        event(image, label)
-    return image
+    return films_with(of, [FilmFacts(label, person=person, view=view, csv_split=csv_split, fields=fields)])[0]
+
+
+@dataclass(frozen=True)
+class FilmFacts:
+    """The arguments of `film`."""
+
+    label: str = ""
+    person: str = ""
+    view: str = "PA"
+    csv_split: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def films_with(of: Dataset, facts: Sequence[FilmFacts]) -> list[Image]:
+    """Films as `film` makes them, with few statements."""
+    seeds = [next(_seeds) for _ in facts]
+    people = [(one.person or f"film {seed}", bool(one.person)) for seed, one in zip(seeds, facts, strict=True)]
+    patients = _patients(people, at=of.site)
+    pixel_facts = PixelFacts(rows=24, columns=20, bits_stored=12, offset=0, photometric="MONOCHROME2").to_json()
+    images = []
+    for seed, one, (name, _) in zip(seeds, facts, people, strict=True):
+        stored = pixels(seed)
+        sha256 = pixel_sha256(stored)
+        film_files.write_once(film_files.pixel_path(sha256), pack(stored))
+        images.append(
+            Image(
+                dataset=of,
+                patient=patients[name],
+                source_sha256=sha256,
+                pixel_sha256=sha256,
+                rows=24,
+                columns=20,
+                facts=pixel_facts,
+                view_position=one.view,
+                csv_split=one.csv_split,
+                **one.fields,
+            )
+        )
+    Image.objects.bulk_create(images)
+    labelled = [(image, one.label) for image, one in zip(images, facts, strict=True) if one.label]
+    with transaction.atomic():
+        append([LabelEvent(image=image, value=label, source=LabelSource.IMPORT) for image, label in labelled])
+    return images
+
+
+def _patients(people: Sequence[tuple[str, bool]], *, at: Site) -> dict[str, Patient]:
+    """(name, whether identified) -> the patient of the name, who may be there."""
+    key = site_key(at)
+    pseudonyms = {name: pseudonym(key, name) for name, _ in people}
+    there = {patient.pseudonym: patient for patient in at.patients.filter(pseudonym__in=pseudonyms.values())}
+    missing = {
+        pseudonyms[name]: Patient(site=at, pseudonym=pseudonyms[name], identified=identified)
+        for name, identified in people
+        if pseudonyms[name] not in there
+    }
+    Patient.objects.bulk_create(missing.values())
+    return {name: (there | missing)[pseudonyms[name]] for name in pseudonyms}
 
 
 def copy(of_film: Image, of: Dataset, label: str = "", *, person: str = "", **fields: Any) -> Image:
@@ -187,11 +226,12 @@ def put_in_unchecked(split: Split, parts: Mapping[str, Sequence[Image]]) -> None
 
 def films(of: Dataset, **counts: int) -> list[Image]:
     """`films(dataset, normal=3, unlabelled=1)`: this many films, each of a different patient."""
-    return [
-        film(of, "" if label == "unlabelled" else label, person=f"{label} {number}")
+    made = [
+        FilmFacts("" if label == "unlabelled" else label, person=f"{label} {number}")
         for label, count in counts.items()
         for number in range(count)
     ]
+    return films_with(of, made)
 
 
 def event(image: Image, value: str = "", author: User | None = None, **fields: Any) -> LabelEvent:
