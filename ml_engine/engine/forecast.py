@@ -257,8 +257,9 @@ class _Run:
         if self._is_projected(rows, picks):
             small = self.config.coreset_dimensions
             seconds = rows * (costs.projected_row * self.wide * small + costs.projected_product * picks * small)
+            seconds += picks * costs.projected_pick
         else:
-            seconds = rows * self.wide * (costs.exact_row + costs.exact_product * picks)
+            seconds = rows * self.wide * (costs.exact_row + costs.exact_product * picks) + picks * costs.exact_pick
         radius = rows * self.wide * (costs.radius_row + costs.radius_product * picks) if with_radius else 0.0
         return seconds + radius
 

@@ -6,9 +6,10 @@ import io
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ from ml_engine.engine.run_folder import reset_peak_memory
 from ml_engine.engine.unit_costs import AligningCosts, BackboneCosts, BankCosts, ProcessCosts, Stopwatch, UnitCosts
 
 SIDE = 1024  # of the drawn film that is decoded
-ROWS, PICKS = (2048, 8192), (20, 82)  # of the two selections that are timed
+# Of the two selections that are timed. In the small one a pick is all overhead; a selection of a run is larger than
+# the large one, whose distances should take most of its time.
+ROWS, PICKS = (2048, 65536), (82, 656)
 QUERIES, VECTORS = 512, (512, 4096)  # of the searches
 LARGEST_WIDTH = 256  # dimensions of the features that are selected from and searched
+LEAST_REPEATS, MOST_REPEATS, REPEAT_SECONDS = 2, 25, 0.5  # of a step that is timed
 BATCH = 32  # films of a search, which takes as many batches at a time as there are threads
 
 
@@ -64,10 +68,11 @@ def of(config: PipelineConfig, *, path: Path | None = None) -> UnitCosts:
     return costs
 
 
-def _seconds(step: Callable[[], object], *, repeats: int = 2) -> float:
-    """The shortest of some times: another program delays a step, and nothing speeds it up."""
-    times = []
-    for _ in range(repeats):
+def _seconds(step: Callable[[], object]) -> float:
+    """The shortest of some times: another program delays a step, and nothing speeds it up. A short step is repeated
+    more often, until once no other program took a turn."""
+    times: list[float] = []
+    while len(times) < LEAST_REPEATS or (sum(times) < REPEAT_SECONDS and len(times) < MOST_REPEATS):
         watch = Stopwatch()
         step()
         times.append(watch.seconds)
@@ -93,7 +98,7 @@ def _read_seconds(path: Path, rng: np.random.Generator, side: int, config: Pipel
     packed = io.BytesIO()
     Image.fromarray(values).save(packed, "PNG", compress_level=1)
     path.write_bytes(packed.getvalue())
-    return _seconds(lambda: prepare(decode_film(path), config), repeats=3)
+    return _seconds(lambda: prepare(decode_film(path), config))
 
 
 def _resident_mib() -> float:
@@ -141,18 +146,18 @@ def _state(config: PipelineConfig) -> dict[str, torch.Tensor]:
 
 def _bank(config: PipelineConfig, device: torch.device, *, wide: int) -> BankCosts:
     features = _features(ROWS[1], wide).to(device)
-    small = min(config.coreset_dimensions, wide)
-    exact = [_selection(features[:rows], picks, is_projected=False) for rows, picks in zip(ROWS, PICKS, strict=True)]
-    projected = [_selection(features[:rows], picks, is_projected=True) for rows, picks in zip(ROWS, PICKS, strict=True)]
-    radius = [_radius(features[:rows], picks) for rows, picks in zip(ROWS, PICKS, strict=True)]
-    exact_row, exact_product = _two_unknowns(exact, wide)
-    projected_row, projected_product = _two_unknowns(projected, small)
-    radius_row, radius_product = _two_unknowns(radius, wide)
-    call, row, product = _search(features, config)
+    small = min(config.coreset_dimensions, wide - 1)
+    exact_row, exact_pick, exact_product = _selection(features, wide, small, is_projected=False)
+    projected_row, projected_pick, projected_product = _selection(features, wide, small, is_projected=True)
+    radius_sizes = [(features.numel(), features.numel() * picks) for picks in PICKS]
+    radius_row, radius_product = _two_unknowns(radius_sizes, [_radius(features, picks) for picks in PICKS])
+    call, row, product = _search(features[: max(VECTORS) + QUERIES], config)
     return BankCosts(
         exact_row=exact_row,
+        exact_pick=exact_pick,
         exact_product=exact_product,
-        projected_row=projected_row * small / wide / small,  # a row of D dimensions is multiplied for each of d
+        projected_row=projected_row / small,  # a row of D dimensions is multiplied for each of d
+        projected_pick=projected_pick,
         projected_product=projected_product,
         radius_row=radius_row,
         radius_product=radius_product,
@@ -169,27 +174,35 @@ def _features(rows: int, wide: int) -> torch.Tensor:
     return (hidden + 0.3 * torch.randn(rows, wide, generator=generator)).relu()
 
 
-def _selection(features: torch.Tensor, picks: int, *, is_projected: bool) -> float:
-    def select() -> torch.Tensor:
-        limit = 0.0 if is_projected else math.inf
-        grid = coreset.selection_grid(
-            features, picks, seed=0, dimensions=min(128, features.shape[1] - 1), exact_limit=limit
-        )
-        return coreset.greedy(grid, picks)
+def _selection(features: torch.Tensor, wide: int, small: int, *, is_projected: bool) -> tuple[float, float, float]:
+    """Seconds of a row's dimension, of a pick, and of a row's dimension and pick."""
+    limit, compared = (0.0, small) if is_projected else (math.inf, wide)
+    preparing, picking = [], []
+    for rows, picks in _sizes():
 
-    return _seconds(select)
+        def prepare_rows(rows: int = rows, picks: int = picks) -> torch.Tensor:
+            return coreset.selection_grid(features[:rows], picks, seed=0, dimensions=small, exact_limit=limit)
+
+        grid = prepare_rows()
+        preparing.append(_seconds(prepare_rows) / (rows * wide))
+        picking.append(_seconds(partial(coreset.greedy, grid, picks)))
+    pick, product = _two_unknowns([(picks, rows * picks * compared) for rows, picks in _sizes()], picking)
+    return preparing[-1], pick, product
 
 
 def _radius(features: torch.Tensor, picks: int) -> float:
     return _seconds(lambda: covering_radius(features, torch.arange(picks)))
 
 
-def _two_unknowns(seconds: list[float], wide: int) -> tuple[float, float]:
-    """a and b of seconds = a N D + b N K D from the two timed sizes; neither below 0."""
-    (small, large), (few, many) = ROWS, PICKS
-    per_small, per_large = seconds[0] / (small * wide), seconds[1] / (large * wide)
-    product = max(0.0, (per_large - per_small) / (many - few))
-    return max(0.0, per_large - product * many), product
+def _sizes() -> list[tuple[int, int]]:
+    return list(zip(ROWS, PICKS, strict=True))
+
+
+def _two_unknowns(sizes: Sequence[tuple[float, float]], seconds: Sequence[float]) -> tuple[float, float]:
+    """a and b of seconds = a x + b y, from a small and a large step of sizes (x, y); neither below 0."""
+    (x, y), (wide_x, wide_y) = sizes
+    second = max(0.0, (seconds[1] * x - seconds[0] * wide_x) / (wide_y * x - y * wide_x))
+    return max(0.0, (seconds[1] - second * wide_y) / wide_x), second
 
 
 def _search(features: torch.Tensor, config: PipelineConfig) -> tuple[float, float, float]:
@@ -199,7 +212,7 @@ def _search(features: torch.Tensor, config: PipelineConfig) -> tuple[float, floa
     def seconds(queries: int, vectors: int) -> float:
         search = NearestSearch(features[:vectors], search=config.search)
         asked = features[-queries:]
-        return _seconds(lambda: scores_at(asked, search, neighbours=(config.neighbours,), distance="l2"), repeats=3)
+        return _seconds(lambda: scores_at(asked, search, neighbours=(config.neighbours,), distance="l2"))
 
     few, many, call = seconds(QUERIES, VECTORS[0]), seconds(QUERIES, VECTORS[1]), seconds(8, VECTORS[0])
     product = max(0.0, (many - few) / (QUERIES * wide * (VECTORS[1] - VECTORS[0])))

@@ -21,7 +21,7 @@ from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import code_version
 
-FORMAT = 1
+FORMAT = 2
 NAME = "unit-costs.json"
 BACKBONE = ("backbone", "layers", "size", "pool", "pool_padding", "batch", "threads", "device")
 BANK = ("threads", "device", "search")
@@ -41,14 +41,17 @@ class BackboneCosts:
 class BankCosts:
     """Seconds of the parts of selection and search, for N rows of D dimensions, K picks, Q patches, M bank vectors.
 
-    Selecting takes ``exact_row`` N D + ``exact_product`` N K D in full dimension, and with d projected dimensions
-    ``projected_row`` N D d + ``projected_product`` N K d; the covering radius ``radius_row`` N D + ``radius_product``
-    N K D; a search ``search_call`` + ``search_row`` Q D + ``search_product`` Q M D.
+    Selecting takes ``exact_row`` N D + ``exact_pick`` K + ``exact_product`` N K D in full dimension, and with d
+    projected dimensions ``projected_row`` N D d + ``projected_pick`` K + ``projected_product`` N K d; the covering
+    radius ``radius_row`` N D + ``radius_product`` N K D; a search ``search_call`` + ``search_row`` Q D +
+    ``search_product`` Q M D.
     """
 
     exact_row: float
+    exact_pick: float
     exact_product: float
     projected_row: float
+    projected_pick: float
     projected_product: float
     radius_row: float
     radius_product: float

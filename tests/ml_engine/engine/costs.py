@@ -9,8 +9,10 @@ COSTS = UnitCosts(
     backbone=BackboneCosts(film_seconds=0.05, dimensions=100, memory_mib=200.0),
     bank=BankCosts(
         exact_row=1e-8,
+        exact_pick=0.0,
         exact_product=1e-10,
         projected_row=1e-10,
+        projected_pick=0.0,
         projected_product=1e-10,
         radius_row=1e-9,
         radius_product=1e-10,

@@ -52,11 +52,9 @@ def test_measuring_leaves_the_random_state_alone(tmp_path: Path) -> None:
 
 
 def test_two_timed_sizes_give_the_two_unknowns() -> None:
-    wide, row, product = 50, 3e-8, 2e-10
-    seconds = [
-        rows * wide * (row + product * picks)
-        for rows, picks in zip(measure_costs.ROWS, measure_costs.PICKS, strict=True)
-    ]
+    sizes = [(82.0, 8e6), (656.0, 5e9)]
+    seconds = [3e-4 * picks + 2e-11 * products for picks, products in sizes]
 
-    assert measure_costs._two_unknowns(seconds, wide) == pytest.approx((row, product))
-    assert min(measure_costs._two_unknowns([1.0, 0.5], wide)) >= 0
+    assert measure_costs._two_unknowns(sizes, seconds) == pytest.approx((3e-4, 2e-11))
+    assert min(measure_costs._two_unknowns(sizes, [1.0, 0.5])) >= 0
+    assert min(measure_costs._two_unknowns(sizes, [1e-6, 0.5])) >= 0
