@@ -18,6 +18,7 @@ from analysis.models import Evaluation
 from ml_engine.runs import erased_films
 from ml_engine.runs.erased_films import RunsOfFilms
 from portal.intake import erased_patients
+from portal.backups import erasure_list
 from portal.intake.resumable import part_path
 from portal.models import AuditEvent, Erasure, Image, PartialUpload, Patient, Upload, User
 from portal.people.access import require
@@ -158,7 +159,15 @@ def _begun(patient: Patient, reason: str, actor: User | None) -> Erasure:
         erasure = Erasure(site=patient.site, patient=patient)
     erasure.reason, erasure.requested_by = reason.strip(), actor
     erasure.keys = erased_patients.keys_of(patient, list(patient.images.all()))
-    erasure.save()
+    try:
+        with transaction.atomic():
+            erasure.save()
+            erasure_list.note(erasure)
+    except OSError as problem:
+        raise CannotErase(
+            "The list of erasures (HILUM_ERASURE_LIST) cannot be written, so that a restored backup would bring the "
+            f"patient back ({problem.strerror}). Nothing was erased; your administrator makes it writable."
+        ) from problem
     return erasure
 
 
