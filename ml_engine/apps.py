@@ -6,7 +6,12 @@ class MlEngineConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from ml_engine.runs.restored_runs import go_on, named_files
         from ml_engine.runs.run_files import bytes_of_runs
         from portal.intake.quotas import count_also
+        from portal.backups.named_files import name_also
+        from portal.backups.restoring import do_after_restore
 
         count_also("runs", bytes_of_runs)
+        name_also(named_files)
+        do_after_restore(go_on)

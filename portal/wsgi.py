@@ -12,3 +12,7 @@ application = get_wsgi_application()
 _ = get_resolver().url_patterns
 for app in apps.get_app_configs():
     getattr(app, "warm_up", lambda: None)()
+from portal.backups.restoring import refuse_unfinished  # noqa: E402  (needs the apps)
+
+refuse_unfinished()
+

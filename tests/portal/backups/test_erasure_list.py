@@ -44,6 +44,7 @@ def test_an_erasure_is_noted_before_anything_is_deleted(data_dir: Path, tmp_path
     ):
         erase_patient(**asked)
     assert Image.objects.filter(pk=film.pk).exists()
+    assert not Erasure.objects.exists()
     with override_settings(ERASURE_LIST=str(tmp_path / "share" / "list")):
         erase_patient(**asked)
         (line,) = erasure_list.read(tmp_path / "share" / "list")
