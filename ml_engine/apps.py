@@ -8,10 +8,12 @@ class MlEngineConfig(AppConfig):
     def ready(self) -> None:
         from ml_engine.runs.restored_runs import go_on, named_files
         from ml_engine.runs.run_files import bytes_of_runs
-        from portal.intake.quotas import count_also
+        from ml_engine.runs.run_metrics import run_metrics
         from portal.backups.named_files import name_also
         from portal.backups.restoring import do_after_restore
 
+        from portal.project.metrics import measure_also
         count_also("runs", bytes_of_runs)
         name_also(named_files)
+        measure_also(run_metrics)
         do_after_restore(go_on)

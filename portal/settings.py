@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
 ]
 MIDDLEWARE = [
+    "portal.project.metrics.time_requests",
     "portal.project.middleware.private_by_default",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -102,7 +103,7 @@ CSRF_FAILURE_VIEW = "portal.views.frame.foreign_form"
 if PRODUCTION:
     SECURE_SSL_REDIRECT = environment.choice("HILUM_SSL_REDIRECT", ("0", "1"), "1") == "1"
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
     SECURE_HSTS_SECONDS = 31_536_000
     # Both bind other hosts of the domain too, and preloading cannot be taken back for months.
     SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.choice("HILUM_HSTS_SUBDOMAINS", ("0", "1"), "0") == "1"
@@ -313,6 +314,9 @@ RUN_HEARTBEAT_SECONDS = RUN_LEASE_SECONDS / 6
 RUN_ATTEMPTS = 3
 RUN_DEVICE = environment.choice("HILUM_DEVICE", ("auto", "cpu", "cuda"), "auto")
 ENGINE_THREADS = environment.integer("HILUM_ENGINE_THREADS", 2, low=1, high=256)
+
+# Watching ------------------------------------------------------------------------------------------
+METRICS_TOKEN = environment.token("HILUM_METRICS_TOKEN")  # for /metrics from another machine
 
 LOGGING = {
     "version": 1,

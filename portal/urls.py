@@ -3,6 +3,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
+from portal.project.metrics import metrics
 from portal.project.readiness import readyz
 from portal.views import accounts, frame
 
@@ -14,6 +15,7 @@ handler500 = "portal.views.frame.broken"
 urlpatterns = [
     path("healthz", frame.healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("accounts/login/", accounts.LogIn.as_view(), name="login"),
     path("accounts/logout/", accounts.LogOut.as_view(), name="logout"),
     path("accounts/password/", accounts.ChangePassword.as_view(), name="change-password"),

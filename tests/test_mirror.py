@@ -50,6 +50,8 @@ ELSEWHERE = {
     "portal/intake/erased_patients.py": "tests/analysis/evaluation/test_erasing.py",
     "analysis/api/erasing.py": "tests/analysis/views/test_erasing.py",
     "analysis/management/commands/erase_patient.py": "tests/analysis/views/test_erasing.py",
+    "portal/project/shared_counts.py": "tests/portal/project/test_metrics.py counts in two processes",
+    "ml_engine/runs/run_metrics.py": "tests/portal/project/test_metrics.py",
     "portal/backups/problems.py": "sentences that tests/portal/backups/test_restoring.py reads",
     "portal/backups/databases.py": "tests/portal/backups/test_restoring.py dumps and restores both kinds",
     "portal/backups/named_files.py": "tests/portal/backups/test_making.py loses them",

@@ -111,6 +111,14 @@ def required(name: str, *, why: str) -> str:
     return value
 
 
+def token(name: str) -> str:
+    """A secret that others send; "" where it is not set."""
+    value = os.environ.get(name, "")
+    if value and len(value) < 20:
+        raise ImproperlyConfigured(f"{name} has {len(value)} characters; use at least 20 random characters.")
+    return value
+
+
 def kept_secret(name: str, *, folder: Path, production: bool) -> str:
     """The secret from the environment; a local installation generates it at first start and keeps it in `folder`."""
     value = os.environ.get(name, "")

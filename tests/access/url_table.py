@@ -168,6 +168,7 @@ NO, SHOWS, COUNTS = Look.NO, Look.SHOWS, Look.COUNTS
 PORTAL = {
     "healthz": page(ANYONE, NOTHING),
     "readyz": page(ANYONE, NOTHING),
+    "metrics": page(ANYONE, NOTHING),  # from this machine, as the tests are
     "login": page(ANYONE, NOTHING),
     "logout": act(SIGNED_IN, NOTHING),
     "change-password": page(SIGNED_IN, NOTHING),
