@@ -1,6 +1,7 @@
 """General pages: health check, home, choice of site and theme, errors."""
 
 import logging
+import sys
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -17,8 +18,11 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.models import Site
 from portal.people.access import actions_of, get_visible
 from portal.people.signed_in import SignedInRequest
+from portal.views.outages import Outage, outage_of
 
 API = "/api/"  # its addresses answer as JSON
+INTERNAL = "An internal error occurred in Hilum, and your change was not saved. Try again."
+REFERENCE = "If it persists, give your administrator the reference {}."
 
 logger = logging.getLogger(__name__)
 
@@ -112,19 +116,25 @@ def _host_of(origin: str) -> str:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """A bug, or an unavailable database, so this page makes no queries. The log contains the same reference."""
-    reference = uuid4().hex[:12]
-    logger.error("internal error %s at %s", reference, request.path)
-    sentence = (
-        "An internal error occurred in Hilum, and your change was not saved. Try again; "
-        f"if the error persists, give your administrator the reference {reference}."
-    )
+    """A bug, or something that Hilum needs is away or full. The database may be, so this page makes no queries. The log
+    contains the same reference, which is that of the request."""
+    reference = getattr(request, "hilum_id", None) or uuid4().hex[:12]
+    outage = outage_of(sys.exc_info()[1])
+    logger.error("%s %s", "internal error" if outage is None else outage.name, reference)
+    title, status = ("Internal error", 500) if outage is None else (outage.title, outage.status)
+    sentence = f"{INTERNAL if outage is None else outage.sentence} {REFERENCE.format(reference)}"
     if request.path.startswith(API):
-        return JsonResponse({"detail": sentence}, status=500)
+        return _later(JsonResponse({"detail": sentence}, status=status), outage)
     if not request.accepts("text/html"):
-        return JsonResponse({"error": sentence}, status=500)
-    page = render_to_string("portal/error.html", {"title": "Internal error", "sentence": sentence})
-    return HttpResponse(page, status=500)
+        return _later(JsonResponse({"error": sentence}, status=status), outage)
+    page = render_to_string("portal/error.html", {"title": title, "sentence": sentence})
+    return _later(HttpResponse(page, status=status), outage)
+
+
+def _later(response: HttpResponse, outage: Outage | None) -> HttpResponse:
+    if outage is not None:
+        response.headers["Retry-After"] = "30"
+    return response
 
 
 def error_page(request: HttpRequest, title: str, sentence: str, status: int) -> HttpResponse:
