@@ -11,9 +11,10 @@ class MlEngineConfig(AppConfig):
         from ml_engine.runs.run_metrics import run_metrics
         from portal.backups.named_files import name_also
         from portal.backups.restoring import do_after_restore
-
+        from portal.intake.quotas import count_also
         from portal.project.metrics import measure_also
+
+        measure_also(run_metrics)
         count_also("runs", bytes_of_runs)
         name_also(named_files)
-        measure_also(run_metrics)
         do_after_restore(go_on)

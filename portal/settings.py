@@ -140,10 +140,10 @@ SITE_QUOTA_GIB = environment.integer("HILUM_SITE_QUOTA_GIB", 0, low=0, high=1_00
 # Days after which an unfinished upload is removed, and the files of a failed or cancelled run (0: never)
 UNFINISHED_UPLOAD_DAYS = environment.integer("HILUM_UNFINISHED_UPLOAD_DAYS", 1, low=1, high=365)
 FAILED_RUN_DAYS = environment.integer("HILUM_FAILED_RUN_DAYS", 0, low=0, high=3650)
-FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
-
 # Who was erased, for restores of earlier backups; without it the list lies in the data folder
 ERASURE_LIST = environment.text("HILUM_ERASURE_LIST", "")
+FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
+
 # Database ------------------------------------------------------------------------------------------
 DATABASES = {"default": environment.database(f"sqlite:///{DATA_DIR / 'hilum.sqlite3'}")}
 if "sqlite3" in DATABASES["default"]["ENGINE"]:

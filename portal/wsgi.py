@@ -12,11 +12,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 share(settings.DATA_DIR)
 application = get_wsgi_application()
 
-# Import the views and run each app's `warm_up` now, so that the first page does not have to wait for them.
-_ = get_resolver().url_patterns
-for app in apps.get_app_configs():
-    getattr(app, "warm_up", lambda: None)()
 from portal.backups.restoring import refuse_unfinished  # noqa: E402  (needs the apps)
 
 refuse_unfinished()
 
+# Import the views and run each app's `warm_up` now, so that the first page does not have to wait for them.
+_ = get_resolver().url_patterns
+for app in apps.get_app_configs():
+    getattr(app, "warm_up", lambda: None)()
