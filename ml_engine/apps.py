@@ -6,6 +6,7 @@ class MlEngineConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from ml_engine.runs import run_conditions  # noqa: F401  (adds its checks)
         from ml_engine.runs.restored_runs import go_on, named_files
         from ml_engine.runs.run_files import bytes_of_runs
         from ml_engine.runs.run_metrics import run_metrics

@@ -8,4 +8,4 @@ class PortalConfig(AppConfig):
     def ready(self) -> None:
         # Imported here and not in portal/__init__.py, so that portal.imaging can be imported without Celery.
         from portal import celery  # noqa: F401
-        from portal.project import system_checks  # noqa: F401
+        from portal.project import kept_conditions, system_checks  # noqa: F401

@@ -50,6 +50,8 @@ ELSEWHERE = {
     "portal/intake/erased_patients.py": "tests/analysis/evaluation/test_erasing.py",
     "analysis/api/erasing.py": "tests/analysis/views/test_erasing.py",
     "analysis/management/commands/erase_patient.py": "tests/analysis/views/test_erasing.py",
+    "portal/project/kept_conditions.py": "tests/portal/management/commands/test_doctor.py seeds each fault",
+    "ml_engine/runs/run_conditions.py": "tests/portal/management/commands/test_doctor.py seeds each fault",
     "portal/project/shared_counts.py": "tests/portal/project/test_metrics.py counts in two processes",
     "ml_engine/runs/run_metrics.py": "tests/portal/project/test_metrics.py",
     "portal/backups/problems.py": "sentences that tests/portal/backups/test_restoring.py reads",
