@@ -89,6 +89,8 @@ ELSEWHERE = {
     "analysis/admin.py": "tests/analysis/views/test_results.py",
     "ml_engine/__main__.py": "tests/test_project.py runs it; its work: tests/ml_engine/command/test_main.py",
     "ml_engine/command/run.py": "tests/ml_engine/engine/test_run_folder.py starts it",
+    "ml_engine/command/merge.py": "tests/ml_engine/engine/test_merge_shards.py",
+    "ml_engine/engine/joined_scores.py": "tests/ml_engine/engine/test_merge_shards.py joins them",
     "analysis/ablation.py": "the name of a documented command: tests/analysis/views/test_studies.py",
     "analysis/__main__.py": "the name of a documented command: tests/analysis/studies/test_evaluate_folder.py",
     "analysis/sweep.py": "the name of a documented command: tests/analysis/views/test_studies.py",

@@ -58,7 +58,7 @@ def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     write_images(context.path("inputs.npy"), (len(rows), size, size), inputs(), is_half=context.config.keeps_half)
     files.write_npy(context.path("boxes.npy"), boxes)
     files.write_npy(context.path("original_from_input.npy"), affines)
-    if len(errors) == len(rows):
+    if len(errors) == len(rows) and context.spec.shard is None:  # of a range the merge decides
         _refuse_unless_scoring(context, errors["0"])
     return {"errors": errors}
 
@@ -83,11 +83,7 @@ def _stored_input(context: RunContext, row: int) -> Input | None:
 def _refuse_unless_scoring(context: RunContext, first: str) -> None:
     """Called when no film could be read. Scores may all be NaN, but a fit, and a run whose film files are missing,
     raise EngineError."""
-    if not any((context.images / row.filename).is_file() for row in context.rows):
-        raise EngineError(
-            f"None of the {len(context.rows)} files that images.csv names is in {context.images}: name their folder "
-            "with --images."
-        )
+    manifest.require_some_file(context.rows, context.images)
     if context.spec.kind != "score":
         raise EngineError(f"None of the {len(context.rows)} films could be read. The first: {first}")
 
