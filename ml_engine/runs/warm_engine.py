@@ -182,13 +182,16 @@ class ServedRun:
     """A scoring run in the warm engine, which it has to itself until `stop`; as `engine_process.Engine`, but the engine
     stays for the next run."""
 
-    def __init__(self, engine: WarmEngine, folder: Path, *, attempt: int, device: str) -> None:
+    def __init__(
+        self, engine: WarmEngine, folder: Path, *, attempt: int, device: str, images: Path | None = None
+    ) -> None:
         self._engine, self._attempt = engine, attempt
         self._answer: Message | None = None
         self._reserved = contextlib.ExitStack()
         self._reserved.enter_context(engine.reserved())
         try:
-            request = {"do": "score", "folder": str(folder), "attempt": attempt, "device": device}
+            request: Message = {"do": "score", "folder": str(folder), "attempt": attempt, "device": device}
+            request |= {"images": str(images)} if images else {}
             self._number, self.pid = engine.begin(request)
         except BaseException:
             self._reserved.close()
