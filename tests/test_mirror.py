@@ -107,7 +107,6 @@ ELSEWHERE = {
     "portal/forms.py": "tests/portal/views/test_datasets.py and tests/portal/views/test_splits.py fill them in",
     "portal/people/audit.py": "the test of each action checks its entry, such as tests/portal/labels/test_events.py",
     "portal/people/signed_in.py": "types of a request, used by every page: tests/portal/views/test_frame.py",
-    "portal/project/embedded.py": "whole processes: tests/browser/test_whole_path.py starts them",
     "portal/project/static_storage.py": "tests/test_project.py collects the static files",
     "portal/project/template_context.py": "the frame of every page: tests/portal/views/test_frame.py",
     "portal/intake/left_out.py": "tests/portal/intake/sources/test_padchest.py counts and reads the sentences",

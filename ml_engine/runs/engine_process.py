@@ -12,6 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
+from ml_engine.runs.capacity import engine_environment
+
 STOP_SECONDS = 10.0  # between asking the engine to end and killing it
 
 
@@ -25,6 +27,7 @@ class Engine:
         *,
         attempt: int,
         device: str,
+        threads: int | None = None,
         images: Path | None = None,
         merges: bool = False,
     ) -> None:
@@ -38,7 +41,7 @@ class Engine:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=settings.BASE_DIR,
-                env={**os.environ, "HILUM_DATA_DIR": str(settings.DATA_DIR)},
+                env=engine_environment(threads=threads or settings.ENGINE_THREADS, device=device),
                 start_new_session=True,
             )
         self.pid = self._process.pid

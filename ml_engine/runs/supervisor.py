@@ -27,6 +27,7 @@ from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run, RunKind
 from ml_engine.runs import lifecycle, paths, ranges, sharding, write_folder
+from ml_engine.runs.capacity import gpu_of_process
 from ml_engine.runs.engine_process import Engine
 from ml_engine.runs.lifecycle import Instruction, Lease, LostLease, Progress, RunRefused
 from ml_engine.runs.store_results import store_results
@@ -211,6 +212,8 @@ def _start_engine(run: Run, folder: Path, lease: Lease, *, merges: bool) -> Engi
     """The warm engine for a few films; otherwise a process of its own, for which the warm one gives up its memory."""
     chosen = run.config.get("device", "auto")  # the run's own choice comes before the installation's
     device = settings.RUN_DEVICE if chosen == "auto" else chosen
+    if device != "cpu":
+        gpu_of_process.take()
     images = paths.run_folder(run.parent.uuid) if run.parent else None
     is_short = run.kind == RunKind.SCORE and len(manifest.read(folder / "images.csv")) <= WARM_FILMS
     if is_short and not merges:
@@ -220,7 +223,8 @@ def _start_engine(run: Run, folder: Path, lease: Lease, *, merges: bool) -> Engi
             logger.warning("run %s: %s", lease.run_uuid, gone)
     with warm_engine.reserved():
         warm_engine.end()
-    return Engine(folder, attempt=lease.attempt, device=device, images=images, merges=merges)
+    threads = run.config.get("threads")
+    return Engine(folder, attempt=lease.attempt, device=device, threads=threads, images=images, merges=merges)
 
 
 def _progress(event: dict[str, Any]) -> Progress:

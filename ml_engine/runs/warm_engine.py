@@ -21,6 +21,7 @@ from typing import IO, Any
 from django.conf import settings
 
 from ml_engine.engine.outcome import ExitStatus
+from ml_engine.runs.capacity import engine_environment
 
 IDLE_SECONDS = 600.0  # after which the engine ends itself
 REUSED_WITHIN = IDLE_SECONDS - 60  # later it may be ending: it is ended, and another is started
@@ -141,7 +142,7 @@ class WarmEngine:
         return number
 
     def _start_if_needed(self) -> None:
-        environment = {**os.environ, "HILUM_DATA_DIR": str(settings.DATA_DIR)}
+        environment = engine_environment(threads=settings.ENGINE_THREADS, device=settings.RUN_DEVICE)
         is_fresh = time.monotonic() - self._used_at < REUSED_WITHIN
         if self.is_running() and is_fresh and environment == self._environment:
             return
