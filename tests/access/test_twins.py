@@ -20,6 +20,8 @@ TWINS = {
     "portal:new-link": "api-password-link",
     "portal:choose-mail": "api-mail",
     "portal:keys": "api-keys",
+    "portal:make-token": "api-tokens",
+    "portal:revoke-token": "api-revoke-token",
     "portal:findings": "api-findings",
     "portal:criteria": "api-new-criteria",
     "portal:make-dataset": "api-datasets",

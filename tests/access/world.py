@@ -35,6 +35,7 @@ from portal.intake.zip_uploads import zip_path
 from portal.labels.events import LabelChange
 from portal.models import Dataset, FilmTag, HeaderDifference, Image, Role, ScreeningQueue, Site, TagAct, Upload, User
 from portal.people.blinding import open_for
+from portal.people.tokens import make_token
 from portal.sets import consensus, double_reading
 from portal.sets.adjudicating import name_adjudicator
 from portal.sets.cohorts import freeze_cohort
@@ -119,6 +120,7 @@ def build(*, opened: bool = True) -> World:
     things["own partial upload"] = begin_upload(
         dataset=things["dataset"], author=blinded, announced=Announced(bytes_total=10)
     )
+    things["own token"], _ = make_token(owner=blinded, name="own", scope="write", days=7)
     things["site"] = site
     things["patient"] = things["film"].patient
     things["invited"], things["token of invitation"] = "MQ", "used-already"
