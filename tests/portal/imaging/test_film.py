@@ -257,6 +257,7 @@ def test_pack_is_repeatable_and_reversible() -> None:
     [
         (lambda data: data[:-30], "truncated"),
         (lambda data: b"junk" + data, "unreadable"),
+        (lambda data: data[:-8] + bytes([data[-8] ^ 1]) + data[-7:], "unreadable"),  # another checksum
         (lambda data: pack(np.zeros((100, 100), np.uint16)), "truncated"),
         (lambda data: b"", "truncated"),
     ],
