@@ -50,9 +50,9 @@ def dumped() -> Iterator[IO[bytes]]:
                 yield stream
         return
     command = [_program("pg_dump"), "--format=custom", "--no-owner", "--no-privileges", "--no-password"]
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [*command, f"--dbname={_address()}"], stdout=subprocess.PIPE, stderr=said, env=_environment()
+            [*command, f"--dbname={_address()}"], stdout=subprocess.PIPE, stderr=errors, env=_environment()
         )
         assert process.stdout is not None
         try:
@@ -61,7 +61,7 @@ def dumped() -> Iterator[IO[bytes]]:
             process.stdout.close()
             status = process.wait()
         if status:
-            raise CannotBackUp(f"pg_dump failed: {_last_line(said)} Its release must not be older than the server's.")
+            raise CannotBackUp(f"pg_dump failed: {_last_line(errors)} Its release must not be older than the server's.")
 
 
 def restore(pieces: Iterable[bytes], *, vendor: str) -> None:
@@ -91,7 +91,7 @@ def _restore_postgresql(pieces: Iterable[bytes]) -> None:
     """pg_restore writes SQL, which psql executes as one transaction."""
     with (
         tempfile.TemporaryDirectory(dir=settings.DATA_DIR, prefix=".part-") as folder,
-        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as errors,
     ):
         dump = Path(folder) / "dump"
         with dump.open("wb") as file:
@@ -99,11 +99,11 @@ def _restore_postgresql(pieces: Iterable[bytes]) -> None:
                 file.write(piece)
         reading = [_program("pg_restore"), "--no-owner", "--no-privileges", "--clean", "--if-exists", "--file=-"]
         writing = [_program("psql"), "--no-psqlrc", "--quiet", "--single-transaction", "--no-password"]
-        sql = subprocess.Popen([*reading, str(dump)], stdout=subprocess.PIPE, stderr=said, env=_environment())
+        sql = subprocess.Popen([*reading, str(dump)], stdout=subprocess.PIPE, stderr=errors, env=_environment())
         database = subprocess.Popen(
             [*writing, "--set=ON_ERROR_STOP=1", "--output=/dev/null", f"--dbname={_address()}"],
             stdin=subprocess.PIPE,
-            stderr=said,
+            stderr=errors,
             env=_environment(),
         )
         assert sql.stdout is not None
@@ -121,16 +121,16 @@ def _restore_postgresql(pieces: Iterable[bytes]) -> None:
             pass
         sql.stdout.close()
         if sql.wait() + database.wait():
-            raise CannotBackUp(f"The database was not restored, and is as before: {_last_line(said)}")
+            raise CannotBackUp(f"The database was not restored, and is as before: {_last_line(errors)}")
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise CannotBackUp(
             f"There is no {name}: install the PostgreSQL client (Debian: apt-get install postgresql-client)."
         )
-    return found
+    return path
 
 
 def _address() -> str:
