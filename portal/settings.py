@@ -293,11 +293,13 @@ CELERY_TASK_ROUTES = {
     "portal.tasks.seal_audit": {"queue": "upkeep"},
     "portal.tasks.tidy_up": {"queue": "upkeep"},
     "ml_engine.tasks.remove_failed_runs": {"queue": "upkeep"},
+    "portal.tasks.look_after_broker": {"queue": "upkeep"},
     "portal.tasks.look_everywhere": {"queue": "upkeep"},  # asks for the search of a site, which is among the imports
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
+    "look-after-broker": {"task": "portal.tasks.look_after_broker", "schedule": 15.0},
     "reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0},
     "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
     "advance-set-evaluations": {"task": "analysis.tasks.advance_set_evaluations", "schedule": 3.0},

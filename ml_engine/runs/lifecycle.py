@@ -464,6 +464,13 @@ def _publish_waiting() -> int:
     return published
 
 
+def publish_all_waiting() -> None:
+    """Publish every run that a worker may take, after the broker was emptied."""
+    for run in Run.objects.filter(_ready(), state=RunState.QUEUED).order_by("queued_at"):
+        if not publish(run):
+            break
+
+
 def _is_due(run: Run, *, now: datetime) -> bool:
     published = run.published_at
     if published is None:  # never published, or just queued again: its own message may still be under way
