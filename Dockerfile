@@ -34,7 +34,7 @@ COPY --from=packages-cpu /opt/hilum /opt/hilum
 COPY . .
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "portal.wsgi", "--no-control-socket", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--access-logfile", "-"]
+CMD ["gunicorn", "portal.wsgi", "--no-control-socket", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--access-logfile", "/dev/null"]
 
 FROM runtime AS gpu
 COPY --from=packages-gpu /opt/hilum /opt/hilum

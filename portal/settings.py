@@ -6,7 +6,7 @@ from pathlib import Path
 from csp.constants import NONE, SELF
 
 from portal.dicomweb.targets import read_targets
-from portal.project import environment, production
+from portal.project import environment, logs, production
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PRODUCTION = environment.choice("HILUM_ENV", ("local", "production"), "local") == "production"
@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
 ]
 MIDDLEWARE = [
+    "portal.project.logs.identify_requests",
     "portal.project.metrics.time_requests",
     "portal.project.middleware.private_by_default",
     "django.middleware.security.SecurityMiddleware",
@@ -321,11 +322,11 @@ ENGINE_THREADS = environment.integer("HILUM_ENGINE_THREADS", 2, low=1, high=256)
 # Watching ------------------------------------------------------------------------------------------
 METRICS_TOKEN = environment.token("HILUM_METRICS_TOKEN")  # for /metrics from another machine
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"highdicom": {"level": "WARNING"}},  # it logs every header that it copies
-}
+SYSLOG = environment.text("HILUM_SYSLOG", "")
+LOGGING = logs.configuration(
+    form=environment.choice("HILUM_LOG_FORMAT", ("line", "json"), "line"),
+    folder=DATA_DIR / "logs",
+    file_mib=environment.integer("HILUM_LOG_FILE_MIB", 0, low=0, high=10_000),
+    syslog=SYSLOG,
+    log_requests=environment.choice("HILUM_LOG_REQUESTS", ("0", "1"), "1" if PRODUCTION else "0") == "1",
+)
