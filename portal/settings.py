@@ -6,7 +6,7 @@ from pathlib import Path
 from csp.constants import NONE, SELF
 
 from portal.dicomweb.targets import read_targets
-from portal.project import environment, logs, production
+from portal.project import environment, error_reports, logs, production
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PRODUCTION = environment.choice("HILUM_ENV", ("local", "production"), "local") == "production"
@@ -322,6 +322,9 @@ ENGINE_THREADS = environment.integer("HILUM_ENGINE_THREADS", 2, low=1, high=256)
 # Watching ------------------------------------------------------------------------------------------
 METRICS_TOKEN = environment.token("HILUM_METRICS_TOKEN")  # for /metrics from another machine
 
+SENTRY_DSN = environment.text("HILUM_SENTRY_DSN", "")
+if SENTRY_DSN:
+    error_reports.start(SENTRY_DSN, environment="production" if PRODUCTION else "local")
 SYSLOG = environment.text("HILUM_SYSLOG", "")
 LOGGING = logs.configuration(
     form=environment.choice("HILUM_LOG_FORMAT", ("line", "json"), "line"),
