@@ -22,7 +22,7 @@ RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[gpu,timm]'
 FROM base AS runtime
 ENV HILUM_ENV=production \
     HILUM_DATA_DIR=/data
-# pg_dump and pg_restore for `manage.py backup`; no older than the server of docker-compose.yml. Unpinned: Debian keeps one version only.
+# pg_dump and pg_restore for `manage.py backup`; no older than the server of docker-compose.yml
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 hilum && useradd --uid 10001 --gid hilum --create-home hilum && install -d -o hilum -g hilum /data

@@ -125,12 +125,12 @@ def _restore_postgresql(pieces: Iterable[bytes]) -> None:
 
 
 def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
+    program = shutil.which(name)
+    if program is None:
         raise CannotBackUp(
             f"There is no {name}: install the PostgreSQL client (Debian: apt-get install postgresql-client)."
         )
-    return path
+    return program
 
 
 def _address() -> str:

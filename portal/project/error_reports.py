@@ -22,8 +22,7 @@ def start(address: str, *, environment: str) -> None:
         sentry = import_module("sentry_sdk")
     except ImportError:
         raise ImproperlyConfigured(
-            "HILUM_SENTRY_DSN is set, and sentry-sdk is not installed: pip install -e '.[sentry]', or leave it "
-            "out."
+            "HILUM_SENTRY_DSN is set, and sentry-sdk is not installed: pip install -e '.[sentry]', or leave it out."
         ) from None
     sentry.init(
         dsn=address,

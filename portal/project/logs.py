@@ -28,10 +28,10 @@ _FACTS = ("view", "method", "status", "milliseconds", "event")  # that `extra` m
 requests = logging.getLogger("hilum.requests")
 
 
-class TextLine(logging.Formatter):
+class LogLine(logging.Formatter):
     """For a person: "2026-11-30 03:41:00 INFO portal.tasks [3f2a...]: removed ..."."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(request_words)s: %(message)s")
@@ -134,7 +134,7 @@ def configuration(*, form: str, folder: Path, file_mib: int, syslog: str, log_re
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "portal.project.logs.TextLine"}, "json": {"()": "portal.project.logs.JsonLine"}},
+        "formatters": {"line": {"()": "portal.project.logs.LogLine"}, "json": {"()": "portal.project.logs.JsonLine"}},
         "filters": {"discreet": {"()": "portal.project.logs.Discreet"}},
         "handlers": handlers,
         "root": {"handlers": list(handlers), "level": "INFO"},

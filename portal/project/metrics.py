@@ -71,7 +71,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
             content_type="text/plain; charset=utf-8",
         )
     registry = CollectorRegistry()
-    registry.register(_Gauges())  # type: ignore[arg-type]
+    registry.register(_Gauges())
     counted = generate_latest(_counted())
     return HttpResponse(counted + generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
@@ -89,7 +89,7 @@ def _counted() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return COUNTED
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)
     return registry
 
 

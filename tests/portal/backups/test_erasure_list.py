@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -37,7 +38,12 @@ def test_an_erasure_is_noted_before_anything_is_deleted(data_dir: Path, tmp_path
     film = factories.film(factories.dataset(), "normal", person="one")
     patient = film.patient
     (tmp_path / "a file").touch()
-    asked = {"patient": patient, "reason": "Withdrawn", "confirmation": confirmation_of(patient), "actor": None}
+    asked: dict[str, Any] = {
+        "patient": patient,
+        "reason": "Withdrawn",
+        "confirmation": confirmation_of(patient),
+        "actor": None,
+    }
     with (
         override_settings(ERASURE_LIST=str(tmp_path / "a file" / "list")),
         pytest.raises(CannotErase, match=r"The list of erasures \(HILUM_ERASURE_LIST\) cannot be written"),

@@ -105,6 +105,7 @@ def test_everything_is_equal_on_the_second_host(
     acts = ("portal_auditevent", "portal_auditseal")  # those of backup and restore are added
     assert {name: rows for name, rows in after.items() if name not in acts and rows != before.get(name)} == {}
     assert host.ask("chains_that_break") == []
+    assert scored.run.detector is not None
     detector = paths.model_path(scored.run.detector.sha256).relative_to(settings.DATA_DIR)
     assert (host.data / detector).stat().st_nlink == 2  # a hard link is one again
     assert not (host.data / UNFINISHED).exists()

@@ -80,7 +80,7 @@ def test_the_mark_is_set_last(sender: Any, monkeypatch: pytest.MonkeyPatch) -> N
 def test_every_look_comes_before_two_minutes_are_over() -> None:
     entry = settings.CELERY_BEAT_SCHEDULE["look-after-broker"]
     assert entry == {"task": "portal.tasks.look_after_broker", "schedule": emptied_broker.SECONDS}
-    assert settings.CELERY_TASK_ROUTES[entry["task"]] == {"queue": "upkeep"}
+    assert settings.CELERY_TASK_ROUTES[str(entry["task"])] == {"queue": "upkeep"}
 
 
 def test_without_a_broker_nothing_is_raised() -> None:

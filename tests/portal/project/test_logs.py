@@ -118,7 +118,7 @@ def test_an_exception_is_its_kind_and_place_in_both_forms() -> None:
     error = raised(IntegrityError(f"Key (pseudonym)=({NUMBER}) already exists."))
     error.__cause__ = raised(ValueError(NAME))
     record = logging.LogRecord("x", logging.ERROR, "", 0, "it failed", (), (type(error), error, error.__traceback__))
-    for form in (logs.TextLine(), logs.JsonLine()):
+    for form in (logs.LogLine(), logs.JsonLine()):
         record.exc_text = None
         text = form.format(record)
         assert NAME not in text and NUMBER not in text
@@ -140,9 +140,9 @@ def test_a_task_that_fails_is_logged_without_the_text_of_the_exception(written: 
 
 def test_a_line_names_its_request() -> None:
     record = logging.LogRecord("portal.tasks", logging.INFO, "", 0, "done", (), None)
-    assert logs.TextLine().format(record).endswith("INFO portal.tasks: done")
+    assert logs.LogLine().format(record).endswith("INFO portal.tasks: done")
     with logs.identified("abc"):
-        assert logs.TextLine().format(record).endswith("INFO portal.tasks [abc]: done")
+        assert logs.LogLine().format(record).endswith("INFO portal.tasks [abc]: done")
         assert json.loads(logs.JsonLine().format(record))["request"] == "abc"
 
 
@@ -185,7 +185,7 @@ def test_a_syslog_server_gets_the_lines(tmp_path: Path) -> None:
         address = f"udp://127.0.0.1:{server.getsockname()[1]}"
         given = logs.configuration(form="json", folder=tmp_path, file_mib=1, syslog=address, log_requests=True)
         assert list(given["handlers"]) == ["console", "file", "syslog"]
-        configurator = logging.config.DictConfigurator(given)  # type: ignore[attr-defined]
+        configurator = logging.config.DictConfigurator(given)
         for kind in ("formatters", "filters"):
             for name, of in given[kind].items():
                 configurator.config[kind][name] = getattr(configurator, f"configure_{kind[:-1]}")(of)

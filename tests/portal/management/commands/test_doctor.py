@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -46,14 +48,14 @@ def examine() -> dict[str, str]:
         call_command("doctor", stdout=output)
     except CommandError as failure:
         output.write(f"failed: {failure}\n")
-    said: dict[str, str] = {}
+    by_check: dict[str, str] = {}
     name = ""
     for line in output.getvalue().splitlines():
         if line.startswith("  "):
-            said[name] += line
+            by_check[name] += line
         else:
-            name, _, said[name] = line.partition(": ")
-    return said
+            name, _, by_check[name] = line.partition(": ")
+    return by_check
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def film(data_dir: Path) -> Image:
 
 
 def full_disk(patch: pytest.MonkeyPatch, given: Any) -> None:
-    patch.setattr(condition.shutil, "disk_usage", lambda _: SimpleNamespace(free=GIB // 2))
+    patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=GIB // 2))
     given.FREE_BYTES_KEPT = GIB
 
 
@@ -127,8 +129,8 @@ def weak_secret(patch: pytest.MonkeyPatch, given: Any) -> None:
 
 
 def clock_off(patch: pytest.MonkeyPatch, given: Any) -> None:
-    really = condition.time.time
-    patch.setattr(condition.time, "time", lambda: really() + 3600)
+    really = time.time
+    patch.setattr(time, "time", lambda: really() + 3600)
 
 
 def silent_import(patch: pytest.MonkeyPatch, given: Any) -> None:
@@ -248,11 +250,11 @@ def test_a_seeded_fault_is_found(
 
 
 def test_a_dead_worker_and_broker_are_found(film: Image) -> None:
-    said = examine()
-    assert "The broker does not answer" in said["broker"]
-    assert "Start Valkey or Redis" in said["broker"]
-    assert "No worker answers for imports and runs and upkeep." in said["workers"]
-    assert "docker compose up -d" in said["workers"]
+    words = examine()
+    assert "The broker does not answer" in words["broker"]
+    assert "Start Valkey or Redis" in words["broker"]
+    assert "No worker answers for imports and runs and upkeep." in words["workers"]
+    assert "docker compose up -d" in words["workers"]
 
 
 def test_faults_are_named_with_their_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
