@@ -385,6 +385,8 @@ def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> N
         "worker-runs": ("gpu", "1", ["cpu"]),
         "worker-gpu": ("gpu", "1", ["gpu"]),
     }
+    (gpus,) = compose["services"]["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert gpus["count"] == "all"  # with `count: 1` each of several workers would see the first one
     assert workers["worker"] == ("cpu", "3", None)
     assert workers["beat"] == ("upkeep", "1", None)
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
