@@ -18,6 +18,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
+from ml_engine.engine.chunked_rows import JOURNAL
 from ml_engine.engine.forecast import Clock
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import ExitStatus
@@ -193,6 +194,8 @@ class RunFolder:
         for folder in (path, self.stages, path / "inputs"):  # unfinished files of a killed attempt
             for leftover in folder.glob(".*.part"):
                 leftover.unlink()
+        for journal in self.stages.glob(f"*{JOURNAL}"):
+            self._forget_chunks(journal.name.removesuffix(JOURNAL))
         self._events = (path / "events.jsonl").open("a", encoding="utf-8")
         self._log = (path / "log.txt").open("a", encoding="utf-8")
 
@@ -247,6 +250,12 @@ class RunFolder:
     def mark_done(self, stage: str, summary: dict[str, Any]) -> None:
         """Mark the stage as finished, after all its files are written. ``summary`` is its result."""
         files.write_json(self._marker(stage), summary)
+        self._forget_chunks(stage)
+
+    def _forget_chunks(self, stage: str) -> None:
+        """A finished stage needs no `chunked_rows`."""
+        if self.is_done(stage):
+            (self.stages / f"{stage}{JOURNAL}").unlink(missing_ok=True)
 
     def summary(self, stage: str) -> dict[str, Any]:
         """The summary of a finished stage."""
