@@ -68,8 +68,8 @@ def _seconds(used: resource.struct_rusage) -> float:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    found = [path for path in folder.rglob("*") if path.is_file() and path.name not in EXEMPT]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    results = [path for path in folder.rglob("*") if path.is_file() and path.name not in EXEMPT]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in results}
 
 
 def main() -> None:

@@ -98,11 +98,11 @@ def _provide_request(path: Path) -> None:
 
 def _parts(path: Path) -> list[_Part]:
     """The ranges, of which none may be missing, unfinished or of another run. Raises EngineError."""
-    ranges = shards.folders(path)
-    if not ranges:
+    folders = shards.folders(path)
+    if not folders:
         raise EngineError(f"{path} has no scored ranges: score them with --range into the same --out, then merge.")
     parts, first_request = [], None
-    for folder in ranges:
+    for folder in folders:
         request, shard = shards.request_of(folder)
         first_request = first_request or request
         if request != first_request or (parts and (shard.of, shard.films) != (parts[0].shard.of, parts[0].shard.films)):

@@ -71,9 +71,9 @@ def test_folders_are_in_the_order_of_their_films(tmp_path: Path) -> None:
     for first in (900, 1000, 20000):
         folder = Shard(first, first + 1, 99999, "").folder_in(tmp_path)
         files.write_json(folder / "run.json", {"kind": "score", "shard": Shard(first, first + 1, 99999, "").to_json()})
-    found = [shards.request_of(folder) for folder in shards.folders(tmp_path)]
-    assert [shard.first for _, shard in found] == [900, 1000, 20000]
-    assert found[0][0] == {"kind": "score"}
+    ranges_there = [shards.request_of(folder) for folder in shards.folders(tmp_path)]
+    assert [shard.first for _, shard in ranges_there] == [900, 1000, 20000]
+    assert ranges_there[0][0] == {"kind": "score"}
 
 
 def test_a_folder_without_a_range_is_refused(tmp_path: Path) -> None:
