@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +145,7 @@ class ChunkedRows:
     def _unfinished(self, name: str) -> Path:
         return self._folder / f"{name}{UNFINISHED}"
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str) -> IO[bytes]:
         path = self._unfinished(name)
         if not path.exists() and (self._folder / name).exists() and self._journal_path.exists():
             os.replace(self._folder / name, path)  # killed between its last chunk and the mark of the stage
@@ -205,7 +205,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _hash_of(file: BinaryIO, first: int, end: int) -> str:
+def _hash_of(file: IO[bytes], first: int, end: int) -> str:
     """The SHA-256 of these bytes of the file, of fewer where it is shorter."""
     digest, left = hashlib.sha256(), end - first
     file.seek(first)

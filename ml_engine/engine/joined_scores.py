@@ -69,7 +69,8 @@ def join(parts: Sequence[ScoredRange], whole: ScoredFolder, *, maps: Path, head_
 
 def _lines(tables: Sequence[Path]) -> bytes:
     """The lines of all tables below one header."""
-    header, texts = b"", []
+    header, newline = b"", b""
+    texts: list[bytes] = []
     for table in tables:
         first, newline, lines = table.read_bytes().partition(b"\n")
         if header not in (b"", first):
@@ -92,7 +93,9 @@ def _summary(parts: Sequence[ScoredRange]) -> ScoreSummary:
     common = [_with_rows(summary, [], [], {}) for summary in summaries]
     if any(summary != common[0] for summary in common):
         raise ResultsMissing(f"{SUMMARY} differs between two ranges of the run: score the films again.")
-    flagged, by_hand, unreadable = [], [], {}
+    flagged: list[int] = []
+    by_hand: list[int] = []
+    unreadable: dict[str, str] = {}
     for part, summary in zip(parts, summaries, strict=True):
         flagged += [part.first + row for row in summary.flagged or ()]
         by_hand += [part.first + row for row in summary.by_hand]

@@ -101,7 +101,8 @@ def _parts(path: Path) -> list[_Part]:
     folders = shards.folders(path)
     if not folders:
         raise EngineError(f"{path} has no scored ranges: score them with --range into the same --out, then merge.")
-    parts, first_request = [], None
+    parts: list[_Part] = []
+    first_request: dict[str, Any] | None = None
     for folder in folders:
         request, shard = shards.request_of(folder)
         first_request = first_request or request
