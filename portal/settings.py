@@ -43,6 +43,7 @@ WSGI_APPLICATION = "portal.wsgi.application"
 INSTALLED_APPS = [
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "portal",
     "ml_engine",
     "analysis",
@@ -74,6 +75,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "portal.project.second_factor_demand.SecondFactorMiddleware",
     "portal.project.middleware.CurrentSiteMiddleware",
     "portal.project.middleware.AcceptedQueryMiddleware",
     "portal.project.middleware.BlindedAdminMiddleware",
@@ -177,6 +179,18 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 # Wrong passwords: of one user name, and from one address, from which a whole ward may log in.
 ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
+# Who has to have a second factor; anybody may
+SECOND_FACTOR = environment.choice("HILUM_SECOND_FACTOR", ("nobody", "managers", "everybody"), "nobody")
+MFA_ADAPTER = "portal.people.second_factors.FactorAdapter"
+MFA_FORMS = {
+    "add_webauthn": "portal.people.key_forms.AddKeyForm",
+    "authenticate_webauthn": "portal.people.key_forms.AskForKeyForm",
+    "reauthenticate_webauthn": "portal.people.key_forms.ConfirmByKeyForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Hilum"
+MFA_TOTP_TOLERANCE = 1  # 30 seconds to either side, for a telephone whose clock is wrong
+MFA_RECOVERY_CODES_SHOW_ONCE = True
 # A proxy in front of the portal writes the address that a request came from.
 ALLAUTH_TRUSTED_PROXY_COUNT = environment.integer("HILUM_PROXIES", 1 if PRODUCTION else 0, low=0, high=5)
 

@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from portal.project.metrics import metrics
 from portal.project.readiness import readyz
-from portal.views import accounts, frame
+from portal.views import accounts, frame, second_factors
 
 handler400 = "portal.views.frame.bad_request"
 handler403 = "portal.views.frame.forbidden"
@@ -17,7 +17,10 @@ urlpatterns = [
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     path("accounts/login/", accounts.LogIn.as_view(), name="login"),
-    path("accounts/logout/", accounts.LogOut.as_view(), name="logout"),
+    path("accounts/login/", accounts.LogIn.as_view(), name="account_login"),  # as allauth calls it
+    path("accounts/confirm/", second_factors.Confirm.as_view(), name="account_reauthenticate"),
+    path("accounts/second-factor/", include("portal.second_factor_pages")),
+    path("accounts/logout/", login_not_required(accounts.LogOut.as_view()), name="logout"),
     path("accounts/password/", accounts.ChangePassword.as_view(), name="change-password"),
     path(
         "accounts/invitation/<uidb64>/<token>/",

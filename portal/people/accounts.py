@@ -3,6 +3,8 @@
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.core import context
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -27,8 +29,24 @@ class Adapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
-    def add_message(self, *args: Any, **kwargs: Any) -> None:
+    def add_message(
+        self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **kwargs: Any
+    ) -> None:
         """No message about signing in or out: the page shows it."""
+        if not (message_template or "").startswith("account/"):
+            super().add_message(request, level, message_template, *args, **kwargs)
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """Not of a person without password and second factor, who logs in elsewhere: there is nothing to ask for."""
+        person = context.request.user
+        required: bool = super().is_reauthentication_required(app=app, **kwargs)
+        return required and bool(self.get_reauthentication_methods(person))
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Every way in ends here: by password, with a second factor, through a provider."""
+        super().login(request, user)
+        ways = [str(record["method"]) for record in get_authentication_records(request, user)]
+        audit.record(verb="log in", site=None, actor=user, target=user, after={"by": ways} if ways else None)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Audited for an account that exists. What else was typed as a user name is not kept: it may be a password."""

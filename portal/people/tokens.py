@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal.models import ApiToken, User
 from portal.people import audit
+from portal.people.second_factors import is_missing
 
 DAYS = (7, 30, 90, 365)  # for which a token may work
 MOST = 50  # tokens of a person that work at a time
@@ -83,6 +84,8 @@ def token_of(secret: str) -> ApiToken:
         raise TokenRefused(sentence)
     if not token.owner.is_active:
         raise TokenRefused("The account of this token's owner is closed.")
+    if is_missing(token.owner):
+        raise TokenRefused("The owner of this token has to set up a second factor first, in Hilum, under their name.")
     if not token.owner.is_superuser and not token.owner.memberships.exists():
         raise TokenRefused("The owner of this token is not a member of any site any more.")
     unnoted = Q(last_used_at=None) | Q(last_used_at__lt=now - _LAST_USE_EVERY)

@@ -17,18 +17,14 @@ from portal.people import audit
 class LogIn(LoginView):
     template_name = "portal/login.html"
 
-    def form_valid(self, form: Any) -> HttpResponse:
-        response = super().form_valid(form)
-        if self.request.user.is_authenticated:
-            audit.record(verb="log in", site=None, actor=self.request.user, target=self.request.user)
-        return response
-
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Without allauth's own links, to pages that Hilum does not have. `next` is an address of this host."""
         return super(LoginView, self).get_context_data(**kwargs, next=self.get_next_url() or "")
 
 
 class LogOut(LogoutView):
+    """Also of a person who gave the password and not the second factor, and would be asked for it again."""
+
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if isinstance(request.user, User):
             audit.record(verb="log out", site=None, actor=request.user, target=request.user)
