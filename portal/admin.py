@@ -5,6 +5,7 @@ from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
@@ -32,6 +33,7 @@ from portal.people.second_factors import remove_all
 admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"
 admin.site.unregister(Authenticator)  # its rows hold what codes are made of; see portal.people.second_factors
+admin.site.unregister([SocialApp, SocialToken])  # the provider is of the settings, and no token of its is kept
 admin.site.unregister(EmailAddress)  # addresses are fields of a person; none is used to log in
 
 

@@ -44,6 +44,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "portal",
     "ml_engine",
     "analysis",
@@ -181,6 +183,15 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
 # Who has to have a second factor; anybody may
 SECOND_FACTOR = environment.choice("HILUM_SECOND_FACTOR", ("nobody", "managers", "everybody"), "nobody")
+# Log-in through an OpenID Connect provider, beside passwords
+SOCIALACCOUNT_ADAPTER = "portal.people.single_sign_on.SignOnAdapter"
+SOCIALACCOUNT_PROVIDERS = environment.single_sign_on(production=PRODUCTION)
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a link: after a form, the policy of contents would stop the way to the provider
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True  # before an account is connected
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10  # seconds
+OIDC_LINK_EMAIL = environment.choice("HILUM_OIDC_LINK_EMAIL", ("0", "1"), "0") == "1"
+PASSWORDS = environment.passwords(single_sign_on=bool(SOCIALACCOUNT_PROVIDERS))
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses are not used to log in
 MFA_ADAPTER = "portal.people.second_factors.FactorAdapter"
 MFA_FORMS = {
     "add_webauthn": "portal.people.key_forms.AddKeyForm",

@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from portal.project.metrics import metrics
 from portal.project.readiness import readyz
-from portal.views import accounts, frame, second_factors
+from portal.views import accounts, frame, second_factors, single_sign_on
 
 handler400 = "portal.views.frame.bad_request"
 handler403 = "portal.views.frame.forbidden"
@@ -20,6 +20,9 @@ urlpatterns = [
     path("accounts/login/", accounts.LogIn.as_view(), name="account_login"),  # as allauth calls it
     path("accounts/confirm/", second_factors.Confirm.as_view(), name="account_reauthenticate"),
     path("accounts/second-factor/", include("portal.second_factor_pages")),
+    # under the names that allauth uses; the provider is told the second address
+    path("accounts/sso/", single_sign_on.leave, {"provider_id": "sso"}, name="openid_connect_login"),
+    path("accounts/sso/callback/", single_sign_on.come_back, {"provider_id": "sso"}, name="openid_connect_callback"),
     path("accounts/logout/", login_not_required(accounts.LogOut.as_view()), name="logout"),
     path("accounts/password/", accounts.ChangePassword.as_view(), name="change-password"),
     path(

@@ -5,12 +5,14 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core import context
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from portal.models import User
 from portal.people import audit
+from portal.people.single_sign_on import provider_name
 
 TOO_MANY = (
     "Too many wrong passwords. Wait five minutes, then try again; a manager of your site can give you a new link."
@@ -35,6 +37,18 @@ class Adapter(DefaultAccountAdapter):
         """No message about signing in or out: the page shows it."""
         if not (message_template or "").startswith("account/"):
             super().add_message(request, level, message_template, *args, **kwargs)
+
+    def pre_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse | None:
+        """Where passwords are of administrators alone, others go through the provider."""
+        response: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        by_password = "sociallogin" not in (kwargs.get("signal_kwargs") or {})
+        if response is None and by_password and settings.PASSWORDS == "administrators" and not user.is_superuser:
+            audit.record(
+                verb="fail to log in", site=None, actor=None, target=user, reason="passwords are of administrators"
+            )
+            messages.warning(request, f"Passwords are for administrators here. Log in with {provider_name()}.")
+            return redirect("login")
+        return response
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """Not of a person without password and second factor, who logs in elsewhere: there is nothing to ask for."""

@@ -12,6 +12,7 @@ from django.urls import reverse_lazy
 
 from portal.models import User
 from portal.people import audit
+from portal.people.single_sign_on import is_connected, provider_name
 
 
 class LogIn(LoginView):
@@ -19,7 +20,9 @@ class LogIn(LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Without allauth's own links, to pages that Hilum does not have. `next` is an address of this host."""
-        return super(LoginView, self).get_context_data(**kwargs, next=self.get_next_url() or "")
+        return super(LoginView, self).get_context_data(
+            **kwargs, next=self.get_next_url() or "", sign_on=provider_name()
+        )
 
 
 class LogOut(LogoutView):
@@ -38,7 +41,12 @@ class ChangePassword(PasswordChangeView):
     success_url = reverse_lazy("portal:home")
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs, sends_mail=bool(settings.EMAIL_HOST))
+        return super().get_context_data(
+            **kwargs,
+            sends_mail=bool(settings.EMAIL_HOST),
+            sign_on=provider_name(),
+            is_connected=bool(provider_name()) and is_connected(self.request.user),
+        )
 
     @transaction.atomic
     def form_valid(self, form: Any) -> HttpResponse:

@@ -172,6 +172,8 @@ PORTAL = {
     "login": page(ANYONE, NOTHING),
     "logout": act(ANYONE, NOTHING),
     "account_login": page(ANYONE, NOTHING),
+    "openid_connect_login": page(ANYONE, NOTHING),
+    "openid_connect_callback": page(ANYONE, NOTHING),
     "account_reauthenticate": page(SIGNED_IN, NOTHING),
     "mfa_index": page(SIGNED_IN, NOTHING),
     "mfa_authenticate": page(ANYONE, NOTHING),
