@@ -69,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.project.middleware.end_old_sessions",
     # Keep the order of these three: the last one reads the body for the token, which must not happen for strangers.
     "portal.project.middleware.BodyLimitMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -178,7 +179,11 @@ ACCOUNT_ADAPTER = "portal.people.accounts.Adapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody can sign up (see the adapter)
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SESSION_REMEMBER = True
+# A session ends so long after its last request, 0: never, and so long after the log-in
+SESSION_IDLE_MINUTES = environment.integer("HILUM_SESSION_IDLE_MINUTES", 720, low=0, high=100_000)
+SESSION_COOKIE_AGE = environment.integer("HILUM_SESSION_HOURS", 336, low=1, high=10_000) * 3600
 # Wrong passwords: of one user name, and from one address, from which a whole ward may log in.
 ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
 # Who has to have a second factor; anybody may

@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
+from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularAPIView
 
 from portal.project.metrics import metrics
@@ -10,6 +11,7 @@ from portal.views import accounts, frame, second_factors, single_sign_on
 handler400 = "portal.views.frame.bad_request"
 handler403 = "portal.views.frame.forbidden"
 handler404 = "portal.views.frame.not_found"
+handler429 = "portal.views.frame.too_many"  # allauth asks for it
 handler500 = "portal.views.frame.broken"
 
 urlpatterns = [
@@ -25,6 +27,14 @@ urlpatterns = [
     path("accounts/sso/callback/", single_sign_on.come_back, {"provider_id": "sso"}, name="openid_connect_callback"),
     path("accounts/logout/", login_not_required(accounts.LogOut.as_view()), name="logout"),
     path("accounts/password/", accounts.ChangePassword.as_view(), name="change-password"),
+    path("accounts/password/lost/", accounts.LostPassword.as_view(), name="lost-password"),
+    path(
+        "accounts/password/lost/sent/",
+        login_not_required(
+            TemplateView.as_view(template_name="portal/lost_password.html", extra_context={"sent": True})
+        ),
+        name="lost-password-sent",
+    ),
     path(
         "accounts/invitation/<uidb64>/<token>/",
         login_not_required(accounts.FirstPassword.as_view()),

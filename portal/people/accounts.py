@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from portal.models import User
-from portal.people import audit
+from portal.people import audit, sessions
 from portal.people.single_sign_on import provider_name
 
 TOO_MANY = (
@@ -59,6 +59,7 @@ class Adapter(DefaultAccountAdapter):
     def login(self, request: HttpRequest, user: Any) -> None:
         """Every way in ends here: by password, with a second factor, through a provider."""
         super().login(request, user)
+        sessions.start(request)
         ways = [str(record["method"]) for record in get_authentication_records(request, user)]
         audit.record(verb="log in", site=None, actor=user, target=user, after={"by": ways} if ways else None)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from allauth.account.views import LoginView
+from allauth.account.views import LoginView, PasswordResetView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import LogoutView, PasswordChangeView, PasswordResetConfirmView
@@ -12,6 +12,8 @@ from django.urls import reverse_lazy
 
 from portal.models import User
 from portal.people import audit
+from portal.people.lost_passwords import LostPasswordForm
+from portal.people.sessions import why_ended
 from portal.people.single_sign_on import is_connected, provider_name
 
 
@@ -21,7 +23,10 @@ class LogIn(LoginView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Without allauth's own links, to pages that Hilum does not have. `next` is an address of this host."""
         return super(LoginView, self).get_context_data(
-            **kwargs, next=self.get_next_url() or "", sign_on=provider_name()
+            **kwargs,
+            next=self.get_next_url() or "",
+            sign_on=provider_name(),
+            session_ended=why_ended(self.request),
         )
 
 
@@ -68,3 +73,20 @@ class FirstPassword(PasswordResetConfirmView):
         audit.record(verb="choose own password", site=None, actor=form.user, target=form.user)
         messages.success(self.request, f"Your password is set. Log in as {form.user.username}.")
         return response
+
+
+class LostPassword(PasswordResetView):
+    """A link by mail; where the installation sends none, the page says who gives one."""
+
+    template_name = "portal/lost_password.html"
+    form_class = LostPasswordForm
+    success_url = reverse_lazy("lost-password-sent")
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not settings.EMAIL_HOST:
+            return self.get(request, *args, **kwargs)
+        return super().post(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Without allauth's own links, to pages that Hilum does not have."""
+        return super(PasswordResetView, self).get_context_data(**kwargs, sends_mail=bool(settings.EMAIL_HOST))

@@ -115,6 +115,10 @@ def _host_of(origin: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"[:100] if parts.netloc else "an unknown address"
 
 
+def too_many(request: HttpRequest) -> HttpResponse:
+    return error_page(request, "Too many requests", "That was asked too often from your address. Wait a minute.", 429)
+
+
 def broken(request: HttpRequest) -> HttpResponse:
     """A bug, or something that Hilum needs is away or full. The database may be, so this page makes no queries. The log
     contains the same reference, which is that of the request."""

@@ -110,6 +110,7 @@ TWINS = {
 OF_A_BROWSER = {
     "login": "opens a session of a browser; a script has a token",
     "logout": "ends that session",
+    "lost-password": "a link comes by mail to a person who cannot log in",
     "account_login": "opens a session, under the name that allauth uses",
     "account_reauthenticate": "a password is typed where it is not stored",
     "change-password": "a password is typed where it is not stored",

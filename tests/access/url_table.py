@@ -171,6 +171,8 @@ PORTAL = {
     "metrics": page(ANYONE, NOTHING),  # from this machine, as the tests are
     "login": page(ANYONE, NOTHING),
     "logout": act(ANYONE, NOTHING),
+    "lost-password": page(ANYONE, NOTHING),
+    "lost-password-sent": page(ANYONE, NOTHING),
     "account_login": page(ANYONE, NOTHING),
     "openid_connect_login": page(ANYONE, NOTHING),
     "openid_connect_callback": page(ANYONE, NOTHING),

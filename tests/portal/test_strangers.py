@@ -16,7 +16,10 @@ from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
 
-OPEN = {"healthz", "readyz", "accounts/login/", "accounts/invitation/anything/anything/"}
+OPEN = {
+    *("healthz", "readyz", "accounts/login/", "accounts/invitation/anything/anything/"),
+    *("accounts/password/lost/", "accounts/password/lost/sent/"),
+}
 
 
 def addresses(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPattern]]:
