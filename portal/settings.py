@@ -104,7 +104,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "portal.views.frame.foreign_form"
+CSRF_FAILURE_VIEW = "portal.views.refused_forms.refuse"
 if PRODUCTION:
     SECURE_SSL_REDIRECT = environment.choice("HILUM_SSL_REDIRECT", ("0", "1"), "1") == "1"
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -242,7 +242,7 @@ STORAGES = {
 # API -----------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.SessionAuthentication",
+        "portal.api.session_authentication.PageAuthentication",
         "portal.api.token_authentication.TokenAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

@@ -2,16 +2,15 @@
 
 import logging
 import sys
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.middleware.csrf import REASON_NO_CSRF_COOKIE
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
@@ -57,7 +56,7 @@ def to_log_in(request: HttpRequest) -> HttpResponse:
 def _back(request: HttpRequest) -> HttpResponseRedirect:
     target = request.POST.get("next", "")
     safe = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
-    return HttpResponseRedirect(target if safe else "/")
+    return HttpResponseRedirect(target if safe else reverse("portal:home"))
 
 
 @require_POST
@@ -89,32 +88,6 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     )
 
 
-def foreign_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form without a valid CSRF token, from a page before the last log-in, or with the origin of another website,
-    which an installation behind a proxy may be itself as long as its origin is not among the settings."""
-    if reason.startswith(("Origin checking failed", "Referer checking failed")):
-        origin = request.META.get("HTTP_ORIGIN") or request.META.get("HTTP_REFERER", "")
-        sentence = (
-            f"This form came from {_host_of(origin)}, which this installation does not take for itself. If that is the "
-            "address under which people open Hilum, its administrator adds it to HILUM_TRUSTED_ORIGINS, with https:// "
-            "and a port if there is one, and lets the proxy pass on Host and X-Forwarded-Proto."
-        )
-        return error_page(request, "Not sent", sentence, 403)
-    if reason == REASON_NO_CSRF_COOKIE:
-        sentence = (
-            "Your browser sent no cookie with this form. Allow cookies for this address, reload the page, and send it "
-            "again; in production cookies are sent to addresses that begin with https:// only."
-        )
-        return error_page(request, "Not sent", sentence, 403)
-    return error_page(request, "Not sent", "You have logged in or out since this page was loaded; reload it.", 403)
-
-
-def _host_of(origin: str) -> str:
-    """Scheme, host and port of an address, without its path, or what stands in its place."""
-    parts = urlsplit(origin)
-    return f"{parts.scheme}://{parts.netloc}"[:100] if parts.netloc else "an unknown address"
-
-
 def too_many(request: HttpRequest) -> HttpResponse:
     return error_page(request, "Too many requests", "That was asked too often from your address. Wait a minute.", 429)
 
@@ -127,7 +100,7 @@ def broken(request: HttpRequest) -> HttpResponse:
     logger.error("%s %s", "internal error" if outage is None else outage.name, reference)
     title, status = ("Internal error", 500) if outage is None else (outage.title, outage.status)
     sentence = f"{INTERNAL if outage is None else outage.sentence} {REFERENCE.format(reference)}"
-    if request.path.startswith(API):
+    if request.path_info.startswith(API):
         return _later(JsonResponse({"detail": sentence}, status=status), outage)
     if not request.accepts("text/html"):
         return _later(JsonResponse({"error": sentence}, status=status), outage)
@@ -143,7 +116,7 @@ def _later(response: HttpResponse, outage: Outage | None) -> HttpResponse:
 
 def error_page(request: HttpRequest, title: str, sentence: str, status: int) -> HttpResponse:
     """Respond with a page, or with JSON in the API and to a client that does not accept HTML."""
-    if request.path.startswith(API):
+    if request.path_info.startswith(API):
         return JsonResponse({"detail": sentence}, status=status)
     if not request.accepts("text/html"):
         return JsonResponse({"error": sentence}, status=status)
