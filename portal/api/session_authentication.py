@@ -15,7 +15,7 @@ class PageAuthentication(SessionAuthentication):
     def enforce_csrf(self, request: Any) -> None:
         check = CSRFCheck(lambda _: HttpResponse())
         check.process_request(request)
-        reason = check.process_view(request, None, (), {})
+        reason = check.process_view(request, None, (), {})  # type: ignore[arg-type]  # as SessionAuthentication does
         if reason:
             # not of `request` itself: asking it for its user would authenticate again
             raise PermissionDenied(why(request._request, str(reason)))

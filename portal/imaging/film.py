@@ -353,7 +353,7 @@ def unpack(data: bytes, rows: int, columns: int) -> NDArray[np.uint16]:
     inflater = isal_zlib.decompressobj(wbits=31)  # in a third of zlib's time
     try:
         raw = inflater.decompress(data, size + 1)  # bounded, whatever the file contains
-    except isal_zlib.error:
+    except isal_zlib.error:  # type: ignore[misc]  # its stub has an instance
         raise UnusableFile("unreadable", "The stored pixel file is damaged. Import the film again.") from None
     if len(raw) != size:
         raise UnusableFile(

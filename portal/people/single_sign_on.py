@@ -17,6 +17,7 @@ from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect
@@ -36,7 +37,7 @@ def provider_name() -> str:
     return str(apps[0]["name"]) if apps else ""
 
 
-def is_connected(person: User) -> bool:
+def is_connected(person: User | AnonymousUser) -> bool:
     return bool(SocialAccount.objects.filter(user_id=person.pk, provider=PROVIDER).exists())
 
 
