@@ -81,11 +81,17 @@ def scored_run(
 def _films(dataset: Dataset, facts: Sequence[Mapping[str, Any]]) -> tuple[list[Image], list[Image]]:
     made = [FilmFacts("normal", person=f"fit {n}", csv_split="fit") for n in range(8)]
     made += [
-        FilmFacts(label, person=f"{part} {label} {n}", csv_split=part, fields=fields)
+        FilmFacts(label, f"{part} {label} {n}", **{"csv_split": part, **_arguments(fields)})
         for (part, label, n), fields in zip(places(), facts, strict=True)
     ]
     films = factories.films_with(dataset, made)
     return films[:8], films[8:]
+
+
+def _arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The view is an argument of its own."""
+    others = {name: value for name, value in fields.items() if name != "view"}
+    return {"fields": others} | ({"view": fields["view"]} if "view" in fields else {})
 
 
 def places() -> list[tuple[str, str, int]]:
