@@ -25,7 +25,7 @@ def log_in(page: Page, address: str) -> None:
     page.goto(f"{address}/accounts/login/")
     page.get_by_label("User name").fill("mina")
     page.get_by_label("Password").fill(factories.PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
 
 
 def confirm(page: Page) -> None:
@@ -62,7 +62,7 @@ def test_a_manager_is_asked_for_an_app_sets_it_up_and_logs_in_with_its_code(
     log_in(page, live_server.url)
     assert serious_findings(page) == []
     page.get_by_label("Code of your authenticator app").fill(recovery)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     expect(page.get_by_role("heading", name="Datasets")).to_be_visible()
 
 
