@@ -22,6 +22,9 @@ RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[gpu,timm]'
 FROM base AS runtime
 ENV HILUM_ENV=production \
     HILUM_DATA_DIR=/data
+# pg_dump and pg_restore for `manage.py backup`; no older than the server of docker-compose.yml
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 hilum && useradd --uid 10001 --gid hilum --create-home hilum && install -d -o hilum -g hilum /data
 WORKDIR /app
 VOLUME /data
@@ -31,7 +34,7 @@ COPY --from=packages-cpu /opt/hilum /opt/hilum
 COPY . .
 USER 10001:10001
 EXPOSE 8000
-CMD ["gunicorn", "portal.wsgi", "--no-control-socket", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--access-logfile", "-"]
+CMD ["gunicorn", "portal.wsgi", "--no-control-socket", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--access-logfile", "/dev/null"]
 
 FROM runtime AS gpu
 COPY --from=packages-gpu /opt/hilum /opt/hilum

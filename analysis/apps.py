@@ -6,11 +6,15 @@ class AnalysisConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Let a semi-supervised head be fitted on readings, which `ml_engine` does not know."""
+        """Let a semi-supervised head be fitted on readings, which `ml_engine` does not know, and a restored backup be
+        rid of patients who were erased since."""
+        from analysis.evaluation.erasing import erase_again
         from analysis.reading import confirmed_reads as readings
         from ml_engine.runs import confirmed_reads
+        from portal.backups.restoring import do_after_restore
 
         confirmed_reads.register(readings.gather)
+        do_after_restore(erase_again)
 
     def warm_up(self) -> None:
         """Load the drawing libraries before the first request; called by web processes."""

@@ -72,15 +72,15 @@ def write_zip(path: Path, size: int) -> int:
 
 
 def make_author() -> tuple[str, str]:
-    from rest_framework.authtoken.models import Token
-
     from portal.models import Dataset, Membership, Role, Site, User
+    from portal.people.tokens import make_token
 
     site = Site.objects.create(name="Bench Hospital")
     author = User.objects.create_user("carla")
     Membership.objects.create(user=author, site=site, role=Role.CURATOR)
     dataset = Dataset.objects.create(site=site, name="Generated films")
-    return Token.objects.create(user=author).key, str(dataset.uuid)
+    _, secret = make_token(owner=author, name="bench", scope="write", days=7)
+    return secret, str(dataset.uuid)
 
 
 # --- the client ---------------------------------------------------------------------------------

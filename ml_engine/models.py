@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
@@ -14,6 +14,9 @@ from portal.models import Addressed, Cohort, Dataset, Erasure, Image, Part, Site
 KIND_CHOICES = [(kind.value, KINDS[kind].words) for kind in RunKind]
 
 
+CHILDREN = "ranges"  # the stage of a run whose children score
+
+
 class RunState(models.TextChoices):
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
@@ -22,12 +25,22 @@ class RunState(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+class RequestedRuns(models.Manager["Run"]):
+    """What people requested: without the children of a run that is scored in ranges."""
+
+    def get_queryset(self) -> models.QuerySet["Run"]:
+        return super().get_queryset().filter(parent=None)
+
+
 class Run(Addressed):
     """A request, then a folder and a process (ml_engine.runs.supervisor), then results.
 
     queued -> running -> done | failed | cancelled; queued -> cancelled. A lapsed lease queues a running run again,
     for another attempt; after the third lost attempt it fails. A queued run also fails if its predecessor (`after`)
     ended without a result. A person can retry, that is queue again, a failed or cancelled run.
+
+    A scoring run of more than `films_a_child` films has children, each for the films `first_row` to `end_row` - 1 of
+    its manifest. It waits in the queue until all of them are done, and merges (`ml_engine.runs.sharding`).
     """
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="runs")
@@ -61,6 +74,10 @@ class Run(Addressed):
     random_weights = models.BooleanField(default=False)  # not for evaluation: marked on every page, plot and export
 
     # State and progress
+    films_a_child = models.PositiveIntegerField(default=0)  # 0: the run is never divided
+    first_row = models.PositiveIntegerField(null=True)  # of a child
+    end_row = models.PositiveIntegerField(null=True)
+
     state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
     stage = models.CharField(max_length=40, blank=True)
     stage_index = models.PositiveSmallIntegerField(default=0)
@@ -85,6 +102,9 @@ class Run(Addressed):
     message = models.TextField(blank=True)  # for the user
     detail = models.TextField(blank=True)  # for staff
     unreadable = models.PositiveIntegerField(default=0)
+
+    objects = RequestedRuns()
+    with_children = models.Manager["Run"]()  # for what brings runs to their end; pages and results see no child
 
     class Meta:
         ordering = ["-created_at"]
@@ -119,6 +139,12 @@ class Run(Addressed):
                 condition=~Q(state="running") | Q(lease_owner__gt="", lease_until__isnull=False),
                 name="run_running_has_lease",
             ),
+            models.UniqueConstraint(fields=["parent", "first_row"], name="run_child_once"),
+            models.CheckConstraint(
+                condition=Q(parent__isnull=True, first_row__isnull=True, end_row__isnull=True)
+                | Q(parent__isnull=False, kind="score", films_a_child=0, end_row__gt=F("first_row")),
+                name="run_child_has_rows",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -133,6 +159,15 @@ class Run(Addressed):
     def stage_number(self) -> int:
         """The stage that runs, from 1."""
         return self.stage_index + 1
+
+    @property
+    def is_child(self) -> bool:
+        return self.parent_id is not None
+
+    @property
+    def waits_for_children(self) -> bool:
+        """Whether its ranges are being scored, or wait for a worker."""
+        return self.state == RunState.QUEUED and self.stage == CHILDREN
 
     @property
     def has_ended(self) -> bool:

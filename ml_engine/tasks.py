@@ -11,6 +11,7 @@ from django.db import DatabaseError
 
 from ml_engine.runs import blacked_out_films, lifecycle, run_files, supervisor
 from ml_engine.runs.end_mail import send_end_mail
+from portal.intake.emptied_broker import send_again_also
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 @shared_task(name=lifecycle.EXECUTE)
 def execute_run(run_uuid: str) -> None:
     supervisor.execute(UUID(run_uuid))
+
+
+send_again_also(lifecycle.publish_all_waiting)
 
 
 @shared_task

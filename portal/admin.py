@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
@@ -26,9 +28,12 @@ from portal.models import (
 )
 from portal.people import audit
 from portal.people.exposure import record_exposure
+from portal.people.second_factors import remove_all
 
 admin.site.site_header = "Hilum"
 admin.site.site_title = "Hilum"
+admin.site.unregister(Authenticator)  # its rows hold what codes are made of; see portal.people.second_factors
+admin.site.unregister([SocialApp, SocialToken])  # the provider is of the settings, and no token of its is kept
 admin.site.unregister(EmailAddress)  # addresses are fields of a person; none is used to log in
 
 
@@ -100,6 +105,12 @@ class MembershipInline(admin.TabularInline):
 @admin.register(User)
 class HilumUserAdmin(Audited, UserAdmin):
     inlines = [MembershipInline]
+    actions = ["remove_second_factors"]
+
+    @admin.action(description="Remove all second factors of the selected people", permissions=["change"])
+    def remove_second_factors(self, request: HttpRequest, queryset: Any) -> None:
+        removed = [person.username for person in queryset if remove_all(person=person, author=_actor(request))]
+        self.message_user(request, f"Removed of {', '.join(removed) or 'nobody: none of them had one'}.")
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002 - Django's name
         with transaction.atomic():

@@ -28,6 +28,7 @@ from portal.views import (
     resumable,
     splits,
     tags,
+    tokens,
 )
 
 app_name = "portal"
@@ -98,6 +99,9 @@ urlpatterns = [
     path("queues/<uuid:uuid>/adjudication/<uuid:image>/settle/", adjudication.settle, name="settle-film"),
     path("keys/", preferences.keys, name="keys"),
     path("account/mail/", preferences.choose_mail, name="choose-mail"),
+    path("account/tokens/", tokens.tokens, name="tokens"),
+    path("account/tokens/new/", tokens.make, name="make-token"),
+    path("account/tokens/<uuid:uuid>/revoke/", tokens.revoke, name="revoke-token"),
     path("account/tiles/", preferences.choose_tiles, name="choose-tiles"),
     path("findings/", preferences.findings, name="findings"),
     path("criteria/", preferences.criteria, name="criteria"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from csp.constants import NONE, SELF
 
 from portal.dicomweb.targets import read_targets
-from portal.project import environment, production
+from portal.project import environment, error_reports, logs, production
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PRODUCTION = environment.choice("HILUM_ENV", ("local", "production"), "local") == "production"
@@ -43,6 +43,9 @@ WSGI_APPLICATION = "portal.wsgi.application"
 INSTALLED_APPS = [
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "portal",
     "ml_engine",
     "analysis",
@@ -54,10 +57,11 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "csp",
     "rest_framework",
-    "rest_framework.authtoken",
     "drf_spectacular",
 ]
 MIDDLEWARE = [
+    "portal.project.logs.identify_requests",
+    "portal.project.metrics.time_requests",
     "portal.project.middleware.private_by_default",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -65,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.project.middleware.end_old_sessions",
     # Keep the order of these three: the last one reads the body for the token, which must not happen for strangers.
     "portal.project.middleware.BodyLimitMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -73,6 +78,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "portal.project.second_factor_demand.SecondFactorMiddleware",
     "portal.project.middleware.CurrentSiteMiddleware",
     "portal.project.middleware.AcceptedQueryMiddleware",
     "portal.project.middleware.BlindedAdminMiddleware",
@@ -98,11 +104,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "portal.views.frame.foreign_form"
+CSRF_FAILURE_VIEW = "portal.views.refused_forms.refuse"
 if PRODUCTION:
     SECURE_SSL_REDIRECT = environment.choice("HILUM_SSL_REDIRECT", ("0", "1"), "1") == "1"
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
     SECURE_HSTS_SECONDS = 31_536_000
     # Both bind other hosts of the domain too, and preloading cannot be taken back for months.
     SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.choice("HILUM_HSTS_SUBDOMAINS", ("0", "1"), "0") == "1"
@@ -139,6 +145,8 @@ SITE_QUOTA_GIB = environment.integer("HILUM_SITE_QUOTA_GIB", 0, low=0, high=1_00
 # Days after which an unfinished upload is removed, and the files of a failed or cancelled run (0: never)
 UNFINISHED_UPLOAD_DAYS = environment.integer("HILUM_UNFINISHED_UPLOAD_DAYS", 1, low=1, high=365)
 FAILED_RUN_DAYS = environment.integer("HILUM_FAILED_RUN_DAYS", 0, low=0, high=3650)
+# Who was erased, for restores of earlier backups; without it the list lies in the data folder
+ERASURE_LIST = environment.text("HILUM_ERASURE_LIST", "")
 FREE_BYTES_KEPT = environment.integer("HILUM_FREE_DISK_GIB", 1, low=0, high=1000) * 2**30
 
 # Database ------------------------------------------------------------------------------------------
@@ -171,9 +179,34 @@ ACCOUNT_ADAPTER = "portal.people.accounts.Adapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody can sign up (see the adapter)
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SESSION_REMEMBER = True
+# A session ends so long after its last request, 0: never, and so long after the log-in
+SESSION_IDLE_MINUTES = environment.integer("HILUM_SESSION_IDLE_MINUTES", 720, low=0, high=100_000)
+SESSION_COOKIE_AGE = environment.integer("HILUM_SESSION_HOURS", 336, low=1, high=10_000) * 3600
 # Wrong passwords: of one user name, and from one address, from which a whole ward may log in.
 ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
+# Who has to have a second factor; anybody may
+SECOND_FACTOR = environment.choice("HILUM_SECOND_FACTOR", ("nobody", "managers", "everybody"), "nobody")
+# Log-in through an OpenID Connect provider, beside passwords
+SOCIALACCOUNT_ADAPTER = "portal.people.single_sign_on.SignOnAdapter"
+SOCIALACCOUNT_PROVIDERS = environment.single_sign_on(production=PRODUCTION)
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a link: after a form, the policy of contents would stop the way to the provider
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True  # before an account is connected
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10  # seconds
+OIDC_LINK_EMAIL = environment.choice("HILUM_OIDC_LINK_EMAIL", ("0", "1"), "0") == "1"
+PASSWORDS = environment.passwords(single_sign_on=bool(SOCIALACCOUNT_PROVIDERS))
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses are not used to log in
+MFA_ADAPTER = "portal.people.second_factors.FactorAdapter"
+MFA_FORMS = {
+    "add_webauthn": "portal.people.key_forms.AddKeyForm",
+    "authenticate_webauthn": "portal.people.key_forms.AskForKeyForm",
+    "reauthenticate_webauthn": "portal.people.key_forms.ConfirmByKeyForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Hilum"
+MFA_TOTP_TOLERANCE = 1  # 30 seconds to either side, for a telephone whose clock is wrong
+MFA_RECOVERY_CODES_SHOW_ONCE = True
 # A proxy in front of the portal writes the address that a request came from.
 ALLAUTH_TRUSTED_PROXY_COUNT = environment.integer("HILUM_PROXIES", 1 if PRODUCTION else 0, low=0, high=5)
 
@@ -209,8 +242,8 @@ STORAGES = {
 # API -----------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.SessionAuthentication",
-        "rest_framework.authentication.TokenAuthentication",
+        "portal.api.session_authentication.PageAuthentication",
+        "portal.api.token_authentication.TokenAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -291,11 +324,13 @@ CELERY_TASK_ROUTES = {
     "portal.tasks.seal_audit": {"queue": "upkeep"},
     "portal.tasks.tidy_up": {"queue": "upkeep"},
     "ml_engine.tasks.remove_failed_runs": {"queue": "upkeep"},
+    "portal.tasks.look_after_broker": {"queue": "upkeep"},
     "portal.tasks.look_everywhere": {"queue": "upkeep"},  # asks for the search of a site, which is among the imports
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
+    "look-after-broker": {"task": "portal.tasks.look_after_broker", "schedule": 15.0},
     "reap-runs": {"task": "ml_engine.tasks.reap_runs", "schedule": 15.0},
     "resume-uploads": {"task": "portal.tasks.resume_uploads", "schedule": 60.0},
     "advance-set-evaluations": {"task": "analysis.tasks.advance_set_evaluations", "schedule": 3.0},
@@ -310,13 +345,21 @@ RUN_LEASE_SECONDS = environment.integer("HILUM_RUN_LEASE_SECONDS", 30, low=2, hi
 RUN_HEARTBEAT_SECONDS = RUN_LEASE_SECONDS / 6
 RUN_ATTEMPTS = 3
 RUN_DEVICE = environment.choice("HILUM_DEVICE", ("auto", "cpu", "cuda"), "auto")
+RUN_WORKERS = environment.integer("HILUM_RUN_WORKERS", 1, low=1, high=64)
+SHARD_FILMS = environment.integer("HILUM_SHARD_FILMS", 10_000, low=0, high=10_000_000)
 ENGINE_THREADS = environment.integer("HILUM_ENGINE_THREADS", 2, low=1, high=256)
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"highdicom": {"level": "WARNING"}},  # it logs every header that it copies
-}
+# Watching ------------------------------------------------------------------------------------------
+METRICS_TOKEN = environment.token("HILUM_METRICS_TOKEN")  # for /metrics from another machine
+
+SENTRY_DSN = environment.text("HILUM_SENTRY_DSN", "")
+if SENTRY_DSN:
+    error_reports.start(SENTRY_DSN, environment="production" if PRODUCTION else "local")
+SYSLOG = environment.text("HILUM_SYSLOG", "")
+LOGGING = logs.configuration(
+    form=environment.choice("HILUM_LOG_FORMAT", ("line", "json"), "line"),
+    folder=DATA_DIR / "logs",
+    file_mib=environment.integer("HILUM_LOG_FILE_MIB", 0, low=0, high=10_000),
+    syslog=SYSLOG,
+    log_requests=environment.choice("HILUM_LOG_REQUESTS", ("0", "1"), "1" if PRODUCTION else "0") == "1",
+)

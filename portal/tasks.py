@@ -8,6 +8,8 @@ from django.utils import timezone
 
 from portal.dicomweb.client import PacsError
 from portal.dicomweb.pacs_imports import InvalidPacsRequest, forget_fetched, import_studies
+from portal.intake import emptied_broker
+from portal.intake.emptied_broker import send_again_also
 from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
 from portal.intake.import_plans import PlanKind, plan_path, read_plan
 from portal.intake.pseudonym_key import OtherKey
@@ -113,6 +115,22 @@ def look_everywhere() -> None:
     when the broker was gone."""
     for site in sites_to_look_at():
         publish_look(site)
+
+
+def send_uploads_again() -> None:
+    """After the broker was emptied: imports that wait, and the looks at films that go on between them."""
+    for upload in Upload.objects.filter(state=Upload.State.RECEIVED).order_by("created_at"):
+        publish(upload)
+    look_everywhere()
+
+
+send_again_also(send_uploads_again)
+
+
+@shared_task
+def look_after_broker() -> None:
+    """Find what a broker that was emptied has lost."""
+    emptied_broker.look_after_broker()
 
 
 @shared_task

@@ -1,22 +1,40 @@
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
+from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularAPIView
 
+from portal.project.metrics import metrics
 from portal.project.readiness import readyz
-from portal.views import accounts, frame
+from portal.views import accounts, frame, second_factors, single_sign_on
 
 handler400 = "portal.views.frame.bad_request"
 handler403 = "portal.views.frame.forbidden"
 handler404 = "portal.views.frame.not_found"
+handler429 = "portal.views.frame.too_many"  # allauth asks for it
 handler500 = "portal.views.frame.broken"
 
 urlpatterns = [
     path("healthz", frame.healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("accounts/login/", accounts.LogIn.as_view(), name="login"),
-    path("accounts/logout/", accounts.LogOut.as_view(), name="logout"),
+    path("accounts/login/", accounts.LogIn.as_view(), name="account_login"),  # as allauth calls it
+    path("accounts/confirm/", second_factors.Confirm.as_view(), name="account_reauthenticate"),
+    path("accounts/second-factor/", include("portal.second_factor_pages")),
+    # under the names that allauth uses; the provider is told the second address
+    path("accounts/sso/", single_sign_on.leave, {"provider_id": "sso"}, name="openid_connect_login"),
+    path("accounts/sso/callback/", single_sign_on.come_back, {"provider_id": "sso"}, name="openid_connect_callback"),
+    path("accounts/logout/", login_not_required(accounts.LogOut.as_view()), name="logout"),
     path("accounts/password/", accounts.ChangePassword.as_view(), name="change-password"),
+    path("accounts/password/lost/", accounts.LostPassword.as_view(), name="lost-password"),
+    path(
+        "accounts/password/lost/sent/",
+        login_not_required(
+            TemplateView.as_view(template_name="portal/lost_password.html", extra_context={"sent": True})
+        ),
+        name="lost-password-sent",
+    ),
     path(
         "accounts/invitation/<uidb64>/<token>/",
         login_not_required(accounts.FirstPassword.as_view()),

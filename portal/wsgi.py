@@ -1,12 +1,20 @@
 import os
 
 from django.apps import apps
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
+from portal.project.shared_counts import share
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
+share(settings.DATA_DIR)
 application = get_wsgi_application()
+
+from portal.backups.restoring import refuse_unfinished  # noqa: E402  (needs the apps)
+
+refuse_unfinished()
 
 # Import the views and run each app's `warm_up` now, so that the first page does not have to wait for them.
 _ = get_resolver().url_patterns

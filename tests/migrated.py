@@ -30,7 +30,7 @@ def what_migrates() -> bytes:
     files = [*(path for app in APPS for path in sorted((ROOT / app / "migrations").glob("*.py")))]
     files.append(ROOT / "portal" / "triggers.py")
     named = [str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() for path in files]
-    packages = [f"{name} {version(name)}".encode() for name in ("Django", "djangorestframework")]
+    packages = [f"{name} {version(name)}".encode() for name in ("Django", "djangorestframework", "django-allauth")]
     return hashlib.sha256(b"\0".join([*named, *packages])).digest()
 
 

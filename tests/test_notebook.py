@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from rest_framework.authtoken.models import Token
 
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
@@ -35,7 +34,7 @@ def portal(live_server: Any, data_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
     scored = scored_run(factories.site(), author=analyst)
     evaluation = evaluate(run=scored.run, author=analyst)
     monkeypatch.setenv("HILUM_URL", live_server.url)
-    monkeypatch.setenv("HILUM_TOKEN", Token.objects.create(user=analyst).key)
+    monkeypatch.setenv("HILUM_TOKEN", factories.api_token(analyst, "read"))
     return scored, evaluation
 
 
@@ -106,7 +105,7 @@ def test_a_zip_becomes_a_roc_curve_by_api_alone(
 ) -> None:
     manager = factories.user("mina", Role.MANAGER)
     monkeypatch.setenv("HILUM_URL", live_server.url)
-    monkeypatch.setenv("HILUM_TOKEN", Token.objects.create(user=manager).key)
+    monkeypatch.setenv("HILUM_TOKEN", factories.api_token(manager))
     monkeypatch.setenv("HILUM_ZIP", str(zip_of_phantoms(tmp_path / "films.zip")))
     monkeypatch.setenv("HILUM_SETTINGS", json.dumps(SMALL))
     monkeypatch.setenv("HILUM_UNALIGNED", "yes")

@@ -362,7 +362,7 @@ def test_compose_passes_on_every_setting_of_the_docs() -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
     fixed = {"HILUM_ENV", "HILUM_DATA_DIR"}  # by the image
-    not_for_production = {"HILUM_DEBUG", "HILUM_TEST_DATABASE_URL"}
+    not_for_production = {"HILUM_DEBUG", "HILUM_RUN_WORKERS", "HILUM_TEST_DATABASE_URL"}
     assert named - fixed - not_for_production == set(compose["x-hilum"]["environment"])
     read = "".join(
         (ROOT / "portal" / name).read_text(encoding="utf-8") for name in ("settings.py", "project/environment.py")
@@ -385,6 +385,8 @@ def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> N
         "worker-runs": ("gpu", "1", ["cpu"]),
         "worker-gpu": ("gpu", "1", ["gpu"]),
     }
+    (gpus,) = compose["services"]["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert gpus["count"] == "all"  # with `count: 1` each of several workers would see the first one
     assert workers["worker"] == ("cpu", "3", None)
     assert workers["beat"] == ("upkeep", "1", None)
     example = (ROOT / ".env.example").read_text(encoding="utf-8")

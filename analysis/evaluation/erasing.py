@@ -6,20 +6,25 @@ is a tombstone, `portal.models.Erasure`, and in the audit log that somebody did 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from analysis.models import Evaluation
 from ml_engine.runs import erased_films
 from ml_engine.runs.erased_films import RunsOfFilms
+from portal.backups import erasure_list
+from portal.backups.erasure_list import ErasedPatient
 from portal.intake import erased_patients
-from portal.intake.resumable import part_path
-from portal.models import AuditEvent, Erasure, Image, PartialUpload, Patient, Upload, User
+from portal.intake.import_plans import plan_path
+from portal.intake.resumable import discard, part_path
+from portal.intake.zip_uploads import zip_path
+from portal.models import AuditEvent, Erasure, Image, PartialUpload, Patient, Site, Upload, User
 from portal.people.access import require
 from portal.people.blinding import refuse_withheld
 
@@ -128,6 +133,41 @@ def erase_patient(*, patient: Patient, reason: str, confirmation: str, actor: Us
     plan = plan_erasure(patient)
     if plan.obstacles:
         raise CannotErase(" ".join(plan.obstacles))
+    return _erase(plan, reason, actor)
+
+
+def erase_again(erased: Sequence[ErasedPatient]) -> Iterator[str]:
+    """At the end of a restore, while nothing works: erase the patients whom the backup has and who were erased after
+    it, whatever waits at their site. Gives what was done as sentences."""
+    for site in Site.objects.filter(uuid__in={one.site for one in erased}).order_by("name"):
+        known = {one.keys[0]: one for one in erased if one.keys and one.site == str(site.uuid)}
+        for patient in list(Patient.objects.filter(site=site).select_related("site")):
+            one = known.get(erased_patients.key_of(site, patient.pseudonym))
+            if one is None:
+                continue
+            yield from _discard_waiting(site)
+            erasure = _erase(
+                plan_erasure(patient), f"Erased again after a restore: {one.erasure} of {one.at[:10]}.", None
+            )
+            yield f"Erased again at {site.name}: a patient with {erasure.report['films']} films."
+
+
+def _discard_waiting(site: Site) -> Iterator[str]:
+    """When the patient was erased, no upload waited at the site. One that the backup has may hold their films."""
+    for upload in Upload.objects.filter(dataset__site=site, state__in=_WAITING).select_related("dataset"):
+        zip_path(upload).unlink(missing_ok=True)
+        plan_path(upload).unlink(missing_ok=True)
+        sentence = "Discarded when a backup was restored, since it may hold films of an erased patient; send it again."
+        Upload.objects.filter(pk=upload.pk).update(
+            state=Upload.State.DISCARDED, message=sentence, finished_at=timezone.now()
+        )
+        yield f"An upload of “{upload.dataset.name}” was discarded, since it may hold films of an erased patient."
+    for partial in PartialUpload.objects.filter(dataset__site=site, upload=None):
+        discard(partial)
+
+
+def _erase(plan: ErasurePlan, reason: str, actor: User | None) -> Erasure:
+    patient = plan.patient
     erasure = _begun(patient, reason, actor)
     evaluations = list(Evaluation.objects.filter(run__in=plan.runs.runs))
     files = erased_patients.delete_files(patient)
@@ -158,7 +198,15 @@ def _begun(patient: Patient, reason: str, actor: User | None) -> Erasure:
         erasure = Erasure(site=patient.site, patient=patient)
     erasure.reason, erasure.requested_by = reason.strip(), actor
     erasure.keys = erased_patients.keys_of(patient, list(patient.images.all()))
-    erasure.save()
+    try:
+        with transaction.atomic():
+            erasure.save()
+            erasure_list.note(erasure)
+    except OSError as problem:
+        raise CannotErase(
+            "The list of erasures (HILUM_ERASURE_LIST) cannot be written, so that a restored backup would bring the "
+            f"patient back ({problem.strerror}). Nothing was erased; your administrator makes it writable."
+        ) from problem
     return erasure
 
 

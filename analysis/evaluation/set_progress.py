@@ -149,7 +149,7 @@ def _run_step(run: Run) -> Step:
     title = TITLES[run.kind]
     if run.state == RunState.DONE:
         return Step(title, "done", run=run)
-    if run.state == RunState.RUNNING:
+    if run.state == RunState.RUNNING or run.waits_for_children:
         return Step(title, "running", run=run, seconds_left=run.run_seconds_left)
     if run.state == RunState.QUEUED:
         made = run_forecasts.of_queued(run)

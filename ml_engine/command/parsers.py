@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     for add in (
         _add_fit,
         _add_score,
+        _add_merge,
         _add_fit_head,
         _add_explain,
         _add_grow_and_forget,
@@ -101,8 +102,27 @@ def _add_score(commands: Any, *, epilog: str) -> None:
     add_model(score)
     score.add_argument("--out", type=Path, required=True, metavar="SCORES_DIR", help="new folder for the scores")
     _add_alignment_inputs(score, canonical=False)
+    score.add_argument(
+        "--range",
+        metavar="A:B",
+        help="score only the films A to B - 1 of those to score, counted from 0, into a folder inside SCORES_DIR; any "
+        "machine may score any range, and merge joins them",
+    )
     add_settings(score)
     score.set_defaults(command="score.score_command")
+
+
+def _add_merge(commands: Any, *, epilog: str) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "merge",
+        help="put the ranges that score --range scored together",
+        epilog=epilog + " The bytes are those of one score of all films; the folders of the ranges are removed.",
+    )
+    parser.add_argument("folder", type=Path, metavar="SCORES_DIR", help="the --out of score --range")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="base folder of the CSV's paths, as for score")
+    parser.add_argument("--attempt", type=int, metavar="N", help="number of this attempt; an earlier one is refused")
+    parser.add_argument("--parent-pipe", action="store_true", help="end at once when standard input closes")
+    parser.set_defaults(command="merge.merge_command")
 
 
 def _add_fit_head(commands: Any, *, epilog: str) -> None:

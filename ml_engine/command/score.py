@@ -13,10 +13,11 @@ from ml_engine.command.prepare_run import has_head, link_model, model_inputs, op
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.head.confirmed_head import load_head
 from ml_engine.engine import manifest
 from ml_engine.engine.run_folder import RunSpec
+from ml_engine.engine.shards import Shard, parse_range, shard_of
 from ml_engine.engine.stages.runner import run_folder
 
 
@@ -28,15 +29,15 @@ def score_command(options: argparse.Namespace) -> int:
     table = manifest.read_csv(options.csv)
     selection = manifest.for_score(table)
     user_inputs = alignment_inputs.inputs_to_score(options, detector.config, [line["filename"] for line in table])
-    rows = manifest.with_hashes(selection.rows, options.images)
+    rows, shard = _films_to_score(selection.rows, options)
     console = Console()
     print_selection(selection, console)
-    out: Path = options.out
+    out: Path = shard.folder_in(options.out) if shard else options.out
     inputs = model_inputs(model, detector.config)
     if has_head(model):
         inputs["head"] = files.sha256_of(model / "head.safetensors")
         load_head(model / "head.safetensors", detector_sha256=inputs["detector"])
-    models, extra = list(inputs), user_inputs.for_detector(rows)
+    models, extra = list(inputs), user_inputs.for_detector(selection.rows)
     inputs |= alignment_inputs.hashes(extra)
     spec = RunSpec(
         kind="score",
@@ -45,6 +46,7 @@ def score_command(options: argparse.Namespace) -> int:
         weights=detector.weights,
         inputs=inputs,
         fusion_weight=config.fusion_weight if "fusion_weight" in explicit_settings(options) else None,
+        shard=shard,
     )
     prepare_folder(out, spec, rows)
     alignment_inputs.write(out, extra)
@@ -52,8 +54,22 @@ def score_command(options: argparse.Namespace) -> int:
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
         beside = ", with the columns of the semi-supervised head" if "head" in inputs else ""
-        console.say(f"{len(rows)} films scored: {out / 'scores.csv'}{beside}")
+        then = f"; when all ranges are scored: python -m ml_engine merge {options.out}" if shard else ""
+        console.say(f"{len(rows)} films scored: {out / 'scores.csv'}{beside}{then}")
     return report_outcome(outcome)
+
+
+def _films_to_score(
+    rows: list[manifest.ManifestRow], options: argparse.Namespace
+) -> tuple[list[manifest.ManifestRow], Shard | None]:
+    """The films of the command with their hashes, and their range; of a range only its own files are read."""
+    if options.range is None:
+        return manifest.with_hashes(rows, options.images), None
+    if (options.out / "run.json").is_file():
+        raise EngineError(f"{options.out} holds a whole run already: choose another --out, or delete it.")
+    first, end = parse_range(options.range, len(rows))
+    manifest.require_some_file(rows, options.images)
+    return manifest.hashed(rows[first:end], options.images), shard_of(rows, first, end)
 
 
 def config_for_model(options: argparse.Namespace, fitted: PipelineConfig) -> PipelineConfig:

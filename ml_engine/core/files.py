@@ -31,12 +31,13 @@ def whole(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:  # a linked file may be read-only
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)  # left after an error, or by replace() when both are links to one file
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush the names of the files of a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

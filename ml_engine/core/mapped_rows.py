@@ -60,13 +60,20 @@ def as_stored(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return stored
 
 
+def image_kind(*, is_half: bool) -> str:
+    """The NumPy format in which images are stored: uint16, or float32 unless ``is_half``."""
+    return "<u2" if is_half else "<f4"
+
+
+def coded(images: NDArray[np.float32], *, is_half: bool) -> NDArray[np.float32]:
+    """Images in [0, 1] as numbers to be stored in `image_kind`."""
+    return np.rint(images * LEVELS) if is_half else images
+
+
 def write_images(
     path: Path, shape: tuple[int, ...], images: Iterable[NDArray[np.float32]], *, is_half: bool = True
 ) -> None:
-    """Write images in [0, 1] from consecutive parts along the first axis, as uint16, or as float32 unless ``is_half``.
-    Raises ValueError as `files.stream_npy` does."""
-    if not is_half:
-        files.stream_npy(path, shape, images)
-        return
-    coded = (np.rint(part * LEVELS) for part in images)
-    files.stream_npy(path, shape, coded, kind="<u2")
+    """Write images in [0, 1] from consecutive parts along the first axis, in `image_kind`. Raises ValueError as
+    `files.stream_npy` does."""
+    parts = (coded(part, is_half=is_half) for part in images)
+    files.stream_npy(path, shape, parts, kind=image_kind(is_half=is_half))

@@ -286,10 +286,24 @@ def with_hashes(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
     paths = [folder / row.filename for row in rows]
     if not any(path.is_file() for path in paths):
         raise InvalidManifest(f"None of the {len(rows)} films that the CSV names is in {folder}: check --images.")
-    hashed = [
+    return hashed(rows, folder)
+
+
+def hashed(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
+    """As `with_hashes`, also where all files are missing."""
+    paths = [folder / row.filename for row in rows]
+    hashes = [
         row.sha256 or (files.sha256_of(path) if path.is_file() else "") for row, path in zip(rows, paths, strict=True)
     ]
-    return [replace(row, sha256=digest) for row, digest in zip(rows, hashed, strict=True)]
+    return [replace(row, sha256=digest) for row, digest in zip(rows, hashes, strict=True)]
+
+
+def require_some_file(rows: Sequence[ManifestRow], folder: Path) -> None:
+    """Raises InvalidManifest if none of the films' files is in the folder."""
+    if not any((folder / row.filename).is_file() for row in rows):
+        raise InvalidManifest(
+            f"None of the {len(rows)} files that images.csv names is in {folder}: name their folder with --images."
+        )
 
 
 def write(path: Path, rows: Sequence[ManifestRow], *, with_labels: bool) -> None:

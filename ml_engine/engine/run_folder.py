@@ -18,10 +18,12 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.version import FORMAT, code_version
 from ml_engine.engine import manifest
+from ml_engine.engine.chunked_rows import JOURNAL
 from ml_engine.engine.forecast import Clock
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.engine.run_kinds import ASKED, KINDS, RunKind
+from ml_engine.engine.shards import KEY, Shard, parse_shard
 
 Listener = Callable[[dict[str, Any]], None]
 INPUTS = {
@@ -55,7 +57,8 @@ class RunSpec:
     """The specification of a run, ``run.json``: enough to run it again elsewhere. ``inputs`` maps names of `INPUTS` to
     SHA-256. In a score run, ``fusion_weight`` replaces the detector's, and ``grow`` extends its banks first.
     ``figures`` are the paper's figures that an ablation makes, ``axes`` the settings that a sweep varies, with their
-    values as text, and ``asked`` the settings of any other study, under its kind's keys in `run_kinds.KINDS`."""
+    values as text, and ``asked`` the settings of any other study, under its kind's keys in `run_kinds.KINDS`. ``shard``
+    is the range of a larger score run that this one scores."""
 
     kind: str
     config: PipelineConfig
@@ -67,6 +70,7 @@ class RunSpec:
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     grow: Grow | None = None
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shard: Shard | None = None
 
     def to_json(self) -> dict[str, Any]:
         inputs = {n: {"file": INPUTS[n], "sha256": h} for n, h in (self.inputs or {}).items()}
@@ -74,6 +78,7 @@ class RunSpec:
         extra |= {"figures": list(self.figures)} if self.figures else {}
         extra |= {"axes": {name: list(values) for name, values in self.axes.items()}} if self.axes else {}
         extra |= self.asked
+        extra |= {KEY: self.shard.to_json()} if self.shard else {}
         extra |= (
             {"grow": {"images": list(self.grow.images), "films_before": self.grow.films_before}} if self.grow else {}
         )
@@ -125,6 +130,7 @@ class RunSpec:
             axes=_parse_axes(values.get("axes")),
             grow=_parse_grow(values.get("grow"), values["kind"]),
             asked={name: values[name] for name in ASKED if values.get(name)},
+            shard=parse_shard(values.get(KEY)),
         )
 
 
@@ -188,6 +194,8 @@ class RunFolder:
         for folder in (path, self.stages, path / "inputs"):  # unfinished files of a killed attempt
             for leftover in folder.glob(".*.part"):
                 leftover.unlink()
+        for journal in self.stages.glob(f"*{JOURNAL}"):
+            self._forget_chunks(journal.name.removesuffix(JOURNAL))
         self._events = (path / "events.jsonl").open("a", encoding="utf-8")
         self._log = (path / "log.txt").open("a", encoding="utf-8")
 
@@ -242,6 +250,12 @@ class RunFolder:
     def mark_done(self, stage: str, summary: dict[str, Any]) -> None:
         """Mark the stage as finished, after all its files are written. ``summary`` is its result."""
         files.write_json(self._marker(stage), summary)
+        self._forget_chunks(stage)
+
+    def _forget_chunks(self, stage: str) -> None:
+        """A finished stage needs no `chunked_rows`."""
+        if self.is_done(stage):
+            (self.stages / f"{stage}{JOURNAL}").unlink(missing_ok=True)
 
     def summary(self, stage: str) -> dict[str, Any]:
         """The summary of a finished stage."""

@@ -12,15 +12,28 @@ from typing import Any
 
 from django.conf import settings
 
+from ml_engine.runs.capacity import engine_environment
+
 STOP_SECONDS = 10.0  # between asking the engine to end and killing it
 
 
 class Engine:
-    """`python -m ml_engine run FOLDER`. It ends by itself when this process ends, which closes its stdin."""
+    """`python -m ml_engine run FOLDER`, or `merge` where it merges. It ends by itself when this process ends, which
+    closes its stdin. ``images`` is the folder of the films' files, if not the run folder."""
 
-    def __init__(self, folder: Path, *, attempt: int, device: str) -> None:
-        command = [sys.executable, "-m", "ml_engine", "run", str(folder)]
-        command += ["--attempt", str(attempt), "--device", device, "--parent-pipe"]
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        attempt: int,
+        device: str,
+        threads: int | None = None,
+        images: Path | None = None,
+        merges: bool = False,
+    ) -> None:
+        command = [sys.executable, "-m", "ml_engine", "merge" if merges else "run", str(folder)]
+        command += ["--attempt", str(attempt), "--parent-pipe", *(() if merges else ("--device", device))]
+        command += ["--images", str(images)] if images else []
         with (folder / "stderr.txt").open("ab") as stderr:
             self._process = subprocess.Popen(
                 command,
@@ -28,7 +41,7 @@ class Engine:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=settings.BASE_DIR,
-                env={**os.environ, "HILUM_DATA_DIR": str(settings.DATA_DIR)},
+                env=engine_environment(threads=threads or settings.ENGINE_THREADS, device=device),
                 start_new_session=True,
             )
         self.pid = self._process.pid

@@ -24,7 +24,8 @@ from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerDown
 
-from ml_engine.models import Run, RunState
+from ml_engine.models import CHILDREN, Run, RunState
+from ml_engine.runs import paths, ranges
 from portal.models import Dataset, User
 from portal.people import audit
 from portal.people.access import require
@@ -38,6 +39,18 @@ PUBLISH_AGAIN_SECONDS = 15  # after the first message; then twice as long each t
 PUBLISH_AGAIN_AT_MOST_SECONDS = 600
 
 _NO_LEASE = {"lease_owner": "", "lease_until": None, "seconds_left": None, "run_seconds_left": None}
+
+
+_AGAIN = _NO_LEASE | {
+    "state": RunState.QUEUED,
+    "losses": 0,
+    "finished_at": None,
+    "queued_at": Now(),
+    "published_at": None,
+    "message": "",
+    "detail": "",
+    "cancel_requested": False,
+}
 
 
 class RunRefused(Exception):
@@ -69,6 +82,7 @@ class Lease:
     run_uuid: uuid.UUID
     owner: str
     attempt: int
+    parent_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ def publish(run: Run) -> bool:
     except (BrokerDown, KombuError, OSError) as error:
         logger.warning("run %s could not be published and stays queued: %s", run.uuid, type(error).__name__)
         return False
-    Run.objects.filter(pk=run.pk).update(published_at=Now())
+    Run.with_children.filter(pk=run.pk).update(published_at=Now())
     return True
 
 
@@ -115,9 +129,10 @@ def _send_mail(run: Run) -> None:
 
 
 def _ready() -> Q:
-    """Runs whose predecessor is done, or that have none. A subquery and not a join, so that `state` stays a condition
-    of the UPDATE itself: PostgreSQL checks it again after waiting for a row that another process has just claimed."""
-    return Q(after=None) | Q(after__in=Run.objects.filter(state=RunState.DONE).values("pk"))
+    """Runs whose predecessor and children are done, or that have none. Subqueries and not a join, so that `state` stays
+    a condition of the UPDATE itself: PostgreSQL checks it again after waiting for a row that another process has just
+    claimed."""
+    return (Q(after=None) | Q(after__in=Run.objects.filter(state=RunState.DONE).values("pk"))) & ranges.all_done()
 
 
 # The supervisor's steps ----------------------------------------------------------------------------
@@ -128,14 +143,16 @@ def _lease_end() -> ExpressionWrapper:
 
 
 def _held(lease: Lease) -> QuerySet[Run]:
-    return Run.objects.filter(pk=lease.run_id, state=RunState.RUNNING, lease_owner=lease.owner, attempt=lease.attempt)
+    return Run.with_children.filter(
+        pk=lease.run_id, state=RunState.RUNNING, lease_owner=lease.owner, attempt=lease.attempt
+    )
 
 
 def claim(*, run_uuid: uuid.UUID, owner: str) -> Lease | None:
     """Take the lease on a queued run and increase its attempt number. None if another worker was first or there is
     nothing to do."""
     with transaction.atomic():
-        queued = Run.objects.filter(_ready(), uuid=run_uuid, state=RunState.QUEUED, cancel_requested=False)
+        queued = Run.with_children.filter(_ready(), uuid=run_uuid, state=RunState.QUEUED, cancel_requested=False)
         changed = queued.update(
             state=RunState.RUNNING,
             attempt=F("attempt") + 1,
@@ -148,9 +165,9 @@ def claim(*, run_uuid: uuid.UUID, owner: str) -> Lease | None:
         )
         if not changed:
             return None
-        run = Run.objects.select_related("after").get(uuid=run_uuid)
+        run = Run.with_children.select_related("after").get(uuid=run_uuid)
         _take_model_of_previous(run)
-    return Lease(run_id=run.pk, run_uuid=run.uuid, owner=owner, attempt=run.attempt)
+    return Lease(run_id=run.pk, run_uuid=run.uuid, owner=owner, attempt=run.attempt, parent_id=run.parent_id)
 
 
 def _take_model_of_previous(run: Run) -> None:
@@ -170,6 +187,8 @@ def beat(*, lease: Lease, progress: Progress | None = None) -> Instruction:
     fields = asdict(progress) if progress else {}
     if not _held(lease).update(lease_until=_lease_end(), heartbeat_at=Now(), **fields):
         return Instruction.STOP
+    if progress and lease.parent_id is not None:
+        ranges.note_progress(lease.parent_id)
     return instruction(lease=lease)
 
 
@@ -202,6 +221,7 @@ def finishing(*, lease: Lease, unreadable: int = 0) -> Iterator[Run]:
         _held(lease).update(
             state=RunState.DONE, finished_at=Now(), unreadable=unreadable, cancel_requested=False, **_NO_LEASE
         )
+        _settle_parent(run)
         followers = Run.objects.filter(after=run, state=RunState.QUEUED)
         followers.update(queued_at=Now())
         for follower in followers:
@@ -220,23 +240,56 @@ def end_cancelled(*, lease: Lease) -> bool:
 
 def lose(*, lease: Lease, reason: str) -> bool:
     """The engine was killed: queue the run again, or fail it after the last attempt."""
-    run = Run.objects.get(pk=lease.run_id)
+    run = Run.with_children.get(pk=lease.run_id)
     return _lose(_held(lease), run, reason=reason)
 
 
 def hand_back(*, lease: Lease) -> bool:
     """The worker is being stopped and its engine has ended: queue the run again. This does not count as a loss."""
     with transaction.atomic():
-        changed = _hand_back(_held(lease), Run.objects.get(pk=lease.run_id))
+        run = Run.with_children.get(pk=lease.run_id)
+        changed = _hand_back(_held(lease), run)
         if changed:
-            publish_on_commit(Run.objects.get(pk=lease.run_id))
+            publish_on_commit(run)
     return changed
+
+
+def wait_for_children(*, lease: Lease, count: int, films: int) -> bool:
+    """Put the run back into the queue, where nobody takes it until the children that the caller stores are done. False
+    if a person has cancelled it meanwhile. Raises LostLease."""
+    run = _held(lease).select_for_update().first()
+    if run is None:
+        raise LostLease
+    if not _hand_back(_held(lease), run):
+        return False
+    Run.with_children.filter(pk=run.pk).update(
+        stage=CHILDREN, stage_index=0, stage_count=count, done=0, total=films, memory_mib=None
+    )
+    return True
+
+
+def _settle_parent(child: Run) -> None:
+    """When the last child has ended: publish the parent for the merge, or fail it where a child failed. The parent is
+    locked, so that of two children that end at once the later one sees the other."""
+    if child.parent_id is None:
+        return
+    parent = Run.with_children.select_for_update().get(pk=child.parent_id)
+    children = list(ranges.children_of(parent))
+    if not parent.waits_for_children or any(one.state in ranges.UNDER_WAY for one in children):
+        return
+    ranges.note_progress(parent.pk)
+    if all(one.state == RunState.DONE for one in children):
+        publish_on_commit(parent)
+        return
+    waiting = Run.with_children.filter(ranges.waiting_for_children(), pk=parent.pk)
+    _end(waiting, parent.pk, state=RunState.FAILED, message=ranges.failure_of(children))
 
 
 def hand_back_all() -> int:
     """Queue all running runs again after the only worker of an installation and its broker have ended; the next start
     publishes them. Returns how many."""
-    return sum(_hand_back(Run.objects.filter(pk=run.pk), run) for run in Run.objects.filter(state=RunState.RUNNING))
+    running = Run.with_children.filter(state=RunState.RUNNING)
+    return sum(_hand_back(Run.with_children.filter(pk=run.pk), run) for run in running)
 
 
 def _hand_back(held: QuerySet[Run], run: Run) -> bool:
@@ -254,7 +307,8 @@ def _end(held: QuerySet[Run], run_id: int, *, state: RunState, message: str = ""
             state=state, finished_at=Now(), message=message, detail=detail, cancel_requested=False, **_NO_LEASE
         )
         if changed:
-            ended = Run.objects.select_related("requested_by").get(pk=run_id)
+            ended = Run.with_children.select_related("requested_by").get(pk=run_id)
+            _settle_parent(ended)
             _fail_followers(ended)
             _mail_on_commit(ended)
     return bool(changed)
@@ -302,6 +356,7 @@ def cancel(*, run: Run, actor: User | None) -> Run:
     _require(actor, run)
     with transaction.atomic():
         before = {"state": run.state}
+        _cancel_children(run)
         waiting = Run.objects.filter(pk=run.pk, state=RunState.QUEUED)
         if not _end(waiting, run.pk, state=RunState.CANCELLED):
             running = Run.objects.filter(pk=run.pk, state=RunState.RUNNING)
@@ -311,6 +366,13 @@ def cancel(*, run: Run, actor: User | None) -> Run:
         audit.record(verb="cancel run", site=run.site, actor=actor, target=run, before=before)
     run.refresh_from_db()
     return run
+
+
+def _cancel_children(run: Run) -> None:
+    """The queued ones end at once, the running ones when their supervisors notice."""
+    children = ranges.children_of(run)
+    children.filter(state=RunState.QUEUED).update(state=RunState.CANCELLED, finished_at=Now(), message="", detail="")
+    children.filter(state=RunState.RUNNING).update(cancel_requested=True)
 
 
 def retry(*, run: Run, actor: User | None) -> Run:
@@ -327,23 +389,10 @@ def retry(*, run: Run, actor: User | None) -> Run:
         if why := why_ended(Dataset.objects.filter(Q(runs=run) | Q(splits=run.split_id)).select_related("site")):
             raise RunRefused(why)
         before = {"state": run.state, "message": run.message}
+        waits = _queue_children_again(run)
         ended = Run.objects.filter(pk=run.pk, state__in=[RunState.FAILED, RunState.CANCELLED])
         changed = ended.update(
-            state=RunState.QUEUED,
-            stage="",
-            stage_index=0,
-            stage_count=0,
-            done=0,
-            total=0,
-            losses=0,
-            started_at=None,
-            finished_at=None,
-            queued_at=Now(),
-            published_at=None,
-            message="",
-            detail="",
-            cancel_requested=False,
-            **_NO_LEASE,
+            stage=CHILDREN if waits else "", stage_index=0, stage_count=0, done=0, total=0, started_at=None, **_AGAIN
         )
         if not changed:
             run.refresh_from_db()
@@ -354,6 +403,21 @@ def retry(*, run: Run, actor: User | None) -> Run:
         publish_on_commit(run)
     run.refresh_from_db()
     return run
+
+
+def _queue_children_again(run: Run) -> bool:
+    """Queue again the children whose scores are missing. Whether the run has to wait for any."""
+    children = ranges.children_of(run)
+    if not paths.run_folder(run.uuid).is_dir():
+        children.delete()  # the run begins anew
+    if ranges.is_merged(run):
+        return False
+    for child in children.select_related("parent"):
+        if child.state in ranges.ENDED_BADLY or (child.state == RunState.DONE and ranges.must_be_scored_again(child)):
+            children.filter(pk=child.pk).update(**_AGAIN)
+            publish_on_commit(child)
+    children.filter(state=RunState.RUNNING).update(cancel_requested=False)
+    return children.exclude(state=RunState.DONE).exists()
 
 
 def _require(actor: User | None, run: Run) -> None:
@@ -372,8 +436,8 @@ def reap() -> int:
 def _requeue_lapsed() -> int:
     lapsed = Q(state=RunState.RUNNING, lease_until__lt=Now())
     moved = 0
-    for run in Run.objects.filter(lapsed):
-        held = Run.objects.filter(lapsed, pk=run.pk, lease_owner=run.lease_owner, attempt=run.attempt)
+    for run in Run.with_children.filter(lapsed):
+        held = Run.with_children.filter(lapsed, pk=run.pk, lease_owner=run.lease_owner, attempt=run.attempt)
         moved += _lose(held, run, reason=f"The lease of attempt {run.attempt} lapsed ({run.lease_owner}).")
     return moved
 
@@ -389,7 +453,7 @@ def _fail_orphans() -> int:
 
 
 def _publish_waiting() -> int:
-    waiting = Run.objects.filter(_ready(), state=RunState.QUEUED).annotate(now=Now())
+    waiting = Run.with_children.filter(_ready(), state=RunState.QUEUED).annotate(now=Now())
     published = 0
     for run in waiting.order_by("created_at"):
         if not _is_due(run, now=run.now):
@@ -398,6 +462,13 @@ def _publish_waiting() -> int:
             break
         published += 1
     return published
+
+
+def publish_all_waiting() -> None:
+    """Publish every run that a worker may take, after the broker was emptied."""
+    for run in Run.objects.filter(_ready(), state=RunState.QUEUED).order_by("queued_at"):
+        if not publish(run):
+            break
 
 
 def _is_due(run: Run, *, now: datetime) -> bool:

@@ -479,6 +479,7 @@ def queue(
         requested_by=request.requested_by,
         clone_of=request.clone_of,
         kind=kind,
+        films_a_child=settings.SHARD_FILMS if kind == RunKind.SCORE else 0,
         **fields,
     )
     run.datasets.set(datasets)

@@ -26,7 +26,8 @@ from ml_engine.core.version import code_version
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run, RunKind
-from ml_engine.runs import lifecycle, paths, write_folder
+from ml_engine.runs import lifecycle, paths, ranges, sharding, write_folder
+from ml_engine.runs.capacity import gpu_of_process
 from ml_engine.runs.engine_process import Engine
 from ml_engine.runs.lifecycle import Instruction, Lease, LostLease, Progress, RunRefused
 from ml_engine.runs.store_results import store_results
@@ -98,16 +99,23 @@ def internal_error(run_uuid: uuid.UUID) -> str:
 
 def _work(lease: Lease) -> None:
     pulse = Pulse(lease)
-    run = Run.objects.select_related(
-        "split", "rescores", "alignment__run", "detector__run", "detector__alignment__run", "head__run"
+    run = Run.with_children.select_related(
+        "split", "rescores", "alignment__run", "detector__run", "detector__alignment__run", "head__run", "parent"
     ).get(pk=lease.run_id)
     lifecycle.note_versions(lease=lease, versions=versions())
-    folder = write_folder.write_folder(run, tick=pulse.tick)
+    if run.is_child:
+        folder = sharding.write_child_folder(run, tick=pulse.tick)
+    else:
+        folder = write_folder.write_folder(run, tick=pulse.tick)
+    parts = [] if run.is_child else sharding.ranges_of(run, folder)
+    if parts and not ranges.is_merged(run) and not ranges.children_of(run).exists():
+        sharding.divide(run, lease, parts)
+        return
     _wait_for_folder(folder, pulse)
-    device = run.config.get("device", "auto")  # the run's own choice comes before the installation's
-    unreadable = _run_engine(folder, lease, pulse, device=settings.RUN_DEVICE if device == "auto" else device)
+    unreadable = _run_engine(_start_engine(run, folder, lease, merges=bool(parts)), folder, lease, pulse)
     with lifecycle.finishing(lease=lease, unreadable=unreadable) as locked:
-        store_results(locked, folder)
+        if not locked.is_child:
+            store_results(locked, folder)
 
 
 def versions() -> dict[str, str]:
@@ -176,10 +184,9 @@ def _is_free(folder: Path) -> bool:
         return True
 
 
-def _run_engine(folder: Path, lease: Lease, pulse: Pulse, *, device: str) -> int:
+def _run_engine(engine: Engine | ServedRun, folder: Path, lease: Lease, pulse: Pulse) -> int:
     """Returns how many films the engine could not read. Raises Cancelled, WorkerStopping, LostLease, EngineKilled or
     Failed."""
-    engine = _start_engine(folder, lease, device)
     last_event: dict[str, Any] = {}
     seconds = min(CANCEL_CHECK_SECONDS, settings.RUN_HEARTBEAT_SECONDS) / 2
     try:
@@ -201,17 +208,23 @@ def _run_engine(folder: Path, lease: Lease, pulse: Pulse, *, device: str) -> int
     return _unreadable_films(status, last_event, folder, lease)
 
 
-def _start_engine(folder: Path, lease: Lease, device: str) -> Engine | ServedRun:
+def _start_engine(run: Run, folder: Path, lease: Lease, *, merges: bool) -> Engine | ServedRun:
     """The warm engine for a few films; otherwise a process of its own, for which the warm one gives up its memory."""
-    kind = Run.objects.values_list("kind", flat=True).get(pk=lease.run_id)
-    if kind == RunKind.SCORE and len(manifest.read(folder / "images.csv")) <= WARM_FILMS:
+    chosen = run.config.get("device", "auto")  # the run's own choice comes before the installation's
+    device = settings.RUN_DEVICE if chosen == "auto" else chosen
+    if device != "cpu":
+        gpu_of_process.take()
+    images = paths.run_folder(run.parent.uuid) if run.parent else None
+    is_short = run.kind == RunKind.SCORE and len(manifest.read(folder / "images.csv")) <= WARM_FILMS
+    if is_short and not merges:
         try:
-            return ServedRun(warm_engine, folder, attempt=lease.attempt, device=device)
+            return ServedRun(warm_engine, folder, attempt=lease.attempt, device=device, images=images)
         except EngineGone as gone:
             logger.warning("run %s: %s", lease.run_uuid, gone)
     with warm_engine.reserved():
         warm_engine.end()
-    return Engine(folder, attempt=lease.attempt, device=device)
+    threads = run.config.get("threads")
+    return Engine(folder, attempt=lease.attempt, device=device, threads=threads, images=images, merges=merges)
 
 
 def _progress(event: dict[str, Any]) -> Progress:

@@ -21,6 +21,7 @@ from typing import IO, Any
 from django.conf import settings
 
 from ml_engine.engine.outcome import ExitStatus
+from ml_engine.runs.capacity import engine_environment
 
 IDLE_SECONDS = 600.0  # after which the engine ends itself
 REUSED_WITHIN = IDLE_SECONDS - 60  # later it may be ending: it is ended, and another is started
@@ -141,7 +142,7 @@ class WarmEngine:
         return number
 
     def _start_if_needed(self) -> None:
-        environment = {**os.environ, "HILUM_DATA_DIR": str(settings.DATA_DIR)}
+        environment = engine_environment(threads=settings.ENGINE_THREADS, device=settings.RUN_DEVICE)
         is_fresh = time.monotonic() - self._used_at < REUSED_WITHIN
         if self.is_running() and is_fresh and environment == self._environment:
             return
@@ -182,13 +183,16 @@ class ServedRun:
     """A scoring run in the warm engine, which it has to itself until `stop`; as `engine_process.Engine`, but the engine
     stays for the next run."""
 
-    def __init__(self, engine: WarmEngine, folder: Path, *, attempt: int, device: str) -> None:
+    def __init__(
+        self, engine: WarmEngine, folder: Path, *, attempt: int, device: str, images: Path | None = None
+    ) -> None:
         self._engine, self._attempt = engine, attempt
         self._answer: Message | None = None
         self._reserved = contextlib.ExitStack()
         self._reserved.enter_context(engine.reserved())
         try:
-            request = {"do": "score", "folder": str(folder), "attempt": attempt, "device": device}
+            request: Message = {"do": "score", "folder": str(folder), "attempt": attempt, "device": device}
+            request |= {"images": str(images)} if images else {}
             self._number, self.pid = engine.begin(request)
         except BaseException:
             self._reserved.close()

@@ -62,6 +62,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         for film in films:
             _place_film(film, folder)
             tick()
+        paths.flush(folder / "files")  # before images.csv, with which the list of films counts as whole
         rows = [film.to_row() for film in films]
         if run.kind == RunKind.FIT_HEAD:
             head_folder.write_reads(run, rows, folder)
@@ -83,7 +84,7 @@ def _place_film(film: RunFilm, folder: Path) -> None:
         ) from None
     facts = folder / "files" / f"{film.image.uuid}.json"
     if not facts.exists():
-        paths.write_text(facts, json.dumps(film.image.facts, sort_keys=True))
+        paths.write_text(facts, json.dumps(film.image.facts, sort_keys=True), is_flushed=False)
 
 
 def _run_json(run: Run, folder: Path, inputs: Mapping[str, tuple[str, Path]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from django import template
 
 from ml_engine.engine.forecast import in_words
 from ml_engine.models import Run
+from ml_engine.runs import ranges
 
 register = template.Library()
 
@@ -31,6 +32,8 @@ STAGES = {
     "neighbours": "finding the nearest films of each film",
     "layout": "laying out the map",
     "results": "writing results",
+    "ranges": "scoring in ranges",
+    "merge": "joining the ranges",
 }
 
 CONTROLS = {
@@ -54,6 +57,18 @@ def stage_words(stage: str) -> str:
         if stage.startswith(prefix):
             return f"{words} {stage.removeprefix(prefix)}"
     return STAGES.get(stage, stage)
+
+
+@register.filter
+def child_words(child: Run) -> str:
+    """ "films 1 to 100", of a child of a divided run."""
+    return ranges.words(child)
+
+
+@register.filter
+def child_share(child: Run) -> int:
+    """The percentage of a child's work that is done."""
+    return round(100 * ranges.share(child))
 
 
 @register.filter

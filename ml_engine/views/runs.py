@@ -21,6 +21,7 @@ from ml_engine.models import KIND_CHOICES, Run, RunKind, RunState
 from ml_engine.runs import lifecycle, paths
 from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.ranges import children_of
 from ml_engine.runs.refused_views import fitted_on, left_out_in_words
 from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.run_files import is_removed
@@ -175,6 +176,7 @@ def _progress(request: SignedInRequest, run: Run) -> dict[str, Any]:
         "show_detail": request.user.is_staff and run.detail,
         "wait": wait_of(run),
         "lost_worker": has_lost_worker(run),
+        "children": list(children_of(run)) if run.films_a_child else [],
     }
 
 

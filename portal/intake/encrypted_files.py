@@ -35,7 +35,7 @@ def encrypt_file(source: Path, target: Path) -> None:
     try:
         with source.open("rb") as plain, unfinished.open("wb") as file:
             os.fchmod(file.fileno(), 0o600)
-            _encrypt(plain, file)
+            encrypt_stream(plain, file, key=_key())
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, target)
@@ -45,40 +45,46 @@ def encrypt_file(source: Path, target: Path) -> None:
 
 def encrypt_bytes(data: bytes) -> bytes:
     target = io.BytesIO()
-    _encrypt(io.BytesIO(data), target)
+    encrypt_stream(io.BytesIO(data), target, key=_key())
     return target.getvalue()
 
 
 def decrypted(path: Path) -> Iterator[bytes]:
     """The content in pieces. Raises NotDecrypted, and OSError where there is no file."""
     with path.open("rb") as file:
-        header = file.read(len(_MAGIC) + _PREFIX_BYTES)
-        if len(header) < len(_MAGIC) + _PREFIX_BYTES or not header.startswith(_MAGIC):
-            raise NotDecrypted
-        cipher, prefix = AESGCM(_key()), header[len(_MAGIC) :]
-        number, piece = 0, file.read(_PIECE + _TAG_BYTES)
-        while piece:
-            following = file.read(_PIECE + _TAG_BYTES)
-            try:
-                yield cipher.decrypt(_nonce(prefix, number, is_last=not following), piece, None)
-            except InvalidTag as error:
-                raise NotDecrypted from error
-            number, piece = number + 1, following
-        if number == 0:
-            raise NotDecrypted
+        yield from decrypt_stream(file, key=_key())
+
+
+def decrypt_stream(file: IO[bytes], *, key: bytes, about: bytes = b"") -> Iterator[bytes]:
+    """The content of what `encrypt_stream` wrote, in pieces. Raises NotDecrypted."""
+    header = file.read(len(_MAGIC) + _PREFIX_BYTES)
+    if len(header) < len(_MAGIC) + _PREFIX_BYTES or not header.startswith(_MAGIC):
+        raise NotDecrypted
+    cipher, prefix = AESGCM(key), header[len(_MAGIC) :]
+    number, piece = 0, file.read(_PIECE + _TAG_BYTES)
+    while piece:
+        following = file.read(_PIECE + _TAG_BYTES)
+        try:
+            yield cipher.decrypt(_nonce(prefix, number, is_last=not following), piece, about)
+        except InvalidTag as error:
+            raise NotDecrypted from error
+        number, piece = number + 1, following
+    if number == 0:
+        raise NotDecrypted
 
 
 def decrypt(path: Path) -> bytes:
     return b"".join(decrypted(path))
 
 
-def _encrypt(plain: IO[bytes], target: IO[bytes]) -> None:
-    cipher, prefix = AESGCM(_key()), os.urandom(_PREFIX_BYTES)
+def encrypt_stream(plain: IO[bytes], target: IO[bytes], *, key: bytes, about: bytes = b"") -> None:
+    """`about` is authenticated with each piece and not stored: to decrypt, the same has to be given."""
+    cipher, prefix = AESGCM(key), os.urandom(_PREFIX_BYTES)
     target.write(_MAGIC + prefix)
     number, piece = 0, plain.read(_PIECE)
     while True:
         following = plain.read(_PIECE)
-        target.write(cipher.encrypt(_nonce(prefix, number, is_last=not following), piece, None))
+        target.write(cipher.encrypt(_nonce(prefix, number, is_last=not following), piece, about))
         if not following:
             return
         number, piece = number + 1, following

@@ -35,7 +35,7 @@ _APPS = ("portal", "ml_engine", "analysis")
 def keys_of(patient: Patient, films: Sequence[Image]) -> list[str]:
     """The keyed hashes that remain: of the pseudonym, and of the pixels of each film."""
     named = [patient.pseudonym, *sorted({film.pixel_sha256 for film in films} | _pixels_before(films))]
-    return [_key(patient.site, text) for text in named]
+    return [key_of(patient.site, text) for text in named]
 
 
 def _pixels_before(films: Sequence[Image]) -> set[str]:
@@ -58,10 +58,11 @@ class ErasedKeys:
             return False
         secret = site_key(self._site)
         named = [pseudonym(secret, spelling) for spelling in identifier.spellings]
-        return any(_key(self._site, text) in self._known for text in [*named, pixel_sha256])
+        return any(key_of(self._site, text) in self._known for text in [*named, pixel_sha256])
 
 
-def _key(site: Site, text: str) -> str:
+def key_of(site: Site, text: str) -> str:
+    """The keyed hash of a pseudonym, or of the hash of a film's pixels, that a tombstone keeps."""
     return hmac.new(site_key(site), f"erased:{text}".encode(), hashlib.sha256).hexdigest()[:32]
 
 

@@ -20,7 +20,7 @@ from portal.models.labels import (
     NormalAttribute,
     NormalCriteria,
 )
-from portal.models.people import Membership, Role, Site, User
+from portal.models.people import ApiToken, Membership, Role, Site, User
 from portal.models.queues import (
     Consensus,
     DoubleReading,
@@ -37,6 +37,7 @@ __all__ = [
     "Addressed",
     "Adjudication",
     "AdjudicatorVerdict",
+    "ApiToken",
     "AuditEvent",
     "AuditSeal",
     "BlindedFilm",

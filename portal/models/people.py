@@ -58,3 +58,27 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is {self.role} at {self.site}"
+
+
+class ApiToken(Addressed):
+    """What a script signs in with at the API, in the name of its owner. Its secret is shown once and not kept."""
+
+    class Scope(models.TextChoices):
+        READ = "read", "Reads"
+        WRITE = "write", "Reads and writes"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=60)
+    scope = models.CharField(max_length=5, choices=Scope)
+    sha256 = models.CharField(max_length=64, unique=True, editable=False)  # of the secret, which is random
+    start = models.CharField(max_length=12, editable=False)  # of the secret, by which its owner knows it
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)  # to the minute
+    refused_at = models.DateTimeField(null=True)  # the last use after its end that the audit has
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(scope__in=["read", "write"]), name="api_token_known_scope")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -3,12 +3,16 @@
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.core import context
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from portal.models import User
-from portal.people import audit
+from portal.people import audit, sessions
+from portal.people.single_sign_on import provider_name
 
 TOO_MANY = (
     "Too many wrong passwords. Wait five minutes, then try again; a manager of your site can give you a new link."
@@ -27,8 +31,37 @@ class Adapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
-    def add_message(self, *args: Any, **kwargs: Any) -> None:
+    def add_message(
+        self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **kwargs: Any
+    ) -> None:
         """No message about signing in or out: the page shows it."""
+        if not (message_template or "").startswith("account/"):
+            super().add_message(request, level, message_template, *args, **kwargs)
+
+    def pre_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse | None:
+        """Where passwords are of administrators alone, others go through the provider."""
+        response: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        by_password = "sociallogin" not in (kwargs.get("signal_kwargs") or {})
+        if response is None and by_password and settings.PASSWORDS == "administrators" and not user.is_superuser:
+            audit.record(
+                verb="fail to log in", site=None, actor=None, target=user, reason="passwords are of administrators"
+            )
+            messages.warning(request, f"Passwords are for administrators here. Log in with {provider_name()}.")
+            return redirect("login")
+        return response
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """Not of a person without password and second factor, who logs in elsewhere: there is nothing to ask for."""
+        person = context.request.user
+        required: bool = super().is_reauthentication_required(app=app, **kwargs)
+        return required and bool(self.get_reauthentication_methods(person))
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Every way in ends here: by password, with a second factor, through a provider."""
+        super().login(request, user)
+        sessions.start(request)
+        ways = [str(record["method"]) for record in get_authentication_records(request, user)]
+        audit.record(verb="log in", site=None, actor=user, target=user, after={"by": ways} if ways else None)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Audited for an account that exists. What else was typed as a user name is not kept: it may be a password."""

@@ -129,6 +129,11 @@ def link_for(*, person: User, author: User, site: Site) -> str:
             "can give them a new link."
         )
     audit.record(verb="give link to", site=site, actor=author, target=person)
+    return password_path(person)
+
+
+def password_path(person: User) -> str:
+    """Whoever has this address chooses the person's password: give it to nobody else."""
     return reverse(
         "invitation",
         args=[urlsafe_base64_encode(force_bytes(person.pk)), default_token_generator.make_token(person)],

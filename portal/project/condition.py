@@ -8,6 +8,7 @@ import gzip
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -92,13 +93,18 @@ def broker() -> Condition:
     return Condition("broker")
 
 
-def workers() -> Condition:
-    """Which queues no worker listens to."""
+def queues_served() -> Counter[str]:
+    """How many workers answer for each queue."""
     try:
         answers = celery.app.control.inspect(timeout=PING_SECONDS).active_queues() or {}
     except Exception:  # without a broker nobody can be asked
         answers = {}
-    served = {queue["name"] for queues in answers.values() for queue in queues or []}
+    return Counter(queue["name"] for queues in answers.values() for queue in queues or [])
+
+
+def workers() -> Condition:
+    """Which queues no worker listens to."""
+    served = queues_served()
     if silent := [words for name, words in QUEUES.items() if name not in served]:
         return Condition(
             "workers",

@@ -60,7 +60,8 @@ class Portal:
             self._start_broker()
             self._start(Child("web", _web_command(self.host, self.port)))
             self._start(Child("upkeep", _worker_command("upkeep", "--beat", "--schedule", _schedule())))
-            self._start(Child("runs", _worker_command("gpu")))
+            for name in names_of_run_workers():
+                self._start(Child(name, _worker_command("gpu", hostname=name)))
             self._start(Child("imports", _worker_command("cpu", at_once=AT_ONCE)))
             self._wait_until(self._web_answers, "the web server", seconds=60)
         except BaseException:
@@ -189,14 +190,20 @@ def _web_command(host: str, port: int) -> list[str]:
     ]
 
 
-def _worker_command(queue: str, *more: str, at_once: int = 1) -> list[str]:
+def names_of_run_workers() -> list[str]:
+    """Each works on one run, or one range of a run, at a time."""
+    return ["runs", *(f"runs-{number}" for number in range(2, settings.RUN_WORKERS + 1))]
+
+
+def _worker_command(queue: str, *more: str, at_once: int = 1, hostname: str = "") -> list[str]:
     """A worker that executes one task at a time, since runs do not share the processor or the GPU well. Imports have
     their own worker, a few at once, and need not wait for a run; the search for lost runs and imports has one, and
     waits for neither.
     Tasks run in a thread, so that the supervisor of a run notices that the worker is being stopped; the work itself is
     done in child processes."""
     return [
-        *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--hostname", f"{queue}@%h", "--queues", queue),
+        *(sys.executable, "-m", "celery", "-A", "portal", "worker", "--hostname", f"{hostname or queue}@%h"),
+        *("--queues", queue),
         *("--pool", "threads", "--concurrency", str(at_once), *more),
         *("--loglevel", "INFO", "--without-mingle", "--without-gossip"),
     ]

@@ -104,10 +104,58 @@ def mail() -> dict[str, Any]:
     }
 
 
+def single_sign_on(*, production: bool) -> dict[str, Any]:
+    """SOCIALACCOUNT_PROVIDERS with the OpenID Connect provider of HILUM_OIDC_URL; empty without one."""
+    address = text("HILUM_OIDC_URL", "").rstrip("/")
+    if not address:
+        return {}
+    url = urlsplit(address)
+    if url.scheme not in (("https",) if production else ("https", "http")) or not url.hostname:
+        raise ImproperlyConfigured(
+            f"HILUM_OIDC_URL is {address!r}; expected the issuer's address, such as https://login.example.org/realms/ward."
+        )
+    return {
+        "openid_connect": {
+            "OAUTH_PKCE_ENABLED": True,
+            "APPS": [
+                {
+                    "provider_id": "sso",
+                    "name": text("HILUM_OIDC_NAME", url.hostname),
+                    "client_id": required(
+                        "HILUM_OIDC_CLIENT_ID", why="set it to the name that the provider has given Hilum."
+                    ),
+                    "secret": required(
+                        "HILUM_OIDC_CLIENT_SECRET", why="set it to the secret that the provider has given Hilum."
+                    ),
+                    "settings": {"server_url": address},
+                }
+            ],
+        }
+    }
+
+
+def passwords(*, single_sign_on: bool) -> str:
+    """Whose passwords let them in: of everybody, or of administrators alone."""
+    whose = choice("HILUM_PASSWORDS", ("everybody", "administrators"), "everybody")
+    if whose == "administrators" and not single_sign_on:
+        raise ImproperlyConfigured(
+            "HILUM_PASSWORDS=administrators lets nobody else in without HILUM_OIDC_URL; set that too."
+        )
+    return whose
+
+
 def required(name: str, *, why: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise ImproperlyConfigured(f"{name} is not set; {why}")
+    return value
+
+
+def token(name: str) -> str:
+    """A secret that others send; "" where it is not set."""
+    value = os.environ.get(name, "")
+    if value and len(value) < 20:
+        raise ImproperlyConfigured(f"{name} has {len(value)} characters; use at least 20 random characters.")
     return value
 
 

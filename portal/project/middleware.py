@@ -10,6 +10,8 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from portal.intake.resumable import CONTENT
 from portal.intake.zip_uploads import DISK_IS_FULL
+from portal.models import User
+from portal.people import sessions
 from portal.people.accepted_query import why_refused
 from portal.people.access import sites_of
 from portal.people.blinding import open_films
@@ -32,6 +34,17 @@ def private_by_default(get_response: Callable[[HttpRequest], HttpResponse]) -> C
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.headers.setdefault("Permissions-Policy", _PERMISSIONS)
         return response
+
+    return middleware
+
+
+def end_old_sessions(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Log out whose session is over (portal.people.sessions), before it is asked who is logged in."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if isinstance(person := request.user, User) and not sessions.end_if_over(request, person):
+            sessions.note(request, person)
+        return get_response(request)
 
     return middleware
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from allauth.account.views import LoginView
+from allauth.account.views import LoginView, PasswordResetView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import LogoutView, PasswordChangeView, PasswordResetConfirmView
@@ -12,23 +12,27 @@ from django.urls import reverse_lazy
 
 from portal.models import User
 from portal.people import audit
+from portal.people.lost_passwords import LostPasswordForm
+from portal.people.sessions import why_ended
+from portal.people.single_sign_on import is_connected, provider_name
 
 
 class LogIn(LoginView):
     template_name = "portal/login.html"
 
-    def form_valid(self, form: Any) -> HttpResponse:
-        response = super().form_valid(form)
-        if self.request.user.is_authenticated:
-            audit.record(verb="log in", site=None, actor=self.request.user, target=self.request.user)
-        return response
-
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Without allauth's own links, to pages that Hilum does not have. `next` is an address of this host."""
-        return super(LoginView, self).get_context_data(**kwargs, next=self.get_next_url() or "")
+        return super(LoginView, self).get_context_data(
+            **kwargs,
+            next=self.get_next_url() or "",
+            sign_on=provider_name(),
+            session_ended=why_ended(self.request),
+        )
 
 
 class LogOut(LogoutView):
+    """Also of a person who gave the password and not the second factor, and would be asked for it again."""
+
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if isinstance(request.user, User):
             audit.record(verb="log out", site=None, actor=request.user, target=request.user)
@@ -42,7 +46,12 @@ class ChangePassword(PasswordChangeView):
     success_url = reverse_lazy("portal:home")
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs, sends_mail=bool(settings.EMAIL_HOST))
+        return super().get_context_data(
+            **kwargs,
+            sends_mail=bool(settings.EMAIL_HOST),
+            sign_on=provider_name(),
+            is_connected=bool(provider_name()) and is_connected(self.request.user),
+        )
 
     @transaction.atomic
     def form_valid(self, form: Any) -> HttpResponse:
@@ -64,3 +73,20 @@ class FirstPassword(PasswordResetConfirmView):
         audit.record(verb="choose own password", site=None, actor=form.user, target=form.user)
         messages.success(self.request, f"Your password is set. Log in as {form.user.username}.")
         return response
+
+
+class LostPassword(PasswordResetView):
+    """A link by mail; where the installation sends none, the page says who gives one."""
+
+    template_name = "portal/lost_password.html"
+    form_class = LostPasswordForm
+    success_url = reverse_lazy("lost-password-sent")
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not settings.EMAIL_HOST:
+            return self.get(request, *args, **kwargs)
+        return super().post(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Without allauth's own links, to pages that Hilum does not have."""
+        return super(PasswordResetView, self).get_context_data(**kwargs, sends_mail=bool(settings.EMAIL_HOST))

@@ -1,24 +1,27 @@
 """General pages: health check, home, choice of site and theme, errors."""
 
 import logging
-from urllib.parse import urlsplit
+import sys
 from uuid import uuid4
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.middleware.csrf import REASON_NO_CSRF_COOKIE
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.models import Site
 from portal.people.access import actions_of, get_visible
 from portal.people.signed_in import SignedInRequest
+from portal.views.outages import Outage, outage_of
 
 API = "/api/"  # its addresses answer as JSON
+INTERNAL = "An internal error occurred in Hilum, and your change was not saved. Try again."
+REFERENCE = "If it persists, give your administrator the reference {}."
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ def to_log_in(request: HttpRequest) -> HttpResponse:
 def _back(request: HttpRequest) -> HttpResponseRedirect:
     target = request.POST.get("next", "")
     safe = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
-    return HttpResponseRedirect(target if safe else "/")
+    return HttpResponseRedirect(target if safe else reverse("portal:home"))
 
 
 @require_POST
@@ -85,51 +88,35 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     )
 
 
-def foreign_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form without a valid CSRF token, from a page before the last log-in, or with the origin of another website,
-    which an installation behind a proxy may be itself as long as its origin is not among the settings."""
-    if reason.startswith(("Origin checking failed", "Referer checking failed")):
-        origin = request.META.get("HTTP_ORIGIN") or request.META.get("HTTP_REFERER", "")
-        sentence = (
-            f"This form came from {_host_of(origin)}, which this installation does not take for itself. If that is the "
-            "address under which people open Hilum, its administrator adds it to HILUM_TRUSTED_ORIGINS, with https:// "
-            "and a port if there is one, and lets the proxy pass on Host and X-Forwarded-Proto."
-        )
-        return error_page(request, "Not sent", sentence, 403)
-    if reason == REASON_NO_CSRF_COOKIE:
-        sentence = (
-            "Your browser sent no cookie with this form. Allow cookies for this address, reload the page, and send it "
-            "again; in production cookies are sent to addresses that begin with https:// only."
-        )
-        return error_page(request, "Not sent", sentence, 403)
-    return error_page(request, "Not sent", "You have logged in or out since this page was loaded; reload it.", 403)
-
-
-def _host_of(origin: str) -> str:
-    """Scheme, host and port of an address, without its path, or what stands in its place."""
-    parts = urlsplit(origin)
-    return f"{parts.scheme}://{parts.netloc}"[:100] if parts.netloc else "an unknown address"
+def too_many(request: HttpRequest) -> HttpResponse:
+    return error_page(request, "Too many requests", "That was asked too often from your address. Wait a minute.", 429)
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """A bug, or an unavailable database, so this page makes no queries. The log contains the same reference."""
-    reference = uuid4().hex[:12]
-    logger.error("internal error %s at %s", reference, request.path)
-    sentence = (
-        "An internal error occurred in Hilum, and your change was not saved. Try again; "
-        f"if the error persists, give your administrator the reference {reference}."
-    )
-    if request.path.startswith(API):
-        return JsonResponse({"detail": sentence}, status=500)
+    """A bug, or something that Hilum needs is away or full. The database may be, so this page makes no queries. The log
+    contains the same reference, which is that of the request."""
+    reference = getattr(request, "hilum_id", None) or uuid4().hex[:12]
+    outage = outage_of(sys.exc_info()[1])
+    logger.error("%s %s", "internal error" if outage is None else outage.name, reference)
+    title, status = ("Internal error", 500) if outage is None else (outage.title, outage.status)
+    sentence = f"{INTERNAL if outage is None else outage.sentence} {REFERENCE.format(reference)}"
+    if request.path_info.startswith(API):
+        return _later(JsonResponse({"detail": sentence}, status=status), outage)
     if not request.accepts("text/html"):
-        return JsonResponse({"error": sentence}, status=500)
-    page = render_to_string("portal/error.html", {"title": "Internal error", "sentence": sentence})
-    return HttpResponse(page, status=500)
+        return _later(JsonResponse({"error": sentence}, status=status), outage)
+    page = render_to_string("portal/error.html", {"title": title, "sentence": sentence})
+    return _later(HttpResponse(page, status=status), outage)
+
+
+def _later(response: HttpResponse, outage: Outage | None) -> HttpResponse:
+    if outage is not None:
+        response.headers["Retry-After"] = "30"
+    return response
 
 
 def error_page(request: HttpRequest, title: str, sentence: str, status: int) -> HttpResponse:
     """Respond with a page, or with JSON in the API and to a client that does not accept HTML."""
-    if request.path.startswith(API):
+    if request.path_info.startswith(API):
         return JsonResponse({"detail": sentence}, status=status)
     if not request.accepts("text/html"):
         return JsonResponse({"error": sentence}, status=status)

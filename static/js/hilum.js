@@ -67,3 +67,22 @@ export function localTimes(root = document) {
 }
 localTimes();
 document.body.addEventListener("htmx:afterSwap", (event) => localTimes(event.target));
+
+// Parts of a page that ask the server again and again say so while it does not answer, and go on by themselves.
+function sayAway(why) {
+  if (document.getElementById("away")) return;
+  const notice = document.createElement("p");
+  notice.id = "away";
+  notice.className = "alert alert-warning py-2";
+  notice.setAttribute("role", "status");
+  const since = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  notice.textContent = `${why} This page shows what was known at ${since}, and goes on by itself; nothing is lost.`;
+  document.getElementById("main")?.prepend(notice);
+}
+document.body.addEventListener("htmx:sendError", () => sayAway("The server does not answer."));
+document.body.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.xhr.status >= 500) sayAway(`The server cannot answer now (${event.detail.xhr.status}).`);
+});
+document.body.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.successful) document.getElementById("away")?.remove();
+});

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 OF_ONE_MESSAGE = {"portal/error.html", "portal/upload_refused.html", "portal/queue.html"}  # no list stands there
 # What the world really has none of.
 NONE_HERE = {
-    *(("analysis:erasures", "erasures"), ("portal:pacs", "pacs")),
+    *(("analysis:erasures", "erasures"), ("portal:pacs", "pacs"), ("portal:tokens", "tokens")),
     *(("portal:deidentification", "elements"), ("ml_engine:burned-in", "films with text")),
 }
 LISTS = (

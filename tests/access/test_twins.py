@@ -20,6 +20,8 @@ TWINS = {
     "portal:new-link": "api-password-link",
     "portal:choose-mail": "api-mail",
     "portal:keys": "api-keys",
+    "portal:make-token": "api-tokens",
+    "portal:revoke-token": "api-revoke-token",
     "portal:findings": "api-findings",
     "portal:criteria": "api-new-criteria",
     "portal:make-dataset": "api-datasets",
@@ -108,6 +110,9 @@ TWINS = {
 OF_A_BROWSER = {
     "login": "opens a session of a browser; a script has a token",
     "logout": "ends that session",
+    "lost-password": "a link comes by mail to a person who cannot log in",
+    "account_login": "opens a session, under the name that allauth uses",
+    "account_reauthenticate": "a password is typed where it is not stored",
     "change-password": "a password is typed where it is not stored",
     "invitation": "a password is typed where it is not stored",
     "portal:choose-site": "the site that pages show; the API names its site in each address",
@@ -116,6 +121,14 @@ OF_A_BROWSER = {
     "portal:export-films": "a form that names the chosen films; api-film-list writes nothing",
     "portal:queue-place": "where the page of a queue opens next time",
 }
+OF_A_BROWSER |= dict.fromkeys(
+    (
+        *("mfa_authenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "mfa_activate_totp"),
+        *("mfa_deactivate_totp", "mfa_generate_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn"),
+        "mfa_remove_webauthn",
+    ),
+    "second factors are of log-ins, and a script has a token",
+)
 # The page names its dataset, whose site asks for a role; the token of the API names the person who may.
 # The page leads back to a grid, which omits the films of blinded readings; the API says what it left out.
 DIFFERENT = {"portal:apply-relabel", "portal:tag-films"}

@@ -9,6 +9,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
 
 from analysis.evaluation.analysis_plan import Intent, lock_plan
 from analysis.evaluation.evaluate import evaluate
@@ -35,6 +38,7 @@ from portal.intake.zip_uploads import zip_path
 from portal.labels.events import LabelChange
 from portal.models import Dataset, FilmTag, HeaderDifference, Image, Role, ScreeningQueue, Site, TagAct, Upload, User
 from portal.people.blinding import open_for
+from portal.people.tokens import make_token
 from portal.sets import consensus, double_reading
 from portal.sets.adjudicating import name_adjudicator
 from portal.sets.cohorts import freeze_cohort
@@ -46,6 +50,7 @@ from tests.analysis.sections.test_comparison import scored_again
 from tests.analysis.worklists import items, read, read_study, study, worklist
 from tests.ml_engine import embedded, reports
 from tests.portal import factories
+from tests.portal.people.one_time import made_up_key
 
 ROLES = list(Role)
 OTHER_LIST = UUID(int=21)  # a blinded list of films that the worklist does not have
@@ -98,6 +103,16 @@ def marked(film: Image, person: User) -> Image:
     return Image.objects.select_related("dataset__site", "patient").get(pk=film.pk)
 
 
+def second_factors(person: User) -> int:
+    """An app, codes and a key, whose number is returned."""
+    TOTP.activate(person, "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
+    RecoveryCodes.activate(person)
+    key = Authenticator.objects.create(
+        user=person, type=Authenticator.Type.WEBAUTHN, data={"name": "own", "credential": made_up_key()}
+    )
+    return int(key.pk)
+
+
 def everyone(name: str, site: Site) -> User:
     return factories.user(name, *ROLES, at=site)
 
@@ -119,6 +134,8 @@ def build(*, opened: bool = True) -> World:
     things["own partial upload"] = begin_upload(
         dataset=things["dataset"], author=blinded, announced=Announced(bytes_total=10)
     )
+    things["own token"], _ = make_token(owner=blinded, name="own", scope="write", days=7)
+    things["own key"] = second_factors(blinded)
     things["site"] = site
     things["patient"] = things["film"].patient
     things["invited"], things["token of invitation"] = "MQ", "used-already"

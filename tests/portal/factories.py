@@ -47,6 +47,7 @@ from portal.models import (
     Upload,
     User,
 )
+from portal.people.tokens import make_token
 
 PASSWORD = "a long enough one"
 
@@ -68,6 +69,11 @@ def user(name: str, *roles: Role, at: Site | None = None, **fields: Any) -> User
 
 def curator(name: str = "curator", *, at: Site | None = None) -> User:
     return user(name, Role.CURATOR, at=at)
+
+
+def api_token(owner: User, scope: str = "write") -> str:
+    """The secret of a new token."""
+    return make_token(owner=owner, name=f"token {uuid.uuid4()}", scope=scope, days=7)[1]
 
 
 def dataset(name: str = "Normals", *, at: Site | None = None) -> Dataset:

@@ -10,6 +10,7 @@ from django.test import Client
 
 from portal.models import AuditEvent, Membership, Role, Site, User
 from tests.portal import factories
+from tests.portal.people.test_second_factors import with_app
 
 pytestmark = [pytest.mark.django_db]
 
@@ -136,3 +137,16 @@ def test_no_password_is_in_the_audit(root: Client) -> None:
     audit_text = json.dumps(events(), default=str)
     assert NEW_PASSWORD not in audit_text
     assert kim.password not in audit_text
+
+
+def test_lost_second_factors_are_removed_by_an_action(root: Client) -> None:
+    kim = with_app(factories.curator("kim"))
+    chosen = {"action": "remove_second_factors", "_selected_action": [kim.pk]}
+    page = root.post("/admin/portal/user/", chosen, follow=True).text
+    assert "Removed of kim." in page
+    assert "nobody: none of them had one" in root.post("/admin/portal/user/", chosen, follow=True).text
+    assert AuditEvent.objects.get(verb="remove second factors").actor == User.objects.get(username="root")
+
+
+def test_no_page_of_the_admin_shows_what_codes_are_made_of(root: Client) -> None:
+    assert root.get("/admin/mfa/authenticator/").status_code == 404

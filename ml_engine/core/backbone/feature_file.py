@@ -13,6 +13,7 @@ from torch import Tensor
 from ml_engine.core import files
 from ml_engine.core.mapped_rows import MappedRows
 
+HALF = "<f2"
 LARGEST = 65504.0  # of float16
 ROWS_AT_ONCE = 8192
 
@@ -79,4 +80,4 @@ def write(path: Path, shape: tuple[int, int], parts: Iterable[Tensor], *, is_hal
         for part in parts:
             yield (in_half(part) if is_half else part).numpy()
 
-    files.stream_npy(path, shape, arrays(), kind="<f2" if is_half else "<f4")
+    files.stream_npy(path, shape, arrays(), kind=HALF if is_half else "<f4")

@@ -27,6 +27,9 @@ def input_points(context: RunContext) -> list[Points]:
     its film.
     """
     marks = landmarks.read(context.folder.input_path("landmarks", context.spec))
+    if context.spec.shard:  # those of the other films of the whole run are in the file, too
+        names = {row.filename for row in context.rows}
+        marks = [mark for mark in marks if mark.film in names]
     boxes, affines = context.read("boxes.npy"), context.read("original_from_input.npy")
     unreadable = context.errors
     points: list[Points] = []

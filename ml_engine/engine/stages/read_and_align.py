@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,15 @@ from ml_engine.core.config import preparation_difference
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.film.preprocess import prepare, valid_area
 from ml_engine.core.geometry import compose, invert
-from ml_engine.core.mapped_rows import write_images
+from ml_engine.core.mapped_rows import coded, image_kind
 from ml_engine.engine import decode_films, manifest
+from ml_engine.engine.chunked_rows import ArrayPlan, ChunkedRows
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
 from ml_engine.engine.stages.run_context import RunContext
 
 CHUNK = 32
+AFFINES = "input_from_canonical.npy"
 MOST_READERS = 16  # each holds a decoded film
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
@@ -34,31 +36,35 @@ def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     if context.spec.kind == "fit_detector":  # refuse now, not after minutes of decoding
         manifest.check_parts(rows, context.config)
     size = context.config.alignment.size if context.spec.kind == "fit_alignment" else context.config.size
-    boxes = np.zeros((len(rows), 4), dtype=np.int64)
-    affines = np.full((len(rows), 2, 3), np.nan)
-    errors: dict[str, str] = {}
+    is_half = context.config.keeps_half
+    plan = ArrayPlan((len(rows), size, size), image_kind(is_half=is_half))
+    unreadable = np.zeros((size, size), np.float32), np.zeros(4, np.int64), np.full((2, 3), np.nan)
 
     store = context.store  # made once, before several threads ask for it
 
     def read(k: int) -> Input:
         return (_stored_input(context, k) if store else None) or _read_input(context, rows[k], size)
 
-    def inputs() -> Iterator[NDArray[np.float32]]:
-        films = decode_films.ahead(read, len(rows), workers=_readers(context))
-        for k, film in enumerate(films):
+    with ChunkedRows(context.folder.stages, progress.stage, {"inputs.npy": plan}) as written:
+        first = written.done
+        films = decode_films.ahead(lambda k: read(first + k), len(rows) - first, workers=_readers(context))
+        for k, film in enumerate(films, first):
+            error = ""
             try:
-                image, boxes[k], affines[k] = film()
-                yield image[None]
+                image, box, affine = film()
             except (UnreadableImage, UnsupportedImage) as problem:
-                errors[str(k)] = str(problem)
+                (image, box, affine), error = unreadable, str(problem)
                 context.folder.log(f"Row {k + 1} of images.csv could not be read: {problem}")
-                yield np.zeros((1, size, size), dtype=np.float32)
+            kept = {"boxes": [box.tolist()], "affines": [affine.tolist()], "errors": [error]}
+            written.add({"inputs.npy": coded(image[None], is_half=is_half)}, kept)
+            if written.is_chunk_full:
+                written.end_chunk()
             progress(k + 1, len(rows))
-
-    write_images(context.path("inputs.npy"), (len(rows), size, size), inputs(), is_half=context.config.keeps_half)
-    files.write_npy(context.path("boxes.npy"), boxes)
-    files.write_npy(context.path("original_from_input.npy"), affines)
-    if len(errors) == len(rows):
+        written.finish()
+    files.write_npy(context.path("boxes.npy"), np.array(written.kept["boxes"], dtype=np.int64))
+    files.write_npy(context.path("original_from_input.npy"), np.array(written.kept["affines"], dtype=np.float64))
+    errors = {str(k): error for k, error in enumerate(written.kept["errors"]) if error}
+    if len(errors) == len(rows) and context.spec.shard is None:  # of a range the merge decides
         _refuse_unless_scoring(context, errors["0"])
     return {"errors": errors}
 
@@ -83,11 +89,7 @@ def _stored_input(context: RunContext, row: int) -> Input | None:
 def _refuse_unless_scoring(context: RunContext, first: str) -> None:
     """Called when no film could be read. Scores may all be NaN, but a fit, and a run whose film files are missing,
     raise EngineError."""
-    if not any((context.images / row.filename).is_file() for row in context.rows):
-        raise EngineError(
-            f"None of the {len(context.rows)} files that images.csv names is in {context.images}: name their folder "
-            "with --images."
-        )
+    manifest.require_some_file(context.rows, context.images)
     if context.spec.kind != "score":
         raise EngineError(f"None of the {len(context.rows)} films could be read. The first: {first}")
 
@@ -112,14 +114,25 @@ def align(context: RunContext, progress: StageProgress) -> dict[str, Any]:
             else:
                 unplaced.append(row)
         chunk = CHUNK * torch.get_num_threads()  # a batch for each thread
-        for first in range(0, len(unplaced), chunk):
-            at = np.array(unplaced[first : first + chunk])
-            affines[at], failed = apply_alignment(model, inputs[at], boxes[at], points=landmarks.for_rows(points, at))
-            flagged += at[failed].tolist()
-            progress(first + len(at), len(unplaced))
+        plan = ArrayPlan(affines.shape, "<f8")
+        with ChunkedRows(context.folder.stages, progress.stage, {AFFINES: plan}, key=context.device.type) as written:
+            affines[: written.done] = written.whole_rows(AFFINES)
+            begun = sum(row < written.done for row in unplaced)
+            for first in range(begun, len(unplaced), chunk):
+                at = np.array(unplaced[first : first + chunk])
+                affines[at], failed = apply_alignment(
+                    model, inputs[at], boxes[at], points=landmarks.for_rows(points, at)
+                )
+                written.add({AFFINES: affines[written.written : at[-1] + 1]}, {"flagged": at[failed].tolist()})
+                if written.is_chunk_full:
+                    written.end_chunk()
+                progress(first + len(at), len(unplaced))
+            written.add({AFFINES: affines[written.written :]})
+            written.finish()
+        flagged += written.kept.get("flagged", [])
         by_landmarks = landmarks.placements(context, model, points)
     by_hand = _place_by_hand(context, affines)
-    files.write_npy(context.path("input_from_canonical.npy"), affines)
+    files.write_npy(context.path(AFFINES), affines)
     return {"flagged": sorted(set(flagged) - set(by_hand)), "by_hand": by_hand} | by_landmarks
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,13 @@ from ml_engine.core.film.canonical_films import canonical_batches
 from ml_engine.core.head.confirmed_head import ConfirmedHead, load_head
 from ml_engine.core.mapped_rows import MappedRows
 from ml_engine.engine import hand_affines, manifest
+from ml_engine.engine.chunked_rows import ArrayPlan, ChunkedRows, kind_of_journal
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.model_cache import ModelCache
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
 from ml_engine.engine.run_kinds import KINDS, RunKind
+
+FEATURES, SINGLE = "features.npy", "<f4"
 
 
 @dataclass(frozen=True)
@@ -177,40 +180,50 @@ class RunContext:
 
     def fit_features(self) -> FeatureFile:
         """The features that `keep_features` wrote."""
-        return FeatureFile(self.path("features.npy"), self.device)
+        return FeatureFile(self.path(FEATURES), self.device)
 
     def keep_features(self, rows: NDArray[np.int64], progress: StageProgress) -> tuple[int, int]:
         """Write the unmasked patch features of the films at ``rows`` film by film, (F * P, D) in the precision of
         the config: features.npy. Returns P and D."""
+        was_single = kind_of_journal(self.folder.stages, progress.stage, FEATURES) == SINGLE  # too large before
         try:
-            return self._write_features(rows, progress, is_half=self.config.keeps_half)
+            return self._write_features(rows, progress, is_half=self.config.keeps_half and not was_single)
         except TooLargeForHalf:
             self.folder.log("A feature is too large for half precision: features.npy is written in single precision.")
             return self._write_features(rows, progress, is_half=False)
 
     def _write_features(self, rows: NDArray[np.int64], progress: StageProgress, *, is_half: bool) -> tuple[int, int]:
-        batches = (batch for _, batch in self.features_of(rows, progress))
-        first = next(batches)
+        """What an earlier attempt wrote of the same films on the same kind of device is kept."""
+        _, first = next(self.features_of(rows[: self.config.batch], lambda done, total: None))
         per_film, wide = first.shape[1:]
-        parts = (batch.reshape(-1, wide) for batch in chain([first], batches))
-        feature_file.write(self.path("features.npy"), (len(rows) * per_film, wide), parts, is_half=is_half)
+        plan = ArrayPlan((len(rows) * per_film, wide), feature_file.HALF if is_half else SINGLE)
+        key = f"{self.device.type} {hashlib.sha256(rows.tobytes()).hexdigest()}"
+        plans = {FEATURES: plan}
+        with ChunkedRows(self.folder.stages, progress.stage, plans, key=key, rows_a_film=per_film) as written:
+            films = written.done // per_film
+            for _, batch in self.features_of(rows[films:], progress, before=films):
+                part = batch.reshape(-1, wide)
+                written.add({FEATURES: (feature_file.in_half(part) if is_half else part).numpy()})
+                if written.is_chunk_full:
+                    written.end_chunk()
+            written.finish()
         return per_film, wide
 
-    def features_of(self, rows: NDArray[np.int64], progress: StageProgress) -> Any:
+    def features_of(self, rows: NDArray[np.int64], progress: Callable[[int, int], None], *, before: int = 0) -> Any:
         """Yields batches of (rows, features): the unmasked patch features of the aligned films at ``rows``, float32
-        (B, P, D)."""
+        (B, P, D). ``before`` films were done in an earlier attempt."""
         inputs, affines = self.inputs(), self.read("input_from_canonical.npy")
         places: Tensor = places_of(self.mask())
         side = self.config.patches
-        done = 0
-        progress(0, len(rows))
+        done, total = before, before + len(rows)
+        progress(done, total)
         for at, films in canonical_batches(inputs, affines, rows=rows, batch=self.config.batch):
             if self.store is None:
                 yield at, self.extractor.patches(films, places)
             else:
                 yield at, self._features_by_store(self.store, at, films)[:, places[:, 0] * side + places[:, 1]]
             done += len(at)
-            progress(done, len(rows))
+            progress(done, total)
 
     def _features_by_store(self, store: FeatureStore, at: NDArray[np.int64], films: Tensor) -> Tensor:
         """The features of all patches of the aligned films (B, 1, S, S), float32 (B, h * w, D). Films that the store

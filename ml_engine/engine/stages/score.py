@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,13 @@ from ml_engine.core.head import confirmed_head
 from ml_engine.core.head.confirmed_head import BothScores, ConfirmedHead
 from ml_engine.core.score import calibration
 from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine.chunked_rows import ArrayPlan, ChunkedRows
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.scored_folder import ScoredFolder, ScoreSummary, SemiSupervised, SemiSupervisedSummary
 from ml_engine.engine.stages.read_and_align import CHUNK, load_checked_alignment, original_from_canonical
 from ml_engine.engine.stages.run_context import RunContext
+
+MAPS, HEAD_MAPS, HEAD_LOGITS = "maps.npy", "head_maps.npy", "head_logits.npy"
 
 
 def grow_banks(context: RunContext, progress: StageProgress) -> dict[str, Any]:
@@ -58,57 +61,45 @@ def make_maps(context: RunContext, progress: StageProgress) -> dict[str, Any]:
 
     With a semi-supervised head also its maps, head_maps.npy (N, h, w) float32, and logits, head_logits.npy (N,).
     """
-    keep = context.mask()
+    keep, head = context.mask(), context.head
     scorer = context.map_scorer()
-    errors = context.errors
-    blank = np.full((1, 2, *keep.shape), np.nan, dtype=np.float32)
-    beside = HeadOutputs.empty(context.head, len(context.rows), keep) if context.head else None
-
-    def maps() -> Iterator[NDArray[np.float32]]:
-        readable = (film for _, batch in context.features_of(context.readable(), progress) for film in batch)
-        for row in range(len(context.rows)):
-            if row in errors:
-                yield blank
-                continue
-            patches = next(readable)
-            if beside:
-                beside.add(row, patches)
-            yield scorer.maps(patches)[None]
-
-    files.stream_npy(context.path("maps.npy"), (len(context.rows), *blank.shape[1:]), maps())
-    if beside:
-        files.write_npy(context.path("head_maps.npy"), beside.maps)
-        files.write_npy(context.path("head_logits.npy"), beside.logits)
+    count, readable = len(context.rows), context.readable()
+    plans = {MAPS: ArrayPlan((count, 2, *keep.shape), "<f4")}
+    if head:
+        plans |= {HEAD_MAPS: ArrayPlan((count, *keep.shape), "<f4"), HEAD_LOGITS: ArrayPlan((count,), "<f8")}
+    with ChunkedRows(context.folder.stages, progress.stage, plans, key=context.device.type) as written:
+        left = readable[readable >= written.done]
+        for at, batch in context.features_of(left, progress, before=len(readable) - len(left)):
+            for row, patches in zip(at.tolist(), batch, strict=True):
+                written.add(_unreadable(plans, row - written.written))
+                outputs = {MAPS: scorer.maps(patches)[None]}
+                written.add(outputs | (_of_head(head, patches, keep) if head else {}))
+            if written.is_chunk_full:
+                written.end_chunk()
+        written.add(_unreadable(plans, count - written.written))
+        written.finish()
     return {}
 
 
-@dataclass(frozen=True)
-class HeadOutputs:
-    """What a semi-supervised head says of N films: ``maps`` float32 (N, h, w) and ``logits`` float64 (N,), NaN for
-    films that were not added."""
+def _unreadable(plans: Mapping[str, ArrayPlan], films: int) -> dict[str, NDArray[Any]]:
+    return {name: np.full((films, *plan.shape[1:]), np.nan) for name, plan in plans.items()}
 
-    head: ConfirmedHead
-    keep: NDArray[np.bool_]
-    maps: NDArray[np.float32]
-    logits: NDArray[np.float64]
 
-    @classmethod
-    def empty(cls, head: ConfirmedHead, films: int, keep: NDArray[np.bool_]) -> HeadOutputs:
-        maps = np.full((films, *keep.shape), np.nan, dtype=np.float32)
-        return cls(head, keep, maps, np.full(films, np.nan))
-
-    def add(self, row: int, patches: torch.Tensor) -> None:
-        self.maps[row] = self.head.map_of(patches, self.keep)
-        self.logits[row] = self.head.logits(confirmed_head.pool(patches)[None])[0]
+def _of_head(head: ConfirmedHead, patches: torch.Tensor, keep: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """What a semi-supervised head says of a film: its map (1, h, w) and logit (1,)."""
+    return {
+        HEAD_MAPS: head.map_of(patches, keep)[None],
+        HEAD_LOGITS: head.logits(confirmed_head.pool(patches)[None])[:1],
+    }
 
 
 def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     """Writes the files of `ScoredFolder`."""
     detector, scored = context.scorer, ScoredFolder(context.folder.path)
     weight = detector.choice.weight if context.spec.fusion_weight is None else context.spec.fusion_weight
-    scores = pipeline.score_maps(files.open_npy(context.path("maps.npy")), detector, weight=weight)
+    scores = pipeline.score_maps(files.open_npy(context.path(MAPS)), detector, weight=weight)
     normals = pipeline.normal_scores(detector, weight=weight)
-    scored.take_maps(context.path("maps.npy"))
+    scored.take_maps(context.path(MAPS))
     scored.write_array("original_from_canonical", original_from_canonical(context))
     scored.write_array("trivial", _trivial_scores(context))
     if context.config.align == "network":
@@ -118,7 +109,7 @@ def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any
     is_random = detector.weights["name"] == weights.RANDOM
     scored.write_scores(context.rows, context.errors, scores, weight=weight, beside=beside, random_weights=is_random)
     if beside:
-        scored.write_semi_supervised(beside, context.path("head_maps.npy"))
+        scored.write_semi_supervised(beside, context.path(HEAD_MAPS))
     scored.write_summary(_summary(context, weight))
     scored.check()
     return {}
@@ -130,7 +121,7 @@ def _beside(context: RunContext, one_class: NDArray[np.float64], normals: NDArra
     head, patients = context.head, context.scorer.calibration.patients
     assert head is not None
     of_normals = BothScores(normals, head.calibration_logits)
-    logits: NDArray[np.float64] = context.read("head_logits.npy")
+    logits: NDArray[np.float64] = context.read(HEAD_LOGITS)
     combined = confirmed_head.combine(BothScores(one_class, logits), of_normals)
     held_out = confirmed_head.combine_normals(of_normals, patients).combined
     order = np.argsort(held_out, kind="stable")

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ml_engine.models import Run, RunState
 from ml_engine.runs import supervisor
+from ml_engine.runs.ranges import children_of
 
 
 class Command(BaseCommand):
@@ -19,6 +20,11 @@ class Command(BaseCommand):
         if not Run.objects.filter(uuid=run).exists():
             raise CommandError(f"There is no run {run}: the run's page shows its UUID.")
         supervisor.execute(run)
+        divided = Run.objects.get(uuid=run)
+        if divided.waits_for_children:
+            for child in children_of(divided):
+                supervisor.execute(child.uuid)
+            supervisor.execute(run)
         ended = Run.objects.get(uuid=run)
         if ended.state in (RunState.FAILED, RunState.CANCELLED):
             raise CommandError(ended.message or "The run was cancelled.")

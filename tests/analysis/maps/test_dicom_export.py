@@ -321,9 +321,7 @@ def test_an_export_is_audited(as_analyst: Client, scored: Scored, analyst: User)
 
 
 def test_a_token_gets_the_file_of_the_page(client: Client, scored: Scored, analyst: User) -> None:
-    from rest_framework.authtoken.models import Token
-
-    token = {"HTTP_AUTHORIZATION": f"Token {Token.objects.create(user=analyst).key}"}
+    token = {"HTTP_AUTHORIZATION": f"Token {factories.api_token(analyst)}"}
     answer = client.get(every_address(scored)[3], **token)
     assert answer.headers["Content-Type"] == "application/dicom"
     assert pydicom.dcmread(io.BytesIO(answer.content)).Modality == "SEG"

@@ -13,7 +13,6 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from rest_framework.authtoken.models import Token
 
 from analysis.models import (
     AdjudicationProposal,
@@ -259,7 +258,7 @@ def test_a_reading_is_kept_by_session_and_by_token(of: Any) -> None:
     answer = post(client, f"/api/v1/worklists/{of.uuid}/readings/", new_reading(one, "unsure", comment="blurred"))
     assert answer.status_code == 201
     assert answer.json()["comment"] == "blurred"
-    token = f"Token {Token.objects.create(user=person).key}"
+    token = f"Token {factories.api_token(person)}"
     answer = post(Client(), f"/api/v1/worklists/{of.uuid}/readings/", new_reading(two), HTTP_AUTHORIZATION=token)
     assert answer.status_code == 201
     assert Reading.objects.filter(reader=person).count() == 2

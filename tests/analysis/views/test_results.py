@@ -419,9 +419,7 @@ def test_the_api_tells_the_same_numbers(as_analyst: Client, evaluation: Evaluati
 
 
 def test_a_token_lists_and_makes_evaluations(client: Client, scored: Scored, analyst: User) -> None:
-    from rest_framework.authtoken.models import Token
-
-    token = {"HTTP_AUTHORIZATION": f"Token {Token.objects.create(user=analyst).key}"}
+    token = {"HTTP_AUTHORIZATION": f"Token {factories.api_token(analyst)}"}
     created = client.post(reverse("api-evaluate", args=[scored.run.uuid]), **token)
     assert created.status_code == 201
     listed = client.get(reverse("api-evaluations"), **token).json()["results"]

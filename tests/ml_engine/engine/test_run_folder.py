@@ -48,7 +48,7 @@ ALIGNED = {
     "alignment.consistency": "0",
 }
 CONFIG = PipelineConfig.from_preset("default").replace(
-    weights="random", backbone="resnet18", size=64, grid=2, rate=0.2, threads=1, controls=0
+    weights="random", backbone="resnet18", size=64, grid=2, rate=0.2, threads=1, controls=0, batch=4
 )
 CONFIG = CONFIG.replace_fields(ALIGNED)
 
@@ -160,6 +160,38 @@ def test_killed_in_any_stage_it_resumes_and_ends_with_the_same_bytes(
     assert films.result_bytes(folder) == films.result_bytes(world / kind)
     for name, written in finished.items():
         assert (folder / "stages" / name).stat().st_mtime_ns == written, f"{name} ran again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [("score", "films"), ("score", "align"), ("score", "maps"), ("fit_detector", "features")],
+)
+def test_killed_within_a_stage_it_goes_on_after_its_last_whole_chunk(
+    world: Path, tmp_path: Path, kind: str, stage: str
+) -> None:
+    folder = fresh_copy(world, kind, tmp_path / "run")
+    engine = ForkedEngine(folder, world / "films", held_at=f"{stage} {CONFIG.batch}", chunk=CONFIG.batch)
+    engine.next_event(lambda e: e.get("stage") == stage and e["done"] >= CONFIG.batch)
+    engine.kill()
+    (folder / "pause").unlink()
+    journal = folder / "stages" / f"{stage}.chunks.jsonl"
+    assert len(journal.read_text().splitlines()) >= 2  # its head and a chunk
+    (unfinished,) = (folder / "stages").glob("*.unfinished")
+    with unfinished.open("ab") as data, journal.open("ab") as lines:  # and one that was half written
+        data.write(b"half a chunk")
+        lines.write(b'{"end": ')
+
+    done: list[int] = []
+    outcome = run_folder(
+        folder,
+        images=world / "films",
+        listener=lambda e: done.append(e["done"]) if e.get("stage") == stage and e["total"] else None,
+    )
+
+    assert outcome.status == 0, outcome.sentence
+    assert done[0] >= CONFIG.batch
+    assert films.result_bytes(folder) == films.result_bytes(world / kind)
 
 
 def test_an_alignment_resumes_at_its_last_epoch(world: Path, tmp_path: Path) -> None:

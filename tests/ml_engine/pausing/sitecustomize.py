@@ -2,7 +2,7 @@
 
 import sys
 
-if sys.orig_argv[1:3] == ["-m", "ml_engine"] and sys.orig_argv[3:4] in (["run"], ["serve"]):
+if sys.orig_argv[1:3] == ["-m", "ml_engine"] and sys.orig_argv[3:4] in (["run"], ["serve"], ["merge"]):
     import pause
 
     pause.install()

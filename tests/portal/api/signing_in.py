@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
 from portal.models import User
+from tests.portal import factories
 
 
-def with_token(person: User) -> Client:
-    return Client(headers={"Authorization": f"Token {Token.objects.create(user=person)}"})
+def with_token(person: User, *, scope: str = "write") -> Client:
+    return Client(headers={"Authorization": f"Token {factories.api_token(person, scope)}"})

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
-from rest_framework.authtoken.models import Token
 
 from portal import tasks
 from portal.api.resumable import VERSION
@@ -21,6 +20,7 @@ from portal.intake import resumable
 from portal.intake.resumable import CONTENT
 from portal.models import AuditEvent, Dataset, Membership, PartialUpload, Role, Upload
 from tests.portal import factories
+from tests.portal.api.signing_in import with_token
 from tests.portal.views.conftest import as_
 
 pytestmark = [pytest.mark.django_db]
@@ -361,10 +361,10 @@ def test_a_person_who_lost_the_role_may_not_go_on(curator: Client, of: Dataset) 
 
 
 def test_a_script_sends_with_a_token(of: Dataset, content: bytes) -> None:
-    token = Token.objects.create(user=factories.curator())
-    script = Client(headers={"Authorization": f"Token {token.key}"})
+    author = factories.curator()
+    script = with_token(author)
     assert patch(script, begun(script, of, len(content)), content, 0).status_code == 204
-    assert Upload.objects.get().uploaded_by == token.user
+    assert Upload.objects.get().uploaded_by == author
 
 
 def test_a_page_of_another_website_may_not_send(of: Dataset) -> None:

@@ -67,11 +67,11 @@ def test_another_secret_does_not_decrypt(tmp_path: Path, settings: Any) -> None:
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(plain: Any, target: Any) -> None:
+    def full(plain: Any, target: Any, *, key: bytes) -> None:
         target.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(encrypted_files, "_encrypt", full)
+    monkeypatch.setattr(encrypted_files, "encrypt_stream", full)
     (tmp_path / "plain").write_bytes(b"x")
     with pytest.raises(OSError, match="No space left"):
         encrypt_file(tmp_path / "plain", tmp_path / "target")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -116,3 +117,49 @@ def test_a_long_data_folder_gets_a_short_socket() -> None:
     assert environment.broker_socket(short) == short / "run" / "broker.sock"
     assert len(os.fsencode(environment.broker_socket(long))) <= environment.LONGEST_SOCKET_PATH
     assert environment.broker_socket(long) != environment.broker_socket(long / "y")
+
+
+# --- single sign-on -----------------------------------------------------------------------------
+
+OIDC = {
+    "HILUM_OIDC_URL": "https://login.example.org/realms/ward/",
+    "HILUM_OIDC_CLIENT_ID": "a",
+    "HILUM_OIDC_CLIENT_SECRET": "b",
+}
+
+
+def sign_on(monkeypatch: pytest.MonkeyPatch, *, production: bool = True, **changed: str) -> Any:
+    for name, value in (OIDC | changed).items():
+        monkeypatch.setenv(name, value)
+    return environment.single_sign_on(production=production)
+
+
+def test_a_provider_is_named_by_settings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.single_sign_on(production=True) == {}
+    (app,) = sign_on(monkeypatch)["openid_connect"]["APPS"]
+    assert (app["name"], app["settings"]) == (
+        "login.example.org",
+        {"server_url": "https://login.example.org/realms/ward"},
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["login.example.org", "ftp://login.example.org", "http://login.example.org", "https://"]
+)
+def test_an_address_that_is_no_provider_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="expected the issuer's address"):
+        sign_on(monkeypatch, HILUM_OIDC_URL=address)
+
+
+@pytest.mark.parametrize("name", ["HILUM_OIDC_CLIENT_ID", "HILUM_OIDC_CLIENT_SECRET"])
+def test_a_provider_needs_a_client(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"{name} is not set"):
+        sign_on(monkeypatch, **{name: ""})
+
+
+def test_passwords_of_administrators_alone_need_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.passwords(single_sign_on=False) == "everybody"
+    monkeypatch.setenv("HILUM_PASSWORDS", "administrators")
+    assert environment.passwords(single_sign_on=True) == "administrators"
+    with pytest.raises(ImproperlyConfigured, match="lets nobody else in without HILUM_OIDC_URL"):
+        environment.passwords(single_sign_on=False)

@@ -49,41 +49,6 @@ def test_the_redirect_back_stays_on_this_site(curator: Client, target: str) -> N
     assert curator.post("/theme/", {"theme": "dark", "next": target})["Location"] == "/"
 
 
-ORIGIN = "https://hilum.hospital.example:8443"
-
-
-def test_a_form_of_an_origin_that_is_not_trusted_is_answered_with_the_setting_to_change(curator: Client) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(User.objects.get(username="curator"))
-    page = client.get("/accounts/password/")
-    token = str(page.context["csrf_token"])
-    answer = client.post("/theme/", {"theme": "dark", "csrfmiddlewaretoken": token}, headers={"origin": ORIGIN})
-    assert answer.status_code == 403
-    assert f"came from {ORIGIN}, which this installation" in answer.content.decode()
-    assert "HILUM_TRUSTED_ORIGINS" in answer.content.decode()
-    same = {"origin": "http://testserver"}
-    assert client.post("/theme/", {"theme": "dark", "csrfmiddlewaretoken": token}, headers=same).status_code == 302
-
-
-def test_a_form_over_https_from_another_page_names_its_host_without_the_path(curator: Client) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(User.objects.get(username="curator"))
-    client.get("/accounts/password/", secure=True)
-    answer = client.post("/theme/", {"theme": "dark"}, secure=True, headers={"referer": f"{ORIGIN}/films/7?name=x"})
-    page = answer.content.decode()
-    assert f"came from {ORIGIN}, which" in page
-    assert "films/7" not in page
-
-
-def test_a_form_without_a_cookie_and_one_from_before_a_log_in_have_reasons_of_their_own(curator: Client) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(User.objects.get(username="curator"))
-    assert "sent no cookie with this form" in client.post("/theme/", {"theme": "dark"}).content.decode()
-    client.get("/accounts/password/")
-    answer = client.post("/theme/", {"theme": "dark", "csrfmiddlewaretoken": "x" * 64})
-    assert "You have logged in or out since this page was loaded" in answer.content.decode()
-
-
 def test_pages_of_films_are_dark_and_show_the_disclaimer(curator: Client, of: Dataset) -> None:
     page = curator.get(f"/datasets/{of.uuid}/").content.decode()
     assert 'data-bs-theme="dark"' in page

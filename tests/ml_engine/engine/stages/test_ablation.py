@@ -16,7 +16,8 @@ from analysis.studies import print_ablation as tables
 from ml_engine.command import main
 from ml_engine.core.backbone import feature_store
 from ml_engine.core.config import PipelineConfig
-from ml_engine.engine.stages import ablation, experiments
+from ml_engine.engine.chunked_rows import ChunkedRows
+from ml_engine.engine.stages import ablation
 from portal.imaging.phantom.demo_set import plan_demo_set
 from portal.imaging.phantom.findings import FINDINGS
 from tests.ml_engine import films
@@ -244,7 +245,7 @@ def test_a_full_disk_ends_the_run_and_is_no_result(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiments.files, "stream_npy", full)
+        patch.setattr(ChunkedRows, "add", full)
         assert command(world, "--out", str(copied), "--figures", "12,13,14") == 2
     assert "The disk is full" in capsys.readouterr().err
 

@@ -1,0 +1,62 @@
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal.backups.backup_folder import BackupFolder
+from portal.backups.backup_key import make_key, open_key, read_passphrase
+from portal.backups.making import make_backup
+from portal.backups.problems import CannotBackUp
+from portal.backups.restoring import check
+
+
+class Command(BaseCommand):
+    help = (
+        "Back up the database and the data folder to FOLDER, encrypted, while Hilum runs. Secrets are not in it. Ends "
+        "with an error where a file that the database names is missing; the backup is kept then."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", type=Path, help="on another disk, or a mounted share; a first backup begins it")
+        parser.add_argument(
+            "--passphrase-file", type=Path, required=True, help="a file with a passphrase of 20 characters or more"
+        )
+        parser.add_argument(
+            "--keep", type=int, metavar="DAYS", help="then remove older backups, but never the newest good one"
+        )
+        parser.add_argument(
+            "--check",
+            nargs="?",
+            const="",
+            metavar="NAME",
+            help="read the newest backup, or this one, and change nothing",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["keep"] is not None and options["keep"] < 1:
+            raise CommandError(f"--keep is {options['keep']}; expected a number of days from 1.")
+        try:
+            passphrase = read_passphrase(options["passphrase_file"])
+            if options["check"] is not None:
+                self._check(BackupFolder(options["folder"], open_key(options["folder"], passphrase)), options["check"])
+                return
+            folder = BackupFolder(options["folder"], make_key(options["folder"], passphrase))
+            manifest = make_backup(folder, keep_days=options["keep"])
+        except (CannotBackUp, OSError) as problem:
+            raise CommandError(str(problem)) from problem
+        size = sum(file.size for file in manifest.files if not file.link)
+        self.stdout.write(f"{manifest.name}: {len(manifest.files)} files, {size / 2**30:.2f} GiB, and the database.")
+        for fault in manifest.faults:
+            self.stdout.write(fault)
+        if manifest.faults:
+            raise CommandError(
+                f"{len(manifest.faults)} files that the database names are missing. The backup has everything else; "
+                "restore these files from an earlier one."
+            )
+
+    def _check(self, folder: BackupFolder, name: str) -> None:
+        manifest = folder.manifest(name) if name else folder.newest()
+        count = check(folder, manifest)
+        self.stdout.write(f"{manifest.name}: the database and {count} files can be read, and are what was backed up.")
+        for fault in manifest.faults:
+            self.stdout.write(f"When it was made: {fault}")
