@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from portal.models import ApiToken, User
+from portal.models import ApiToken, Membership, User
 from portal.people import audit
 from portal.people.second_factors import is_missing
 
@@ -75,7 +75,9 @@ def ended_tokens(owner: User) -> QuerySet[ApiToken]:
 
 def token_of(secret: str) -> ApiToken:
     """The token, whose owner the request is made for; its use is noted. Raises TokenRefused."""
-    token = ApiToken.objects.select_related("owner").filter(sha256=sha256_of(secret)).first()
+    is_member = Exists(Membership.objects.filter(user=OuterRef("owner")))
+    tokens = ApiToken.objects.select_related("owner").annotate(is_of_member=is_member)
+    token = tokens.filter(sha256=sha256_of(secret)).first()
     if token is None:
         raise TokenRefused("There is no such token. Make one in Hilum, under your name, API tokens.")
     now = timezone.now()
@@ -86,10 +88,10 @@ def token_of(secret: str) -> ApiToken:
         raise TokenRefused("The account of this token's owner is closed.")
     if is_missing(token.owner):
         raise TokenRefused("The owner of this token has to set up a second factor first, in Hilum, under their name.")
-    if not token.owner.is_superuser and not token.owner.memberships.exists():
+    if not token.owner.is_superuser and not token.is_of_member:
         raise TokenRefused("The owner of this token is not a member of any site any more.")
-    unnoted = Q(last_used_at=None) | Q(last_used_at__lt=now - _LAST_USE_EVERY)
-    ApiToken.objects.filter(unnoted, pk=token.pk).update(last_used_at=now)
+    if token.last_used_at is None or token.last_used_at < now - _LAST_USE_EVERY:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
 

@@ -126,3 +126,11 @@ def test_a_page_that_omits_films_says_that_it_has_no_others(world: World) -> Non
                 wrong[name, empty] = " ".join(text.split())
     assert wrong == {}
     assert checked > 0
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_person_without_a_site_reads_on_each_list_who_can_add_them(client: Client, name: str) -> None:
+    client.force_login(factories.user("kim"))
+    answer = client.get(reverse(name), follow=True)
+    assert answer.status_code in (200, 403)
+    assert re.search(r"you\s+are\s+not\s+a\s+member\s+of\s+any\s+site\s+yet", answer.content.decode(), re.I)

@@ -23,7 +23,7 @@ from celery import Celery
 from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
 from ml_engine.runs import lifecycle, paths, requests, supervisor
 from ml_engine.runs.requests import RunRequest
-from tests.ml_engine import made
+from tests.ml_engine import films, made
 from tests.paths import ROOT
 
 STAGES = {  # where the engine is paused: the stage, and how much of it is done
@@ -73,7 +73,6 @@ def workers(
     process_environment: dict[str, str], data_dir: Path, broker: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Workers]:
     settings.RUN_LEASE_SECONDS, settings.RUN_HEARTBEAT_SECONDS = 2, 2 / 6
-    monkeypatch.setenv("HILUM_CODE_VERSION", "as tested")  # part of the results; a commit meanwhile would change it
     sender = Celery("tests", broker=broker, set_as_current=False)
     sender.conf.task_routes = settings.CELERY_TASK_ROUTES
     monkeypatch.setattr(lifecycle, "current_app", sender)
@@ -83,12 +82,13 @@ def workers(
             "HILUM_DATA_DIR": str(data_dir),
             "HILUM_BROKER_URL": broker,
             "HILUM_RUN_LEASE_SECONDS": "2",
-            "HILUM_CODE_VERSION": "as tested",
+            "HILUM_CODE_VERSION": "test",
             "HILUM_DEVICE": "cpu",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "ml_engine" / "pausing"), str(ROOT)]),
         }
     )
-    yield workers
+    with films.fixed_code_version():
+        yield workers
     workers.kill()
     sender.close()
 
