@@ -165,7 +165,6 @@ ELSEWHERE = {
     "ml_engine/core/alignment/columns.py": "names: tests/analysis/sections/test_alignment_quality.py",
     "ml_engine/core/alignment/model.py": "tests/ml_engine/core/alignment/test_fit.py",
     "ml_engine/core/alignment/quality.py": "tests/ml_engine/engine/test_run_folder.py measures each film's alignment",
-    "ml_engine/core/alignment/sampling.py": "tests/ml_engine/core/alignment/test_perspective.py",
     "ml_engine/core/bank/changes.py": "tests/ml_engine/engine/test_grow_and_forget.py",
     "ml_engine/core/bank/detectors.py": "tests/ml_engine/engine/test_baselines.py fits each",
     "ml_engine/core/detector/in_memory.py": "tests/ml_engine/core/backbone/test_networks.py, tests/test_docs.py",

@@ -13,14 +13,25 @@ from torch import Tensor
 
 def sample(films: Tensor, theta: Tensor, *, mode: str = "bilinear") -> Tensor:
     """The films (B, C, S, S) resampled to the canonical frame, same shape, 0 outside the film."""
-    shape = list(films.shape)
-    plane = F.affine_grid(theta[:, :2].to(films), shape, align_corners=False)
-    if theta.shape[1] == 2:
-        grid = plane
-    else:
-        depth = F.affine_grid(theta[:, [2, 2]].to(films), shape, align_corners=False)
-        grid = plane / depth
+    theta = theta.to(films)
+    height, width = films.shape[-2:]
+    grid = torch.stack([_places(row, height, width) for row in theta[:, :2].unbind(1)], -1)
+    if theta.shape[1] == 3:
+        grid = grid / _places(theta[:, 2], height, width)[..., None]
     return F.grid_sample(films, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def _places(row: Tensor, height: int, width: int) -> Tensor:
+    """A row (B, 3) of the theta times the centres of all pixels, (B, height, width): as `F.affine_grid`, which takes
+    ten times as long on a processor."""
+    across = row[:, :1] * _centres(width).to(row) + row[:, 2:]
+    down = row[:, 1:2] * _centres(height).to(row)
+    return across[:, None, :] + down[:, :, None]
+
+
+def _centres(side: int) -> Tensor:
+    """The centres of the pixels of an axis in [-1, 1], float64 (side,)."""
+    return (torch.arange(side, dtype=torch.float64) * 2 + 1) / side - 1
 
 
 def sample_valid(valid: Tensor, theta: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from ml_engine.core.bank.nearest_search import NearestSearch, scores_at
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
 
+GATHERED_VALUES = 2**23  # of features gathered in memory for a bank: 32 MiB in float32
+
 Progress = Callable[[int, int], None]
 
 
@@ -145,9 +147,9 @@ def _select(features: Features, rows: Tensor, source: Source, config: PipelineCo
     start = 0
     if config.coreset_start == "seeded":
         start = int(torch.randint(len(rows), (1,), generator=torch.Generator().manual_seed(config.seed)))
-    some = rows if len(rows) < len(features) else None
+    some, points = _points(features, rows)
     grid = coreset.selection_grid(
-        features,
+        points,
         count,
         rows=some,
         seed=config.seed,
@@ -159,11 +161,21 @@ def _select(features: Features, rows: Tensor, source: Source, config: PipelineCo
     counts = {k for size in sizes for k in counts_of(size) if k <= count}
     picks, nearest = coreset.selection(grid, count, start=start, counts=counts)
     del grid
-    radius = covering_radius(features, picks, rows=some, nearest=nearest) if with_radius else np.full(count, np.nan)
+    radius = covering_radius(points, picks, rows=some, nearest=nearest) if with_radius else np.full(count, np.nan)
     taken = rows[picks]
     per_film = len(source.places)
     films, places = source.films[taken // per_film], source.places[taken % per_film]
     return Bank(features[taken].cpu().clone(), torch.cat([films[:, None], places], 1).int(), radius)
+
+
+def _points(features: Features, rows: Tensor) -> tuple[Tensor | None, Features]:
+    """What a bank is selected from: the features at the rows, in memory if they are few, since a selection reads them
+    several times; otherwise the rows, which are then read from all features."""
+    if len(rows) == len(features):
+        return None, features
+    if len(rows) * features.shape[1] <= GATHERED_VALUES:
+        return None, features[rows]
+    return rows, features
 
 
 def to_tensors(banks: Banks) -> dict[str, Tensor]:

@@ -124,6 +124,14 @@ def test_provenance_leads_back_to_film_and_patch() -> None:
             assert torch.equal(vector, features[film * len(source.places) + patch])
 
 
+def test_banks_are_the_same_whether_their_patches_are_gathered_first_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, source = draw_features(films=40)
+    gathered = memory_bank.to_tensors(memory_bank.build(features, source, CONFIG, films=torch.arange(1, 30)))
+    monkeypatch.setattr(memory_bank, "GATHERED_VALUES", 0)
+    read = memory_bank.to_tensors(memory_bank.build(features, source, CONFIG, films=torch.arange(1, 30)))
+    torch.testing.assert_close(gathered, read, rtol=0, atol=0, equal_nan=True)
+
+
 def test_banks_can_be_restricted_to_some_films() -> None:
     features, source = draw_features()
     per_film = len(source.places)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ml_engine.core.alignment.sampling import sample, unaligned
+
+
+def films() -> Tensor:
+    return torch.rand(3, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+
+
+def thetas(rows: int) -> Tensor:
+    moved = torch.randn(3, rows, 3, generator=torch.Generator().manual_seed(1)) * 0.05
+    return torch.eye(rows, 3) + moved
+
+
+def torchs(films: Tensor, theta: Tensor) -> Tensor:
+    shape = list(films.shape)
+    grid = F.affine_grid(theta[:, :2], shape, align_corners=False)
+    if theta.shape[1] == 3:
+        grid = grid / F.affine_grid(theta[:, [2, 2]], shape, align_corners=False)
+    return F.grid_sample(films, grid, align_corners=False)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_films_are_sampled_where_torch_places_the_pixels_and_so_are_the_slopes(rows: int) -> None:
+    theta = thetas(rows).double().requires_grad_()
+    weight = torch.rand(3, 1, 20, 30, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    pictures = [sampling(films().double(), theta) for sampling in (sample, torchs)]
+    slopes = [torch.autograd.grad((picture * weight).sum(), theta)[0] for picture in pictures]
+    torch.testing.assert_close(*pictures)
+    torch.testing.assert_close(*slopes)
+
+
+def test_films_that_are_not_moved_keep_their_pixels() -> None:
+    assert torch.allclose(sample(films(), unaligned(3)), films(), atol=1e-5)
