@@ -44,6 +44,8 @@ def send(page: Page, path: Path, monkeypatch: pytest.MonkeyPatch, *, check: bool
 
 
 def counted(page: Page, what: str) -> Any:
+    """The count, once the form listens to changes again."""
+    expect(page.locator(".htmx-request, .htmx-swapping, .htmx-settling")).to_have_count(0)
     return page.locator(f"#counts [data-count='{what}']")
 
 
@@ -64,6 +66,7 @@ def test_a_mapping(dataset_page: Page, tmp_path: Path, monkeypatch: pytest.Monke
     page.get_by_label("Erguss|Knoten").select_option("abnormal")
     expect(counted(page, "abnormal")).to_have_text("1")
     expect(page.get_by_label("Erguss|Knoten")).to_be_focused()  # nothing jumps
+    expect(counted(page, "abnormal")).to_have_text("1")
     page.get_by_label("Findings").select_option("Diagnose")
     expect(page.get_by_text("2 findings")).to_be_visible()
     page.get_by_label("unklar").select_option("not a label")

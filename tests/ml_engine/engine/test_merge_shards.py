@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from ml_engine.command import main
 from ml_engine.core import files
-from ml_engine.engine import shards
+from ml_engine.engine import manifest, shards
 from ml_engine.engine.merge_shards import merge_shards
 from ml_engine.engine.outcome import ExitStatus
+from ml_engine.engine.run_folder import write_run_folder
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL
 
@@ -109,6 +110,13 @@ def test_a_range_of_another_version_is_refused(world: World, ranges: Path) -> No
     path = shards.folders(ranges)[2] / "run.json"
     path.write_text(path.read_text().replace('"code_version": "test"', '"code_version": "older"'))
     assert "Films 8 to 11 are of another run than those before" in sentence(ranges, world.images)
+
+
+def test_ranges_of_other_films_than_the_run_has_are_refused(world: World, ranges: Path) -> None:
+    rows = manifest.read(world.whole / "images.csv")
+    request, _ = shards.request_of(shards.folders(ranges)[0])
+    write_run_folder(ranges, request, [*rows[:-1], replace(rows[-1], sha256="0" * 64)])
+    assert "The ranges are of other films than images.csv names" in sentence(ranges, world.images)
 
 
 def test_no_range_at_all_is_refused(tmp_path: Path) -> None:
