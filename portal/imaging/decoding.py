@@ -69,6 +69,7 @@ class Decoder:
         self._memory_mib = memory_mib
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
+        self._interrupted: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Decoder:
@@ -144,13 +145,14 @@ class Decoder:
 
     def interrupt(self) -> None:
         """Kill the child, even while another thread waits for its answer, which is then that the file is unusable."""
-        child = self._child
+        self._interrupted = child = self._child
         if child is not None:
             child.kill()
 
     def _send_to_child(self, request: dict[str, Any]) -> None:
-        """Send the request; if the child has ended since the last file, start a new one first."""
-        if self._child is None or self._child.poll() is not None:
+        """Send the request; if the child has ended since the last file, or was killed and has not ended yet, start a
+        new one first."""
+        if self._child is None or self._child is self._interrupted or self._child.poll() is not None:
             self._restart()
         try:
             self._send(request)

@@ -92,6 +92,17 @@ def test_an_interrupted_child_answers_at_once(film: Path) -> None:
             answer.result(100)
 
 
+def test_the_file_after_an_interruption_gets_a_child_of_its_own(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Decoder() as decoder:
+        decoder.decode(film)
+        interrupted = decoder.pid
+        with monkeypatch.context() as patch:
+            patch.setattr("subprocess.Popen.kill", lambda child: None)  # killed, but not dead yet
+            decoder.interrupt()
+        decoder.decode(film)
+        assert decoder.pid != interrupted
+
+
 def test_one_child_serves_many_files(decoder: Decoder, film: Path, tmp_path: Path) -> None:
     decoder.decode(film)
     first = decoder.pid
