@@ -107,6 +107,7 @@ def test_pure_packages_import_nothing_of_their_room(pure: str, own_room: str) ->
         "import analysis.statistics, analysis.figures, ml_engine as package",
     ],
 )
+@pytest.mark.slow
 def test_pure_modules_load_where_django_cannot(statement: str) -> None:
     """Import every module of the package while `import django` and `import celery` raise."""
     walk = "[importlib.import_module(m.name) for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.')]"
@@ -122,6 +123,7 @@ def test_the_command_line_works_where_django_cannot() -> None:
     assert "usage" in output.lower()
 
 
+@pytest.mark.slow
 def test_the_web_and_its_workers_load_no_torch(tmp_path: Path) -> None:
     """Only the engine loads torch: it takes 3 s and 300 MB per process, and CUDA does not work after a fork."""
     load = "import django; django.setup(); import portal.celery, portal.urls, ml_engine.tasks"
@@ -164,6 +166,7 @@ def test_mypy_passes() -> None:
     run(program("mypy"))
 
 
+@pytest.mark.slow
 def test_the_checks_for_deployment_are_clean(tmp_path: Path) -> None:
     environment = {**PRODUCTION, "HILUM_DATA_DIR": str(tmp_path)}
     run(sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **environment)
@@ -187,6 +190,7 @@ def test_migrations_are_complete() -> None:
     call_command("makemigrations", "--check", "--dry-run", "--verbosity", "1")
 
 
+@pytest.mark.slow
 def test_static_files_collect_into_a_manifest(tmp_path: Path) -> None:
     """The production storage resolves every reference inside the CSS and JavaScript."""
     environment = {**PRODUCTION, "HILUM_DATA_DIR": str(tmp_path)}
@@ -233,6 +237,7 @@ def dangerous_call(call: ast.Call, path: Path) -> Iterator[str]:
         yield "uses a shell"
 
 
+@pytest.mark.slow
 def test_nothing_loads_code_or_uses_a_shell() -> None:
     calls = [
         danger
@@ -456,6 +461,7 @@ def test_no_two_classes_share_a_name() -> None:
 VAGUE = {"found", "told", "said"}  # names of what somebody did, not of what the variable holds
 
 
+@pytest.mark.slow
 def test_locals_are_named_after_what_they_hold() -> None:
     vague = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.id}"

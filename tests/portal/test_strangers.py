@@ -72,6 +72,7 @@ def test_no_url_responds_to_a_stranger(client: Client, method: str) -> None:
     assert answered == {}
 
 
+@pytest.mark.slow
 def test_open_pages_show_no_data(client: Client) -> None:
     factories.film(factories.dataset("Secret dataset"), "normal")
     for address in OPEN:

@@ -59,6 +59,7 @@ def test_the_quick_tests_are_some_folders_without_what_is_slow(
     assert [path for path in run_tests.QUICK_PATHS if not (ROOT / path).exists()] == []
 
 
+@pytest.mark.slow
 def test_modules_are_compiled_once_for_all_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     shown = tmp_path / "test_shown.py"

@@ -317,6 +317,7 @@ def test_misuse_raises():
         multi_reader_auroc(labels + 1, first)
 
 
+@pytest.mark.slow
 def test_no_difference_is_rarely_called_one():
     """Of 400 simulated studies without a difference about 5 % are significant, and 95 % of intervals hold it."""
     results = [multi_reader_difference(*simulate(seed, positives=30, negatives=30)) for seed in range(400)]

@@ -468,6 +468,7 @@ def fit_fields(on: Any, /, **fields: Any) -> dict[str, Any]:
     return plain | small | fields
 
 
+@pytest.mark.slow
 def test_the_forms_open(web: Client, split: Any) -> None:
     for kind in FORMS:
         assert web.get(new(kind)).status_code == 200

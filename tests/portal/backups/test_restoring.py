@@ -87,6 +87,7 @@ def hashes(top: Path) -> dict[str, str]:
         return {str(path.relative_to(top)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files_of(top)}
 
 
+@pytest.mark.slow
 def test_everything_is_equal_on_the_second_host(
     scored: Scored, host: SecondHost, backups: Path, passphrase: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_everything_is_equal_on_the_second_host(
     assert "The data folder is not empty: it has" in again.stderr
 
 
+@pytest.mark.slow
 def test_erased_patients_stay_erased_and_runs_go_on(
     scored: Scored, host: SecondHost, backups: Path, passphrase: Path
 ) -> None:
@@ -179,6 +181,7 @@ def test_the_list_of_erasures_is_copied_beside_the_backups(scored: Scored, backu
     assert Patient.objects.filter(pseudonym=patient.pseudonym).count() == 0
 
 
+@pytest.mark.slow
 def test_what_is_refused(scored: Scored, host: SecondHost, backups: Path, passphrase: Path, tmp_path: Path) -> None:
     back_up(backups, passphrase)
     wrong = tmp_path / "wrong"

@@ -73,6 +73,7 @@ def test_a_file_that_cannot_be_written_is_no_fault_of_the_film(decoder: Decoder,
     assert decoder.pid == child
 
 
+@pytest.mark.slow
 def test_packed_pixels_may_be_larger_than_a_log(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 2**16, (7000, 5000), dtype=np.uint16)
     Image.fromarray(pixels).save(tmp_path / "noise.png", compress_level=0)
@@ -178,6 +179,7 @@ def test_a_child_that_hangs_is_killed_in_time(film: Path) -> None:
         decoder.decode(film)
 
 
+@pytest.mark.slow
 def test_memory_is_limited(tmp_path: Path, film: Path) -> None:
     """A file that inflates to 600 MB, within a limit that is lower than that on inflated bytes: the child survives."""
     packer = zlib.compressobj(wbits=-15)

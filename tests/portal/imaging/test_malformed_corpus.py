@@ -70,6 +70,7 @@ def test_is_shown_with_the_right_pixels_or_refused_with_a_reason(film: Good, lim
 
 
 @pytest.mark.django_db
+@pytest.mark.slow
 def test_an_import_takes_or_quarantines_each_of_them(tmp_path: Path) -> None:
     chosen = CORPUS[:: len(CORPUS) // 420]
     for number, case in enumerate(chosen):

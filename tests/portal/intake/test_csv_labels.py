@@ -506,6 +506,7 @@ def test_a_wrong_box_costs_its_row(path: Path) -> None:
     assert [reason.split(":")[0] for reason in skipped] == ["labels.csv, line 3", "labels.csv, line 4"]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_boxes_of_a_film_are_read_in_seconds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """29 s with a copy of the film's boxes at each row; about 1 s now."""
     monkeypatch.setattr(csv_labels, "MOST_BOXES", 100_000)

@@ -104,6 +104,7 @@ def test_a_later_film_of_a_patient_fills_what_the_first_did_not_state(data_dir: 
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_what_stood_among_further_columns_is_filled_in(data_dir: Path) -> None:
     of = factories.dataset("Before")
     further = {"gender": "female", "age": "97", "ward": "3"}

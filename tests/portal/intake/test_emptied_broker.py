@@ -83,5 +83,6 @@ def test_every_look_comes_before_two_minutes_are_over() -> None:
     assert settings.CELERY_TASK_ROUTES[str(entry["task"])] == {"queue": "upkeep"}
 
 
+@pytest.mark.slow
 def test_without_a_broker_nothing_is_raised() -> None:
     assert not look_after_broker()  # the tests' settings name a broker that is not running

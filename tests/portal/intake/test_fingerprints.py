@@ -135,6 +135,7 @@ def test_the_task_goes_on_until_nothing_is_left(of: Dataset, monkeypatch: pytest
     assert set(FilmFingerprint.objects.values_list("compared", flat=True)) == {True}
 
 
+@pytest.mark.slow
 def test_an_import_does_not_fail_for_a_missing_broker(
     of: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

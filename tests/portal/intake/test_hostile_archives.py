@@ -47,6 +47,7 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.django_db
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name)
+@pytest.mark.slow
 def test_brings_its_film_or_is_refused_with_a_sentence(archive: Archive, published: list[str], data_dir: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outcome = sent(factories.dataset(), archive.content)

@@ -83,6 +83,7 @@ def words(invented: Path | None) -> list[str]:
 
 
 @pytest.mark.parametrize("has_real_film", [False, True])
+@pytest.mark.slow
 def test_no_identifier_is_left_anywhere(
     data_dir: Path,
     tmp_path: Path,

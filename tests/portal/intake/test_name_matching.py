@@ -116,6 +116,7 @@ def test_matching_agrees_with_comparing_every_pair() -> None:
         assert matched([wanted], there) == [expected], wanted
 
 
+@pytest.mark.slow
 def test_many_files_of_one_name_are_matched_in_linear_time() -> None:
     """Comparing every pair would be 10^10 comparisons."""
     there = [f"patient{number}/study1/view1_frontal.png" for number in range(100_000)]

@@ -84,6 +84,7 @@ def shown_film(name: str) -> np.ndarray:
     return shown_values(Film(stored, PixelFacts.from_json(image.facts)))
 
 
+@pytest.mark.slow
 def test_the_dicom_files_end_as_expected(expected: dict[str, dict[str, str]]) -> None:
     assert len(expected) == 32
     films = set(Image.objects.values_list("original_name", flat=True))

@@ -100,6 +100,7 @@ def test_many_open_quotes_end_in_a_refusal_soon(path: Path) -> None:
     assert time.process_time() - start < 10
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_are_read_in_seconds(path: Path) -> None:
     rows = (f"d/{number}.png,normal,P{number % 999},PA,a|b,NaN,\u00e9" for number in range(100_000))
     path.write_text("filename,label,patient_id,projection,finding,note,site\n" + "\n".join(rows), encoding="utf-8")

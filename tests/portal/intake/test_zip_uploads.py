@@ -680,6 +680,7 @@ tasks.import_upload(sys.argv[1])
 
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_an_import_killed_in_the_middle_continues(
     of: Dataset, tmp_path: Path, process_environment: dict[str, str], published: list[str], data_dir: Path
 ) -> None:

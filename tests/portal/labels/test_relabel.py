@@ -323,6 +323,7 @@ def test_the_number_of_queries_does_not_depend_on_the_films(
         apply_relabel(token=seen.token, author=ann)
 
 
+@pytest.mark.slow
 def test_5000_films(of: Dataset, ann: User, django_assert_max_num_queries: Any) -> None:
     many(of, relabel.MOST_FILMS)
     on_sqlite = connection.vendor == "sqlite"

@@ -50,6 +50,7 @@ def addresses(resolver: URLResolver, before: str = "/", space: str = "") -> Iter
             yield re.sub(r"<(int:)?\w+>|<(str|slug):\w+>", "1", filled), pattern.callback
 
 
+@pytest.mark.slow
 def test_every_page_of_results_and_every_endpoint_refuses_what_it_would_ignore(client: Client) -> None:
     client.force_login(factories.user("manager", "manager"))
     wrong = {}

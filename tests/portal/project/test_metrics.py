@@ -42,6 +42,7 @@ def numbers(client: Client) -> dict[tuple[str, ...], float]:
     }
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_database(client: Client, data_dir: Path) -> None:
     split = made.split(made.site())
     made.run(split)
@@ -63,6 +64,7 @@ def test_numbers_are_those_of_the_database(client: Client, data_dir: Path) -> No
     assert there["hilum_last_backup_timestamp_seconds",] > 1_700_000_000
 
 
+@pytest.mark.slow
 def test_requests_are_counted_by_view_and_failed_log_ins(client: Client) -> None:
     factories.curator("kim")
     before = numbers(client)
@@ -92,6 +94,7 @@ def test_requests_are_counted_by_view_and_failed_log_ins(client: Client) -> None
         ("10.0.0.9", {"Authorization": "Bearer "}, 403),
     ],
 )
+@pytest.mark.slow
 def test_who_may_read(address: str, headers: dict[str, str], status: int) -> None:
     with override_settings(METRICS_TOKEN=TOKEN):
         answer = Client(REMOTE_ADDR=address).get("/metrics", headers=headers)
@@ -104,6 +107,7 @@ def test_without_the_setting_no_token_opens(client: Client) -> None:
     assert answer.status_code == 403
 
 
+@pytest.mark.slow
 def test_without_a_database_it_still_answers(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object, **__: object) -> None:
         raise OperationalError("connection refused")
@@ -128,6 +132,7 @@ print(generate_latest(_counted()).decode())
 """
 
 
+@pytest.mark.slow
 def test_any_process_answers_for_all_of_its_server(tmp_path: Path) -> None:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings"}
     (tmp_path / "run" / "counts" / f"{os.uname().nodename}-999999999").mkdir(parents=True)  # of a server that ended

@@ -19,6 +19,7 @@ def _asked_anew() -> Iterator[None]:
     readiness.KEPT.clear()
 
 
+@pytest.mark.slow
 def test_each_part_has_its_word(client: Client) -> None:
     answer = client.get("/readyz")
     states = answer.json()

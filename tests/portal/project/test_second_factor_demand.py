@@ -33,6 +33,7 @@ def test_pages_lead_to_the_set_up_and_everything_else_is_refused(manager: Client
     assert "asks you for a second factor. Set up one of the two below" in page
 
 
+@pytest.mark.slow
 def test_no_address_but_the_account_is_open(manager: Client) -> None:
     from django.urls import reverse
 

@@ -34,6 +34,7 @@ print("ANSWER" + json.dumps([[a.status_code, a.headers.get("Retry-After"), a.con
 """
 
 
+@pytest.mark.slow
 def test_without_a_database_each_answer_says_so(tmp_path: Path) -> None:
     """In a process of its own, whose database is nowhere."""
     environment = {

@@ -124,6 +124,7 @@ def test_provenance_leads_back_to_film_and_patch() -> None:
             assert torch.equal(vector, features[film * len(source.places) + patch])
 
 
+@pytest.mark.slow
 def test_banks_are_the_same_whether_their_patches_are_gathered_first_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     features, source = draw_features(films=40)
     gathered = memory_bank.to_tensors(memory_bank.build(features, source, CONFIG, films=torch.arange(1, 30)))

@@ -74,6 +74,7 @@ def test_maps_under_each_candidate_equal_those_of_a_model_fitted_with_it() -> No
         np.testing.assert_allclose(maps, MapScorer(fitted, keep, restricted, CPU).maps(film), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_best_alternative_is_chosen() -> None:
     abnormal = np.arange(24) % 2 == 1
     maps = noise(4, 24, seed=0)
@@ -112,6 +113,7 @@ def test_without_abnormal_films_everything_stays_as_configured() -> None:
     assert (choice.candidate, choice.top_share, choice.table, choice.nested) == (0, None, (), None)
 
 
+@pytest.mark.slow
 def test_the_nested_estimate_is_unbiased_where_the_best_alternative_on_noise_looks_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -130,6 +132,7 @@ def test_the_nested_estimate_is_unbiased_where_the_best_alternative_on_noise_loo
     assert abs(np.mean(nested) - 0.5) < 3 * np.std(nested) / np.sqrt(40)
 
 
+@pytest.mark.slow
 def test_the_nested_estimate_follows_a_real_difference() -> None:
     abnormal = np.arange(40) % 2 == 1
     maps = noise(4, 40, seed=0)
@@ -211,6 +214,7 @@ def test_the_nested_estimate_is_the_mean_over_folds_of_what_the_others_select() 
     assert nested.auroc == pytest.approx(np.mean(areas), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_nested_estimate_holds_the_optimism_of_selecting_again() -> None:
     """On noise every replicate selects something else, so that the interval reaches 0.5."""
     abnormal = np.arange(40) % 2 == 1
@@ -222,6 +226,7 @@ def test_the_interval_of_the_nested_estimate_holds_the_optimism_of_selecting_aga
     assert nested.high - nested.low > 0.15
 
 
+@pytest.mark.slow
 def test_kinds_of_film_score_are_chosen_on_tune() -> None:
     abnormal = np.arange(40) % 2 == 1
     maps = noise(1, 40, seed=0)
@@ -243,6 +248,7 @@ def test_unknown_or_unused_film_scores_are_refused() -> None:
         PLAIN.replace(image_score="mean", top_share_tried="0.2")
 
 
+@pytest.mark.slow
 def test_the_detector_holds_the_chosen_and_the_configured_values(tmp_path: Path) -> None:
     keep = np.ones((8, 8), dtype=bool)
     source = Source(memory_bank.places_of(keep), torch.arange(5))

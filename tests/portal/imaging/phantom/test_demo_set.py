@@ -49,6 +49,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- the same seed, the same bytes --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_for_any_number_of_processes(demo: Path, tmp_path: Path) -> None:
     write_demo_set(tmp_path, workers=2, **COUNTS)
     assert digests(tmp_path) == digests(demo)

@@ -249,6 +249,7 @@ def test_a_seeded_fault_is_found(
     assert "found a fault" in after["failed"]
 
 
+@pytest.mark.slow
 def test_a_dead_worker_and_broker_are_found(film: Image) -> None:
     words = examine()
     assert "The broker does not answer" in words["broker"]
