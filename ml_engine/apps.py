@@ -6,7 +6,10 @@ class MlEngineConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from ml_engine.runs import run_conditions  # noqa: F401  (adds its checks)
+        from ml_engine.runs import (
+            collected,
+            run_conditions,  # noqa: F401  (adds its checks)
+        )
         from ml_engine.runs.restored_runs import go_on, named_files
         from ml_engine.runs.run_files import bytes_of_runs
         from ml_engine.runs.run_metrics import run_metrics
@@ -16,9 +19,12 @@ class MlEngineConfig(AppConfig):
         from portal.intake.quotas import count_also
         from portal.people.downloads import sent_by
         from portal.project.metrics import measure_also
+        from portal.retention.collector import collect_also
 
         measure_also(run_metrics)
         sent_by(SENT)
         count_also("runs", bytes_of_runs)
         name_also(named_files)
         do_after_restore(go_on)
+        for kind in collected.kinds():
+            collect_also(kind)

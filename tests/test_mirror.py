@@ -61,6 +61,8 @@ ELSEWHERE = {
     "ml_engine/runs/run_metrics.py": "tests/portal/project/test_metrics.py",
     "portal/backups/problems.py": "sentences that tests/portal/backups/test_restoring.py reads",
     "portal/backups/databases.py": "tests/portal/backups/test_restoring.py dumps and restores both kinds",
+    "portal/intake/stored_files.py": "tests/portal/retention/test_collector.py stores and removes at once",
+    "portal/management/commands/collect.py": "tests/portal/retention/test_collector.py",
     "portal/backups/named_files.py": "tests/portal/backups/test_making.py loses them",
     "portal/management/commands/backup.py": "tests/portal/backups/test_making.py",
     "portal/management/commands/restore.py": "tests/portal/backups/test_restoring.py",

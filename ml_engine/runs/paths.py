@@ -11,6 +11,7 @@ from django.conf import settings
 
 from ml_engine.core.backbone.weights import IMAGENET, StoredFile, WeightsMissing, list_files, require
 from ml_engine.core.config import PRESETS, PipelineConfig
+from portal.intake import stored_files
 
 
 def run_folder(run_uuid: UUID) -> Path:
@@ -63,9 +64,12 @@ def _has_weights(name: str, architecture: str) -> bool:
 
 
 def keep_model(path: Path) -> str:
-    """Store a run's model file under its SHA-256, which is returned. Storing it twice changes nothing."""
+    """Store a run's model file under its SHA-256, which is returned. Storing it twice changes nothing. For the
+    transaction that stores its row."""
     sha256 = file_sha256(path)
-    link(path, model_path(sha256))
+    with stored_files.storing():
+        link(path, model_path(sha256))
+        stored_files.renew(model_path(sha256))
     return sha256
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from django.conf import settings
 
 from portal.imaging.film import Film, PixelFacts, preview, unpack
+from portal.intake import stored_files
 from portal.models import Dataset, Image, Upload
 
 _END_OF_JPEG = b"\xff\xd9"
@@ -83,10 +84,11 @@ def unfinished_pixels() -> Iterator[Path]:
 def keep_pixels(packed: Path, pixel_sha256: str) -> None:
     """Give the file of `new_pixels`, whose content has been flushed, the name of the hash, unless that is there."""
     path = pixel_path(pixel_sha256)
-    if path.exists():
-        return
-    path.parent.mkdir(exist_ok=True)
-    os.replace(packed, path)
+    with stored_files.storing():
+        if stored_files.renew(path):
+            return
+        path.parent.mkdir(exist_ok=True)
+        os.replace(packed, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the name too has to outlive a power failure that the film's row outlives
@@ -94,16 +96,27 @@ def keep_pixels(packed: Path, pixel_sha256: str) -> None:
         os.close(folder)
 
 
+def require_pixels(pixel_sha256: str) -> None:
+    """For the transaction that stores a film. Raises FileGone: another process removed pixels that no film had."""
+    if not stored_files.renew(pixel_path(pixel_sha256)):
+        raise stored_files.FileGone(
+            f"The pixels {pixel_sha256} were removed before their film was stored; start the import again: the films "
+            "stored so far are kept."
+        )
+
+
 def remove_unused_pixels(pixel_sha256: str) -> None:
     """Remove pixels that were decoded and are not stored, unless a film has them."""
-    if not Image.objects.filter(pixel_sha256=pixel_sha256).exists():
-        pixel_path(pixel_sha256).unlink(missing_ok=True)
+    with stored_files.removing():
+        if not Image.objects.filter(pixel_sha256=pixel_sha256).exists():
+            pixel_path(pixel_sha256).unlink(missing_ok=True)
 
 
 def write_once(path: Path, data: bytes) -> None:
     """Write the file completely or not at all: write a temporary file, flush it to disk and rename it."""
-    if not path.exists():
-        _write(path, data, is_flushed=True)
+    with stored_files.storing():
+        if not stored_files.renew(path):
+            _write(path, data, is_flushed=True)
 
 
 def _write(path: Path, data: bytes, *, is_flushed: bool) -> None:

@@ -11,7 +11,7 @@ from portal.imaging.deidentify import pseudonym
 from portal.imaging.film_warnings import keys_of
 from portal.imaging.prepared_film import PreparedFilm
 from portal.imaging.visibility import SHOWS_NOTHING
-from portal.intake import film_files
+from portal.intake import film_files, stored_files
 from portal.intake.csv_labels import CsvRow
 from portal.intake.entries import Entry
 from portal.intake.film_labels import append_label
@@ -57,7 +57,7 @@ def _store(
 ) -> Image:
     row = entry.row or CsvRow(filename=entry.name)
     header = with_facts_of_row(header, row)
-    with transaction.atomic():
+    with stored_files.storing(), transaction.atomic():  # in this order: until the commit nobody removes the pixels
         patient = _patient(dataset.site, of_patient, header, film.pixel_sha256)
         image = Image(
             dataset=dataset,
@@ -79,6 +79,7 @@ def _store(
             extra=dict(row.extra),
         )
         image.save(force_insert=True)
+        film_files.require_pixels(film.pixel_sha256)
         append_label(image, entry.row, boxes=entry.boxes or ())
         film_files.write_preview(image, film.preview)
     return image

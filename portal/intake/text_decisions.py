@@ -18,6 +18,7 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, pack, pixel_sha256
 from portal.imaging.film_warnings import WARNINGS
 from portal.intake import film_files
+from portal.intake.stored_files import FileGone
 from portal.intake.text_looks import film_of
 from portal.labels.events import LabelChange, label_as_seen
 from portal.models import FilmFingerprint, Image, TextDecision, TextLook, User
@@ -115,6 +116,10 @@ def _give_pixels(
             header=film.header | ({"burned_in": "NO"} if "burned_in" in film.header else {}),
             warning=film.warning.replace(WARNINGS["burned_in"].sentence, "").strip(),
         )
+    try:
+        film_files.require_pixels(after)
+    except FileGone:
+        raise InvalidTextDecision("The new pixels were removed before they were stored; black out again.") from None
     keys = [film.pk for film in films]
     TextLook.objects.filter(image__in=keys).delete()
     FilmFingerprint.objects.filter(image__in=keys).delete()  # computed from the preview
