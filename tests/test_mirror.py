@@ -62,6 +62,7 @@ ELSEWHERE = {
     "portal/backups/problems.py": "sentences that tests/portal/backups/test_restoring.py reads",
     "portal/backups/databases.py": "tests/portal/backups/test_restoring.py dumps and restores both kinds",
     "portal/intake/stored_files.py": "tests/portal/retention/test_collector.py stores and removes at once",
+    "portal/management/commands/pseudonym_secret.py": "tests/portal/backups/test_escrow.py",
     "portal/management/commands/collect.py": "tests/portal/retention/test_collector.py",
     "portal/backups/named_files.py": "tests/portal/backups/test_making.py loses them",
     "portal/management/commands/backup.py": "tests/portal/backups/test_making.py",

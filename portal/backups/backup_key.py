@@ -78,9 +78,8 @@ def make_key(folder: Path, passphrase: str) -> BackupKey:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(folder.iterdir()):
             raise CannotBackUp(f"{folder} has files and no {PARAMETERS}: give an empty folder, or one of backups.")
-        salt = os.urandom(_SALT_BYTES)
-        facts = {"format": FORMAT, "kdf": "scrypt", "salt": salt.hex(), "n": _COST, "r": 8, "p": 1}
-        facts["check"] = _check_of(_derive(facts, passphrase))
+        facts = {"format": FORMAT, "kdf": "scrypt", **new_parameters()}
+        facts["check"] = _check_of(derive(facts, passphrase))
         unfinished = path.with_suffix(".part")
         unfinished.write_text(json.dumps(facts, indent=2))
         os.replace(unfinished, path)
@@ -94,7 +93,7 @@ def open_key(folder: Path, passphrase: str) -> BackupKey:
         text = path.read_bytes()
         facts = json.loads(text)
         version = facts["format"]
-        master = _derive(facts, passphrase) if version == FORMAT else b""
+        master = derive(facts, passphrase) if version == FORMAT else b""
     except FileNotFoundError:
         raise CannotBackUp(f"{folder} is no folder of backups: it has no {PARAMETERS}.") from None
     except (OSError, ValueError, KeyError, TypeError) as problem:
@@ -110,7 +109,13 @@ def open_key(folder: Path, passphrase: str) -> BackupKey:
     return BackupKey(master, text)
 
 
-def _derive(facts: dict[str, Any], passphrase: str) -> bytes:
+def new_parameters() -> dict[str, Any]:
+    """Of a key that is derived from a passphrase, with a new salt."""
+    return {"salt": os.urandom(_SALT_BYTES).hex(), "n": _COST, "r": 8, "p": 1}
+
+
+def derive(facts: dict[str, Any], passphrase: str) -> bytes:
+    """The key of 32 bytes. Raises KeyError, TypeError and ValueError for parameters that are none."""
     kdf = Scrypt(salt=bytes.fromhex(facts["salt"]), length=32, n=facts["n"], r=facts["r"], p=facts["p"])
     return kdf.derive(passphrase.encode())
 
