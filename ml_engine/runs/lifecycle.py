@@ -386,7 +386,8 @@ def retry(*, run: Run, actor: User | None) -> Run:
                 f"“{run.name}” needs the result of “{previous.name}”, which is "
                 f"{previous.get_state_display().lower()}. Retry that run first."
             )
-        if why := why_ended(Dataset.objects.filter(Q(runs=run) | Q(splits=run.split_id)).select_related("site")):
+        used = Q(runs=run) | Q(splits=run.split_id) if run.split_id else Q(runs=run)
+        if why := why_ended(Dataset.objects.filter(used).select_related("site")):
             raise RunRefused(why)
         before = {"state": run.state, "message": run.message}
         waits = _queue_children_again(run)

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from analysis.reading.worklists import WorklistRefused
-from ml_engine.models import RunKind, RunState
+from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import lifecycle, requests
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
@@ -129,6 +129,17 @@ def test_no_run_and_no_worklist_with_films_whose_approval_ended(scored: Scored, 
     ends(of, days=0)
     assert lifecycle.retry(run=failed, actor=None).state == RunState.QUEUED
     assert worklist(scored, ann).items.exists()
+
+
+def test_a_retry_of_a_run_without_a_split_asks_for_its_own_datasets_alone(of: Dataset) -> None:
+    run = Run.objects.create(site=of.site, name="Map", kind=RunKind.EMBEDDING, state=RunState.FAILED)
+    run.datasets.add(of)
+    ends(factories.dataset("Elsewhere", at=factories.site("Busan")), days=-1)  # in no split either
+    assert lifecycle.retry(run=run, actor=None).state == RunState.QUEUED
+    Run.objects.update(state=RunState.FAILED)
+    ends(of, days=-1)
+    with pytest.raises(RunRefused, match=r"The approval of Normals ended"):
+        lifecycle.retry(run=run, actor=None)
 
 
 def test_a_dataset_that_is_scored_whole_counts_too(scored: Scored) -> None:
