@@ -39,6 +39,7 @@ class ErasePatient(APIView):
                 "runs_deleted": [str(run.uuid) for run in plan.runs.deleted],
                 "models": [str(model.run.uuid) for model in plan.runs.models],
                 "handed_out": plan.handed_out,
+                "quarantined": plan.quarantined,
                 "obstacles": plan.obstacles,
                 "confirm": plan.confirmation,
             }

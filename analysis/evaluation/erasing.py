@@ -20,11 +20,11 @@ from ml_engine.runs import erased_films
 from ml_engine.runs.erased_films import RunsOfFilms
 from portal.backups import erasure_list
 from portal.backups.erasure_list import ErasedPatient
-from portal.intake import erased_patients
+from portal.intake import erased_patients, quarantined_patients
 from portal.intake.import_plans import plan_path
 from portal.intake.resumable import discard, part_path
 from portal.intake.zip_uploads import zip_path
-from portal.models import AuditEvent, Erasure, Image, PartialUpload, Patient, Site, Upload, User
+from portal.models import AuditEvent, Erasure, Image, PartialUpload, Patient, QuarantinedFile, Site, Upload, User
 from portal.people.access import require
 from portal.people.blinding import refuse_withheld
 
@@ -40,14 +40,16 @@ class CannotErase(Exception):
 @dataclass(frozen=True)
 class ErasurePlan:
     """What erasing a patient means. `copies`: films of other patients with equal pixels, which stay. `handed_out`:
-    archives, reports and heatmaps that were downloaded, and that nobody but their holders can delete. `obstacles`: why
-    it cannot be done now."""
+    archives, reports and heatmaps that were downloaded, and that nobody but their holders can delete. `quarantined`:
+    files in quarantine at the site, of which those of the patient are deleted. `obstacles`: why it cannot be done
+    now."""
 
     patient: Patient
     films: int
     runs: RunsOfFilms
     copies: int
     handed_out: Sequence[Mapping[str, Any]]
+    quarantined: int
     obstacles: Sequence[str]
 
     @property
@@ -78,6 +80,7 @@ def plan_erasure(patient: Patient) -> ErasurePlan:
         runs=affected,
         copies=Image.objects.filter(pixel_sha256__in=pixels).exclude(patient=patient).count(),
         handed_out=_handed_out(patient, affected),
+        quarantined=quarantined_patients.kept_at(patient.site),
         obstacles=_obstacles(patient),
     )
 
@@ -170,13 +173,14 @@ def _erase(plan: ErasurePlan, reason: str, actor: User | None) -> Erasure:
     patient = plan.patient
     erasure = _begun(patient, reason, actor)
     evaluations = list(Evaluation.objects.filter(run__in=plan.runs.runs))
-    files = erased_patients.delete_files(patient)
+    quarantined = list(QuarantinedFile.objects.filter(uuid__in=erasure.report["quarantined"]).select_related("dataset"))
+    files = erased_patients.delete_files(patient, quarantined)
     erased_films.delete_files(plan.runs, patient)
     for evaluation in evaluations:  # statistics that were kept; what is left is computed again
         shutil.rmtree(Path(settings.DATA_DIR) / "evaluations" / str(evaluation.uuid), ignore_errors=True)
     with transaction.atomic():
         erased_films.withdraw(erasure, plan.runs)
-        erased_patients.delete_rows(erasure, report=_report(plan, files))
+        erased_patients.delete_rows(erasure, quarantined, report=_report(plan, files, erasure.report["nameless"]))
     return erasure
 
 
@@ -198,6 +202,12 @@ def _begun(patient: Patient, reason: str, actor: User | None) -> Erasure:
         erasure = Erasure(site=patient.site, patient=patient)
     erasure.reason, erasure.requested_by = reason.strip(), actor
     erasure.keys = erased_patients.keys_of(patient, list(patient.images.all()))
+    found = quarantined_patients.quarantined_of(patient)
+    before = erasure.report.get("quarantined", [])  # whose bytes an interrupted erasure may have deleted
+    erasure.report = {
+        "quarantined": [*before, *(str(file.uuid) for file in found.files)],
+        "nameless": found.nameless,
+    }
     try:
         with transaction.atomic():
             erasure.save()
@@ -210,10 +220,11 @@ def _begun(patient: Patient, reason: str, actor: User | None) -> Erasure:
     return erasure
 
 
-def _report(plan: ErasurePlan, files: Mapping[str, int]) -> dict[str, Any]:
+def _report(plan: ErasurePlan, files: Mapping[str, int], nameless: int) -> dict[str, Any]:
     return {
         "films": plan.films,
         "files": dict(files),
+        "nameless": nameless,
         "copies": plan.copies,
         "runs": [run.name for run in plan.runs.scored],
         "runs_deleted": [run.name for run in plan.runs.deleted],

@@ -32,9 +32,10 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from portal.imaging.errors import UnusableFile
-from portal.imaging.film import Film, PixelFacts
+from portal.imaging.film import PATIENT_ID, Film, PixelFacts
 from portal.imaging.prepared_film import PreparedFilm, prepare, shown_inverted, with_bits
 from portal.imaging.read_film import read_film
+from portal.imaging.unusable_patient import patient_of_unusable
 from portal.imaging.unusable_preview import preview_unusable
 
 START_SECONDS = 120.0
@@ -105,6 +106,12 @@ class Decoder:
         """Return a small picture, a JPEG, of a file that is no film. Raises UnusableFile if there is none."""
         picture, _ = self._ask({"path": os.fspath(path.absolute()), "preview": True}, lambda answer, data: bytes(data))
         return picture
+
+    def patient_of_unusable(self, path: Path) -> str:
+        """Return the raw identifier of the patient in the header of a file that is no film, to be hashed and discarded;
+        blank where there is none. Raises UnusableFile where the file breaks the child."""
+        request: dict[str, Any] = {"path": os.fspath(path.absolute()), "patient": True}
+        return self._ask(request, lambda answer, data: "")[1].get(PATIENT_ID, "")
 
     def _ask(
         self, request: dict[str, Any], reading: Callable[[dict[str, Any], bytearray], _T]
@@ -296,6 +303,9 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], memoryview | bytes
         if "preview" in request:
             picture = preview_unusable(Path(request["path"]))
             return {"header": {}, "bytes": len(picture)}, picture
+        if "patient" in request:
+            patient = patient_of_unusable(Path(request["path"]))
+            return {"header": {PATIENT_ID: patient}, "bytes": 0}, b""
         film, header = read_film(Path(request["path"]))
         answer: dict[str, Any] = {"facts": film.facts.to_json(), "header": header}
         data: memoryview | bytes

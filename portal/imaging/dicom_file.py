@@ -45,14 +45,14 @@ class DicomFile:
 def parse(data: bytes) -> DicomFile:
     """Return the dataset in the bytes of a DICOM file. Raises UnusableFile; damage may raise other exceptions."""
     source = io.BytesIO(data)
-    source.seek(_dataset_start(data))
+    source.seek(dataset_start(data))
     try:
-        transfer_syntax = _read_transfer_syntax(source)
+        transfer_syntax = read_transfer_syntax(source)
         if transfer_syntax == uid.DeflatedExplicitVRLittleEndian:
             source = io.BytesIO(_inflate(source.read()))
         elif transfer_syntax is None:
-            transfer_syntax = _guess_transfer_syntax(data, source.tell())
-        is_implicit, is_little = _encoding(transfer_syntax)
+            transfer_syntax = guess_transfer_syntax(data, source.tell())
+        is_implicit, is_little = encoding(transfer_syntax)
         start = source.tell()
         ds = read_dataset(source, is_implicit, is_little, stop_when=_count_elements())
     except (EOFError, struct.error):
@@ -77,7 +77,7 @@ def _count_elements() -> Callable[[BaseTag, str | None, int], bool]:
     return is_end
 
 
-def _dataset_start(data: bytes) -> int:
+def dataset_start(data: bytes) -> int:
     """Offset of the file meta or, if there is none, of the dataset (PS3.10 7.1)."""
     if data[128:132] == b"DICM":
         return 132
@@ -89,7 +89,7 @@ def _dataset_start(data: bytes) -> int:
     return 0
 
 
-def _read_transfer_syntax(source: io.BytesIO) -> uid.UID | None:
+def read_transfer_syntax(source: io.BytesIO) -> uid.UID | None:
     """The transfer syntax in the file meta group, which is always explicit little endian (PS3.10 7.1)."""
 
     def is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -105,7 +105,7 @@ def _read_transfer_syntax(source: io.BytesIO) -> uid.UID | None:
     return uid.UID(str(value).strip(" \0")) if value else None
 
 
-def _guess_transfer_syntax(data: bytes, start: int) -> uid.UID:
+def guess_transfer_syntax(data: bytes, start: int) -> uid.UID:
     """The likely syntax of a file without one: implicit little endian unless the first element has a VR (PS3.5 7.1)."""
     vr = data[start + 4 : start + 6]
     if not (len(vr) == 2 and vr.isalpha() and vr.isupper()):
@@ -114,7 +114,7 @@ def _guess_transfer_syntax(data: bytes, start: int) -> uid.UID:
     return uid.ExplicitVRBigEndian if is_big else uid.ExplicitVRLittleEndian
 
 
-def _encoding(transfer_syntax: uid.UID) -> tuple[bool, bool]:
+def encoding(transfer_syntax: uid.UID) -> tuple[bool, bool]:
     """(is implicit VR, is little endian); all but two syntaxes are explicit little endian (PS3.5 A.4)."""
     return transfer_syntax == uid.ImplicitVRLittleEndian, transfer_syntax != uid.ExplicitVRBigEndian
 

@@ -19,10 +19,12 @@ class UnusableFile(Exception):
 
     `reason` is one of `REASONS`; `sentence` explains to a curator what is wrong and what to do. The sentence
     never quotes free text from the file, since any text element may hold a patient's name. `preview` is a small
-    JPEG of what the file shows; an import makes it where that is possible.
+    JPEG of what the file shows, and `patient_id` the raw identifier of its header, to be hashed and discarded; an
+    import asks for both where that is possible.
     """
 
     preview: bytes = b""
+    patient_id: str = ""
 
     def __init__(self, reason: str, sentence: str) -> None:
         if reason not in REASONS:

@@ -32,7 +32,8 @@ from portal.imaging.errors import UnusableFile
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535
 _BLOCK_PIXELS = 1 << 17
-EMPTY_HEADER = {"identifier:patient_id": "", "identifier:study_uid": "", "identifier:sop_uid": ""}
+PATIENT_ID = "identifier:patient_id"  # of a header: raw, to be hashed and discarded
+EMPTY_HEADER = {PATIENT_ID: "", "identifier:study_uid": "", "identifier:sop_uid": ""}
 VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 

@@ -19,10 +19,21 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from portal.imaging.deidentify import pseudonym
-from portal.intake import film_files
+from portal.intake import film_files, quarantine_files
 from portal.intake.patient_identifiers import PatientIdentifier
 from portal.intake.pseudonym_key import site_key
-from portal.models import AuditEvent, Erasure, Image, LabelEvent, Patient, Site, Study, TextDecision, Upload
+from portal.models import (
+    AuditEvent,
+    Erasure,
+    Image,
+    LabelEvent,
+    Patient,
+    QuarantinedFile,
+    Site,
+    Study,
+    TextDecision,
+    Upload,
+)
 from portal.people import audit, audit_chain
 
 ERASED = "erased"  # in the place of a name of an erased film
@@ -52,13 +63,13 @@ class ErasedKeys:
         self._site = site
         self._known = {key for keys in done.values_list("keys", flat=True) for key in keys}
 
-    def holds(self, identifier: PatientIdentifier, pixel_sha256: str) -> bool:
-        """Whether a film is of an erased patient, by its identifier or its pixels."""
+    def holds(self, identifier: PatientIdentifier, pixel_sha256: str = "") -> bool:
+        """Whether a film is of an erased patient, by its identifier or its pixels, which a file that is none lacks."""
         if not self._known:
             return False
         secret = site_key(self._site)
         named = [pseudonym(secret, spelling) for spelling in identifier.spellings]
-        return any(key_of(self._site, text) in self._known for text in [*named, pixel_sha256])
+        return any(key_of(self._site, text) in self._known for text in [*named, pixel_sha256] if text)
 
 
 def key_of(site: Site, text: str) -> str:
@@ -107,14 +118,15 @@ def _models() -> list[type[Model]]:
     ]
 
 
-def delete_rows(erasure: Erasure, *, report: dict[str, Any]) -> None:
-    """Delete every row of the erasure's patient, and every mention of a film in other rows; the erasure is done then,
-    with the `report` and the number of rows by table."""
+def delete_rows(erasure: Erasure, quarantined: Sequence[QuarantinedFile] = (), *, report: dict[str, Any]) -> None:
+    """Delete every row of the erasure's patient, those of their files in quarantine, and every mention of a film or
+    file in other rows; the erasure is done then, with the `report` and the number of rows by table."""
     patient = erasure.patient
     assert patient is not None
     with transaction.atomic():
         films = list(patient.images.all())
         names = names_of(patient, films)
+        names += [text for file in quarantined for text in (str(file.uuid), file.source_sha256)]
         rows = rows_of(patient)
         audit.record(
             verb="erase patient",
@@ -126,6 +138,7 @@ def delete_rows(erasure: Erasure, *, report: dict[str, Any]) -> None:
         )
         Erasure.objects.filter(pk=erasure.pk).update(state=Erasure.State.OPEN)
         _blank_acts(patient)
+        QuarantinedFile.objects.filter(pk__in=[file.pk for file in quarantined]).delete()
         _scrub(erasure, names, set(rows))
         counts: Counter[str] = Counter()
         for model in reversed(rows):
@@ -219,11 +232,14 @@ def _holds(text: str, names: Sequence[str]) -> bool:
 # Files ---------------------------------------------------------------------------------------------------
 
 
-def delete_files(patient: Patient) -> Counter[str]:
-    """Delete the portal's files of the patient: previews, pixels that no other film has, the names that uploads could
-    not match, and mentions in logs. Running it twice is harmless."""
+def delete_files(patient: Patient, quarantined: Sequence[QuarantinedFile] = ()) -> Counter[str]:
+    """Delete the portal's files of the patient: previews, pixels that no other film has, files in quarantine, the names
+    that uploads could not match, and mentions in logs. Running it twice is harmless."""
     films = list(patient.images.all())
     counts: Counter[str] = Counter()
+    for file in quarantined:
+        counts["files in quarantine"] += _unlink(quarantine_files.kept_path(file))
+        quarantine_files.remove(file)
     for film in films:
         counts["previews"] += _unlink(film_files.preview_path(film))
         if not Image.objects.filter(pixel_sha256=film.pixel_sha256).exclude(patient=patient).exists():

@@ -17,6 +17,7 @@ from django.utils import timezone
 from portal.imaging.decoding import Decoder
 from portal.imaging.deidentify import pseudonym
 from portal.imaging.errors import UnusableFile
+from portal.imaging.film import PATIENT_ID
 from portal.imaging.film_warnings import keys_of
 from portal.imaging.orientation import UPRIGHT
 from portal.intake import film_files, quarantine_files
@@ -258,6 +259,9 @@ def _import_one(
         try:
             film, header = ahead.decode(path)
         except UnusableFile as unusable:
+            of_patient = _patient_identifier(entry, {PATIENT_ID: unusable.patient_id}, report.patients_of)
+            if rules.erased.holds(of_patient):
+                return _leave_out_erased(quarantined)
             return _quarantine(upload, entry, source, unusable)
         if left_out := rules.leave_out(entry.row, header):
             film_files.remove_unused_pixels(film.pixel_sha256)
@@ -266,7 +270,7 @@ def _import_one(
         report.deidentified.add(header, film.facts.source)
         of_patient = _patient_identifier(entry, header, report.patients_of)
         if rules.erased.holds(of_patient, film.pixel_sha256):
-            return "of erased patients"
+            return _leave_out_erased(quarantined)
         image, is_new = find_or_store(dataset, entry, source, film, header, of_patient=of_patient)
         if is_new:
             grow(dataset.site, film_bytes(image))
@@ -326,6 +330,14 @@ def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFil
         quarantined.reason, quarantined.sentence = unusable.reason, unusable.sentence
         quarantined.save(update_fields=["reason", "sentence"])
     return "quarantined already"
+
+
+def _leave_out_erased(quarantined: QuarantinedFile | None) -> str:
+    """Of an erased patient nothing stays in quarantine either."""
+    if quarantined is not None:
+        quarantine_files.remove(quarantined)
+        quarantined.delete()
+    return "of erased patients"
 
 
 def _release(quarantined: QuarantinedFile, image: Image, actor: User | None) -> int:
@@ -414,7 +426,7 @@ def _fixed_facts_differ(image: Image, row: CsvRow, patients_of: PatientSource) -
 
 def _patient_identifier(entry: Entry, header: Mapping[str, str], counts: PatientSource) -> PatientIdentifier:
     table = entry.row.patient_id if entry.row else ""
-    return patient_identifier(table=table, header=header.get("identifier:patient_id", ""), counts=counts)
+    return patient_identifier(table=table, header=header.get(PATIENT_ID, ""), counts=counts)
 
 
 def _count_differing_person(image: Image, entry: Entry, header: Mapping[str, str], report: ImportReport) -> None:
@@ -434,4 +446,4 @@ def _count_difference(
     if of_patient.difference and entry.row and not report.source:  # published headers name a film for its patient
         report.counts[of_patient.difference] += 1
         if of_patient.difference == PatientDifference.PATIENT:
-            report.differing.add((entry.row.patient_id, header.get("identifier:patient_id", "")))
+            report.differing.add((entry.row.patient_id, header.get(PATIENT_ID, "")))

@@ -137,6 +137,8 @@ class FilmsAhead:
                 film, header = decoder.prepare(path, packed, **facts)
                 film_files.keep_pixels(packed, film.pixel_sha256)
         except UnusableFile as unusable:
+            with suppress(UnusableFile):
+                unusable.patient_id = decoder.patient_of_unusable(path)
             if unusable.reason in PREVIEWED:
                 with suppress(UnusableFile):
                     unusable.preview = decoder.preview_unusable(path)

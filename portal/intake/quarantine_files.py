@@ -71,6 +71,25 @@ def entry_of(file: QuarantinedFile, folder: Path) -> Entry:
     return _entry_from_json(path, stored)
 
 
+def row_of(file: QuarantinedFile) -> CsvRow | None:
+    """The row of the table that named the kept file; None without one. Raises NotDecrypted."""
+    try:
+        stored = json.loads(decrypt(_row_path(file)))
+    except FileNotFoundError:
+        return None
+    return _entry_from_json(kept_path(file), stored).row
+
+
+def write_head(file: QuarantinedFile, target: Path, *, size_bytes: int) -> None:
+    """Write the beginning of the kept file, decrypted. Raises OSError and NotDecrypted."""
+    left = size_bytes
+    with target.open("wb") as head:
+        for piece in decrypted(kept_path(file)):
+            left -= head.write(piece)
+            if left <= 0:
+                return
+
+
 def remove(file: QuarantinedFile) -> None:
     """Remove the bytes, row and preview; the database's row is the caller's."""
     for path in (kept_path(file), _row_path(file), preview_path(file)):

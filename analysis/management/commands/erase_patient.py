@@ -10,6 +10,8 @@ from portal.imaging.deidentify import pseudonym
 from portal.intake.pseudonym_key import site_key
 from portal.models import Patient, Site
 
+_QUARANTINED = "Of {} files in quarantine at the site, those whose table or header names the patient would be deleted."
+
 
 class Command(BaseCommand):
     help = (
@@ -41,6 +43,10 @@ class Command(BaseCommand):
         except CannotErase as refusal:
             raise CommandError(str(refusal)) from refusal
         self.stdout.write(f"Erased: {erasure.report['films']} films. What remains is {erasure.uuid}.")
+        if nameless := erasure.report["nameless"]:
+            self.stdout.write(
+                f"{nameless} files in quarantine name no patient and stay; look at them, and delete those of this one."
+            )
         if options["fit_again"]:
             for sentence in erased_films.fit_again(erasure, None):
                 self.stdout.write(sentence)
@@ -52,6 +58,7 @@ class Command(BaseCommand):
             *(f"Withdrawn: {model.run.name}" for model in plan.runs.models),
             *(f"Handed out: {row['what']} {row['run']}, {row['who']}, {row['when']}" for row in plan.handed_out),
             *([f"{plan.copies} films of other patients have equal pixels, and stay."] if plan.copies else []),
+            *([_QUARANTINED.format(plan.quarantined)] if plan.quarantined else []),
             *plan.obstacles,
             f"To do it, pass --reason and --confirm {confirmation_of(plan.patient)}. This cannot be undone.",
         ]

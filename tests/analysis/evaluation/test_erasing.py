@@ -25,7 +25,11 @@ from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, request_score
 from portal.grid.tagging import add_tag
 from portal.imaging.black_out import PixelBox
+from portal.intake import erased_patients
 from portal.intake.erased_patients import names_of, references
+from portal.intake.quarantine import open_kept
+from portal.intake.quarantine_files import kept_path
+from portal.intake.quarantined_patients import quarantined_of
 from portal.intake.text_decisions import black_out_copies
 from portal.intake.text_looks import look_for_text
 from portal.models import (
@@ -35,6 +39,7 @@ from portal.models import (
     LabelEvent,
     PartialUpload,
     Patient,
+    QuarantinedFile,
     Role,
     TaggedFilm,
     Upload,
@@ -45,6 +50,7 @@ from portal.people.audit_chain import seal_all, verify
 from tests.access import world as worlds
 from tests.analysis.scored import scored_run
 from tests.portal import factories
+from tests.portal.intake.test_films import run as import_folder
 from tests.portal.texted import film_with_text
 from tests.portal.traces import traces
 
@@ -321,3 +327,46 @@ def test_a_hand_made_affine_of_the_patient_is_taken_out_of_scored_folders(world:
     assert set(hand_affines.read(path, size=64)) == {other}
     asked = json.loads((folder / "run.json").read_text())
     assert asked["inputs"]["hand_affines"]["sha256"] == paths.file_sha256(path)
+
+
+def test_files_in_quarantine_are_erased_too_and_left_out_when_they_come_again(data_dir: Path, tmp_path: Path) -> None:
+    of, folder = factories.dataset(), tmp_path / "films"
+    factories.dicom(folder / "ct.dcm", seed=1, Modality="CT", PatientID="Quagga-7")
+    factories.dicom(folder / "other.dcm", seed=2, Modality="CT", PatientID="Quagga-8")
+    factories.colour_png(folder / "nobody.png")
+    import_folder(of, folder)
+    film, boss = factories.film(of, "normal", person="Quagga-7"), factories.user("boss", Role.MANAGER)
+    of_patient = QuarantinedFile.objects.get(pk=quarantined_of(film.patient).files[0].pk)
+    assert b"".join(open_kept(of_patient, boss))[128:132] == b"DICM"
+    path, words = kept_path(of_patient), [str(of_patient.uuid), of_patient.source_sha256]
+    assert plan_erasure(film.patient).quarantined == 3
+
+    erasure = erase(film.patient, boss)
+    assert not path.exists()
+    assert traces(words) == []
+    assert QuarantinedFile.objects.count() == 2
+    assert (erasure.report["files"]["files in quarantine"], erasure.report["nameless"]) == (1, 1)
+
+    report = import_folder(of, folder)
+    assert (report.counts["of erased patients"], report.counts["quarantined"]) == (1, 0)
+    assert traces(words) == []
+
+
+def test_an_interrupted_erasure_still_knows_the_files_in_quarantine(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = factories.dataset()
+    factories.dicom(tmp_path / "films" / "ct.dcm", seed=1, Modality="CT", PatientID="Quagga-7")
+    import_folder(of, tmp_path / "films")
+    patient = factories.film(of, "normal", person="Quagga-7").patient
+    with monkeypatch.context() as broken:
+        broken.setattr(erased_patients, "delete_rows", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            erase(patient, None)
+    assert QuarantinedFile.objects.count() == 1
+    erase(patient, None)
+    assert QuarantinedFile.objects.count() == 0
+
+
+def interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
