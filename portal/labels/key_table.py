@@ -2,10 +2,12 @@
 
 Pages take their keys from here (portal.labels.keys adds the keys that a person has chosen), the viewer from
 static/js/keys.js, and the documents print the same table; tools/keys.py writes both. Arrows, Space, Enter, Delete and
-Esc belong to what has the focus. An alignment board is an editor, with keys of its own: static/js/board/keys.js.
+Esc belong to what has the focus. An alignment board is an editor, with keys of its own: `BOARD`, from which
+tools/keys.py writes static/js/board/key_list.js.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -120,6 +122,52 @@ _FIXED = (
 TABLE = (*CHOOSABLE, *_FIXED)
 
 
+class Board(StrEnum):
+    """The two kinds of alignment boards, as their pages name them."""
+
+    CANONICAL = "canonical"
+    OUTCOME = "outcome"
+
+
+@dataclass(frozen=True)
+class BoardKey:
+    """What keys do on an alignment board. `shown`: the keys, separated by spaces; `only`: on this kind of board."""
+
+    shown: str
+    help: str
+    only: Board | None = None
+
+
+BOARD = (
+    BoardKey("Arrows", "Shift the film by a step"),
+    BoardKey("[ ]", "Rotate, counter-clockwise and clockwise"),
+    BoardKey("- +", "Smaller, larger"),
+    BoardKey("< >", "Narrower, wider"),
+    BoardKey(", .", "Shear, to the left and to the right"),
+    BoardKey("J L", "Perspective across", Board.CANONICAL),
+    BoardKey("I K", "Perspective up and down", Board.CANONICAL),
+    BoardKey("1 2 3", "Fine, usual and coarse steps"),
+    BoardKey("Z", "Undo the last change"),
+    BoardKey("R", "Back to where the film started"),
+    BoardKey("B", "Blend of film and canonical image"),
+    BoardKey("D", "Difference of the two, gray where they agree"),
+    BoardKey("C", "Film red, canonical image cyan"),
+    BoardKey("F", "Flicker between the two"),
+    BoardKey("V", "Variance of the stack", Board.CANONICAL),
+    BoardKey("M", "Mark landmarks, or stop marking", Board.CANONICAL),
+    BoardKey("O", "The film as it was before, and after", Board.OUTCOME),
+    BoardKey("A", "Accept the place", Board.OUTCOME),
+    BoardKey("Enter", "Save the place, and go to the next film"),
+    BoardKey("X", "Leave the film out, and go to the next"),
+    BoardKey("N P", "The next and the previous film"),
+    BoardKey("?", "List the keys"),
+)
+_BOARDS = {
+    Board.CANONICAL: "on a board",
+    Board.OUTCOME: "on the films of a fitted alignment",
+}
+
+
 def of_room(room: Room) -> list[Command]:
     return [command for command in TABLE if room in command.rooms]
 
@@ -131,12 +179,28 @@ def as_markdown(*rooms: Room) -> str:
     return "\n".join(["| key | does |", "|---|---|", *lines]) + "\n"
 
 
+def board_as_markdown() -> str:
+    """Return the table of the keys of alignment boards, as docs/alignment.md prints it."""
+    lines = [f"| {key.shown} | {key.help}{f' ({_BOARDS[key.only]})' if key.only else ''} |" for key in BOARD]
+    return "\n".join(["| key | does |", "|---|---|", *lines]) + "\n"
+
+
+def board_as_module() -> str:
+    """Return static/js/board/key_list.js, the keys of alignment boards."""
+    rows = [{"shown": key.shown, "help": key.help} | ({"only": key.only} if key.only else {}) for key in BOARD]
+    head = "// The keys of the alignment boards, written by tools/keys.py from portal/labels/key_table.py."
+    return "\n".join([head, "", *_as_list(rows)])
+
+
 def as_module() -> str:
     """Return static/js/keys.js, the keys of the viewer."""
     rows = [
         {"name": command.name, "words": command.words, "key": command.shown, "help": command.help}
         for command in of_room(Room.VIEWER)
     ]
-    lines = [f"  {json.dumps(row, ensure_ascii=False)}," for row in rows]
     head = "// The keys of the viewer, written by tools/keys.py from portal/labels/key_table.py."
-    return "\n".join([head, "", "export const KEYS = [", *lines, "];", ""])
+    return "\n".join([head, "", *_as_list(rows)])
+
+
+def _as_list(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    return ["export const KEYS = [", *(f"  {json.dumps(row, ensure_ascii=False)}," for row in rows), "];", ""]

@@ -10,7 +10,7 @@ from django.test import Client
 
 from portal.labels import key_table
 from portal.labels.events import BAD_QUALITY
-from portal.labels.key_table import CHOOSABLE, TABLE, Room, of_room
+from portal.labels.key_table import BOARD, CHOOSABLE, TABLE, Board, Room, of_room
 from portal.labels.keys import TAKEN
 from portal.models import LabelValue
 from portal.sets.screening_queues import queue_films
@@ -60,14 +60,33 @@ def test_templates_and_the_viewer_write_no_key_of_their_own() -> None:
         path.name: set(re.findall(r"<kbd>([^<{]+)</kbd>", path.read_text(encoding="utf-8"))) - GENERAL
         for path in (ROOT / "templates").rglob("*.html")
     }
-    board = shown.pop("_aligner.html")  # an editor with keys of its own, whose table is a module
-    listed = re.findall(r'shown: "(.*?)"', (ROOT / "static" / "js" / "board" / "keys.js").read_text(encoding="utf-8"))
-    assert board <= {key for keys in listed for key in keys.split()}
+    board = shown.pop("_aligner.html")  # an editor with keys of its own
+    assert board <= {key for row in BOARD for key in row.shown.split()}
     assert {name: keys for name, keys in shown.items() if keys} == {"keys.html": {"?"}}
     fixed = [
         path.name for path in (ROOT / "templates").rglob("*.html") if re.search(r'data-key="[^\W\d]"', path.read_text())
     ]
     assert fixed == []
+
+
+def test_boards_do_what_their_table_lists_and_nothing_else() -> None:
+    listed = Counter(key for row in BOARD for key in row.shown.split())
+    assert {key: times for key, times in listed.items() if times > 1} == {}
+    handler = (ROOT / "static" / "js" / "board" / "index.js").read_text(encoding="utf-8")
+    handler = handler[handler.index("function onKey") : handler.index("function listen")]
+    done = re.findall(r'[{ ]"?([^\s"{}()]+)"?: \(?(?:\(\) =>|undo\b|reset\b|showBefore\b)', handler)
+    arrows = {key for key in done if key.startswith("Arrow")}
+    keys = {key.upper() if len(key) == 1 else key for key in done if key not in arrows} - {"="}  # = is + without Shift
+    assert arrows == {"ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"}
+    assert keys | {"Arrows"} == set(listed)
+
+
+def test_the_module_and_the_document_of_boards_print_every_key() -> None:
+    for row in BOARD:
+        assert f'"shown": "{row.shown}"' in key_table.board_as_module()
+        assert f"| {row.shown} | {row.help}" in key_table.board_as_markdown()
+    script = (ROOT / "static" / "js" / "board" / "index.js").read_text(encoding="utf-8")
+    assert all(f'mode === "{board}"' in script for board in Board)
 
 
 @pytest.mark.django_db

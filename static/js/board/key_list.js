@@ -1,0 +1,26 @@
+// The keys of the alignment boards, written by tools/keys.py from portal/labels/key_table.py.
+
+export const KEYS = [
+  {"shown": "Arrows", "help": "Shift the film by a step"},
+  {"shown": "[ ]", "help": "Rotate, counter-clockwise and clockwise"},
+  {"shown": "- +", "help": "Smaller, larger"},
+  {"shown": "< >", "help": "Narrower, wider"},
+  {"shown": ", .", "help": "Shear, to the left and to the right"},
+  {"shown": "J L", "help": "Perspective across", "only": "canonical"},
+  {"shown": "I K", "help": "Perspective up and down", "only": "canonical"},
+  {"shown": "1 2 3", "help": "Fine, usual and coarse steps"},
+  {"shown": "Z", "help": "Undo the last change"},
+  {"shown": "R", "help": "Back to where the film started"},
+  {"shown": "B", "help": "Blend of film and canonical image"},
+  {"shown": "D", "help": "Difference of the two, gray where they agree"},
+  {"shown": "C", "help": "Film red, canonical image cyan"},
+  {"shown": "F", "help": "Flicker between the two"},
+  {"shown": "V", "help": "Variance of the stack", "only": "canonical"},
+  {"shown": "M", "help": "Mark landmarks, or stop marking", "only": "canonical"},
+  {"shown": "O", "help": "The film as it was before, and after", "only": "outcome"},
+  {"shown": "A", "help": "Accept the place", "only": "outcome"},
+  {"shown": "Enter", "help": "Save the place, and go to the next film"},
+  {"shown": "X", "help": "Leave the film out, and go to the next"},
+  {"shown": "N P", "help": "The next and the previous film"},
+  {"shown": "?", "help": "List the keys"},
+];
