@@ -95,9 +95,15 @@ def in_order(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:
     return films.annotate(_at=order.by).order_by(f"{sign}_at", f"{sign}pk")
 
 
-def page_in_order(films: QuerySet[Image], uuid: str, *, size: int, order: FilmOrder = IMPORTED) -> FilmPage:
-    """Return the page that begins with the film of this UUID, or the first page if there is no such film."""
-    start = _place_of(uuid, order)
+def page_in_order(
+    films: QuerySet[Image], uuid: str, *, among: QuerySet[Image], size: int, order: FilmOrder = IMPORTED
+) -> FilmPage:
+    """Return the page that begins with the film of this UUID, or the first page if `among` holds no such film.
+
+    A film that a filter no longer shows keeps its place, so `among` are the films without filters. It must not hold a
+    film of which the person may know nothing: the films beside its place tell what it is sorted by.
+    """
+    start = _place_of(uuid, among, order)
     if start is None:
         ahead, before = list(in_order(films, order)[: size + 1]), []
     else:
@@ -122,12 +128,16 @@ def place_of(film: Image, order: FilmOrder) -> FilmPlace:
     return FilmPlace(Image.objects.annotate(_at=order.by).values_list("_at", flat=True).get(pk=film.pk), film.pk)
 
 
-def _place_of(uuid: str, order: FilmOrder) -> FilmPlace | None:
+def _place_of(uuid: str, among: QuerySet[Image], order: FilmOrder) -> FilmPlace | None:
     try:
-        film = Image.objects.filter(uuid=UUID(uuid)).only("pk").first()
+        films = among.filter(uuid=UUID(uuid))
     except ValueError:
         return None
-    return place_of(film, order) if film else None
+    if order.by is None:
+        pk = films.values_list("pk", flat=True).first()
+        return FilmPlace(None, pk) if pk else None
+    row = films.annotate(_at=order.by).values_list("_at", "pk").first()
+    return FilmPlace(*row) if row else None
 
 
 def films_beside(

@@ -94,8 +94,9 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     opened = opened_view(request.user, dataset, request.GET.dict())
     query = opened.view.query if opened else request.GET
     filters, order = film_filters.Filters.from_query(query, splits), order_of(query)
-    films = filters.apply(blinding.without_withheld(dataset.images.all(), request.user)).select_related("current_label")
-    page = page_in_order(films, request.GET.get("from", ""), size=FILMS_A_PAGE, order=order)
+    all_films = blinding.without_withheld(dataset.images.all(), request.user)
+    films = filters.apply(all_films).select_related("current_label")
+    page = page_in_order(films, request.GET.get("from", ""), among=all_films, size=FILMS_A_PAGE, order=order)
     of_films = tags_by_film(page.films)
     record_exposure(request.user, Exposure.Kind.LABEL, {*film_filters.labelled(page.films), *of_films})
     people = shown_to(page.films)

@@ -77,6 +77,21 @@ def test_the_grid_omits_them_from_tiles_and_counts(web: Client, of: Dataset, fil
     assert "omitted" not in web.get(f"/datasets/{of.uuid}/").text
 
 
+def test_no_page_of_the_grid_begins_at_the_place_of_one_of_them(
+    web: Client, of: Dataset, films: list[Image], person: User
+) -> None:
+    """In the order of labels, the films after its place would tell its label."""
+    other_site = factories.film(factories.dataset(at=factories.site("Elsewhere")), "unsure")
+    at = f"/datasets/{of.uuid}/?sort=label&from="
+    for film in (films[2], films[4], other_site):
+        assert [one.uuid for one in web.get(f"{at}{film.uuid}").context["films"]] == [
+            films[n].uuid for n in (0, 1, 3, 5)
+        ]
+    assert web.get(f"{at}{films[3].uuid}").context["films"][0] == films[3]
+    hand_back(person=person, source=LIST)
+    assert web.get(f"{at}{films[4].uuid}").context["films"][0] == films[4]
+
+
 def test_the_grid_counts_who_was_shown_a_film(web: Client, of: Dataset, films: list[Image]) -> None:
     before = web.get(f"/datasets/{of.uuid}/")
     assert [film.shown_to for film in before.context["films"]] == [before.context["films"][0].shown_to] * 4

@@ -81,7 +81,7 @@ def expected(of: Dataset, order: FilmOrder) -> list[int]:
 def test_pages_follow_each_other_without_gap_or_repeat(of: Dataset, name: str) -> None:
     order, pages, start = ORDERS[name], [], ""
     while True:
-        page = page_in_order(of.images.all(), start, size=5, order=order)
+        page = page_in_order(of.images.all(), start, among=of.images.all(), size=5, order=order)
         pages.append(page)
         if page.next is None:
             break
@@ -109,13 +109,13 @@ def test_the_number_of_queries_does_not_grow_with_the_page(of: Dataset, django_a
     last = Image.objects.get(pk=expected(of, ORDERS["label"])[-1])
     for uuid in ("", str(last.uuid)):
         with django_assert_max_num_queries(6):
-            page_in_order(of.images.all(), uuid, size=5, order=ORDERS["label"])
+            page_in_order(of.images.all(), uuid, among=of.images.all(), size=5, order=ORDERS["label"])
 
 
 def test_an_unknown_film_or_order_begins_at_the_first_page(of: Dataset) -> None:
     first = of.images.order_by("pk").first()
     for uuid in ("nonsense", str(factories.somewhere())):
-        assert page_in_order(of.images.all(), uuid, size=5).films[0] == first
+        assert page_in_order(of.images.all(), uuid, among=of.images.all(), size=5).films[0] == first
     assert order_of({"sort": "mood"}) is IMPORTED
     assert order_of({"sort": "-label"}).words == "label, backwards"
     assert ORDERS["-size"].facts() == {"sort": "-size"}
