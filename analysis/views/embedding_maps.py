@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from analysis.evaluation.exposures import LABEL, record_shown
+from analysis.evaluation.score_orders import scored_runs
 from analysis.sections.attributes import scanner
 from analysis.sections.map_colours import BY_TEXT, SCORES, MapColours, colours_by_score, colours_by_text
 from ml_engine.engine.embedding_folder import LAYOUTS, EmbeddingFolder, NoMap
@@ -89,22 +90,12 @@ def _of_map(request: SignedInRequest, dataset: Dataset, run: Run) -> dict[str, A
         "layouts": [(name, LAYOUT_WORDS[name]) for name in LAYOUTS],
         "colours": [(name, words) for name, (words, _, _) in BY_TEXT.items() if name != "part"],
         "splits": splits[:MAPS_LISTED],
-        "scored_runs": _scored_runs(request.user, run),
+        "scored_runs": scored_runs(request.user, run.site, run.datasets.all())[:MAPS_LISTED],
         "maps": list(maps_of(dataset)[:MAPS_LISTED]),
         "unjudged_pairs": unjudged_at(run.site, mapped),
         "most_chosen": MOST_CHOSEN,
         "cohort_names": names_at(run.site),
     }
-
-
-def _scored_runs(person: User, run: Run) -> list[Run]:
-    """Scoring runs of films of the map, newest first, for people who may see scores."""
-    if not may(person, "see scores", run.site):
-        return []
-    scored = Run.objects.filter(site=run.site, kind=RunKind.SCORE, state=RunState.DONE, detector__isnull=False)
-    mapped = run.datasets.values("pk")
-    of_sets = scored.filter(datasets__in=mapped) | scored.filter(split__datasets__in=mapped)
-    return list(of_sets.distinct().order_by("-pk")[:MAPS_LISTED])
 
 
 @require_GET

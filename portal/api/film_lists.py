@@ -33,7 +33,7 @@ class FilmList(APIView):
     def get(self, request: Request, uuid: UUID) -> HttpResponseBase:
         dataset = get_visible(Dataset.objects.select_related("site"), person(request), uuid)
         query = {name: value for name, value in request.query_params.items() if name != "format"}
-        filters, order = exact_filters(query, dataset), asked_order(query)
+        filters, order = exact_filters(query, dataset), asked_order(query, person(request), dataset)
         films = dataset.images.all()
         chosen = GridChoice(filters.apply(films), films, filters.words(), filters.facts())
         return film_list_response(person(request), dataset, chosen, order)

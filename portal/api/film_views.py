@@ -67,7 +67,7 @@ class FilmViews(APIView):
         dataset = get_visible(Dataset.objects.select_related("site"), person(request), uuid)
         data = _valid(SaveFilmView(data=request.data))
         exact_filters(data["query"], dataset)
-        asked_order(data["query"])
+        asked_order(data["query"], person(request), dataset)
         try:
             view = save_view(
                 dataset=dataset, name=data["name"], query=data["query"], author=person(request), share=data["share"]

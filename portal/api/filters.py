@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 
 from portal.grid.film_order import SORT, FilmOrder, UnknownOrder, exact_order
-from portal.models import Dataset, Split
+from portal.models import Dataset, Split, User
 from portal.sets.film_filters import Filters, UnknownFilter
 
 _OTHERS = ("limit", "offset", SORT)
@@ -21,9 +21,9 @@ def exact_filters(query: Mapping[str, Any], dataset: Dataset) -> Filters:
         raise ValidationError({"detail": str(unknown)}) from unknown
 
 
-def asked_order(query: Mapping[str, Any]) -> FilmOrder:
+def asked_order(query: Mapping[str, Any], user: User, dataset: Dataset) -> FilmOrder:
     """The order that the query names. Raises ValidationError."""
     try:
-        return exact_order(query)
+        return exact_order(query, user, dataset)
     except UnknownOrder as unknown:
         raise ValidationError({"detail": str(unknown)}) from unknown

@@ -36,7 +36,7 @@ from portal.api.serializers import (
     QueueSerializer,
     SplitSerializer,
 )
-from portal.grid.film_order import SORT, in_order
+from portal.grid.film_order import SORT, in_order, record_order
 from portal.grid.tags import tags_by_film
 from portal.labels.events import InvalidLabel, LabelChange, label_as_seen
 from portal.labels.losses import losses_of, words_of
@@ -82,7 +82,8 @@ class Datasets(generics.ListAPIView[Dataset]):
 class Images(generics.ListAPIView[Image]):
     """The films of a dataset, with the filters of its page: label, view, finding, attribute (of normals), criteria (a
     version, older or none), warning (nothing: films that show nothing), split and part; in the order `sort`, without it
-    that of their import: -imported, patient, age, view, label, finding, size, each also backwards (-patient)."""
+    that of their import: -imported, patient, age, view, label, finding, size, each also backwards (-patient), and
+    least-normal- with the UUID of a scoring run, films whose score you may not see last."""
 
     serializer_class = ImageSerializer
     pagination_class = PagesOfFilms
@@ -92,9 +93,8 @@ class Images(generics.ListAPIView[Image]):
         dataset = get_visible(Dataset.objects.all(), person(self.request), self.kwargs["uuid"])
         filters = exact_filters(self.request.query_params, dataset)
         films = filters.apply(blinding.without_withheld(dataset.images.all(), person(self.request)))
-        return in_order(
-            films.select_related("current_label__criteria", "patient"), asked_order(self.request.query_params)
-        )
+        self.order = asked_order(self.request.query_params, person(self.request), dataset)
+        return in_order(films.select_related("current_label__criteria", "patient"), self.order)
 
     def omitted(self) -> str:
         return blinding.omitted_among(Image.objects.filter(dataset__uuid=self.kwargs["uuid"]), person(self.request))
@@ -103,6 +103,7 @@ class Images(generics.ListAPIView[Image]):
         films = super().paginate_queryset(queryset)
         self.tags = tags_by_film(films or [])
         record_exposure(person(self.request), Exposure.Kind.LABEL, {*labelled(films or []), *self.tags})
+        record_order(person(self.request), films or [], self.order)
         return films
 
     def get_serializer_context(self) -> dict[str, Any]:

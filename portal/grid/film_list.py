@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from portal.grid.film_order import IMPORTED, FilmOrder, in_order
+from portal.grid.film_order import IMPORTED, WITHOUT_SCORE, FilmOrder, in_order
 from portal.grid.tags import tags_by_film
 from portal.models import Dataset, Exposure, Image, User
 from portal.people import audit, blinding
@@ -30,8 +30,12 @@ def export_films(
     require(person, "see the site", dataset.site)
     blinding.refuse_file(person, dataset.images.all(), what="The dataset")
     with transaction.atomic():
-        ids = list(in_order(images.filter(dataset=dataset), order).values_list("pk", flat=True))
+        films = in_order(images.filter(dataset=dataset), order)
+        ids = list(films.values_list("pk", flat=True))
         record_exposure(person, Exposure.Kind.LABEL, ids)
+        if order.run:
+            scored = films.filter(_at__lt=WITHOUT_SCORE).values_list("pk", flat=True)
+            record_exposure(person, Exposure.Kind.SCORE, scored, run=order.run)
         after = {"films": len(ids), "which": words or "all films"}
         audit.record(verb="export films", site=dataset.site, actor=person, target=dataset, after=after)
     return csv_lines(COLUMNS, _rows(ids))

@@ -5,15 +5,16 @@ place. The films that are equal to the first one are asked for apart from those 
 follows an index where there is one, and none of them grows with the number of the page.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.db.models import F, QuerySet, TextField, Value
 from django.db.models.functions import Coalesce
 
-from portal.models import Image
+from portal.models import Dataset, Exposure, Image, User
+from portal.people.exposure import record_exposure
 from portal.sets.film_filters import FilmPage
 
 SORT = "sort"  # of the query string
@@ -26,17 +27,20 @@ class UnknownOrder(Exception):
 @dataclass(frozen=True)
 class FilmOrder:
     """`by`: an expression that is never null; None is the order of import alone. `tells`: the place of a film in it
-    says something of its label."""
+    says something of its label. `run`: by the scores of this run, of which `note` says what is to be known; the films
+    without a score have the value `WITHOUT_SCORE`."""
 
     name: str
     words: str
-    by: Any = None
+    by: Any = field(default=None, compare=False)
     descending: bool = False
     tells: bool = False
+    run: UUID | None = None
+    note: str = ""
 
     @property
     def phrase(self) -> str:
-        return self.words if self.by is None else f"by {self.words}"
+        return self.words if self.by is None or self.run else f"by {self.words}"
 
     def facts(self) -> dict[str, str]:
         """As a part of the query string; empty for the order of import."""
@@ -71,20 +75,71 @@ ORDERS: Mapping[str, FilmOrder] = {
 }
 
 
-def order_of(query: Mapping[str, Any]) -> FilmOrder:
-    """The order of a page's query string; an unknown one counts as that of import."""
-    return ORDERS.get(str(query.get(SORT, "")), IMPORTED)
+LEAST_NORMAL = "least-normal-"  # and the UUID of a run
+WITHOUT_SCORE = 1e300  # sorts after every score, of which the highest comes first
 
 
-def exact_order(query: Mapping[str, Any]) -> FilmOrder:
+@dataclass(frozen=True)
+class ScoreOrders:
+    """The orders by the scores of runs, which this app does not know: `analysis` registers them. Both functions take
+    the person and the dataset, and know nothing for a person who may not see scores. `listed`: the newest runs, newest
+    first; `named`: the order by the run with this UUID, None where there is none for this person."""
+
+    listed: Callable[[User, Dataset], Sequence[FilmOrder]]
+    named: Callable[[User, Dataset, str], FilmOrder | None]
+
+
+_by_scores: list[ScoreOrders] = []
+
+
+def sort_also(orders: ScoreOrders) -> None:
+    """Called once, when the app of the scores is ready."""
+    _by_scores.append(orders)
+
+
+def orders_for(person: User, dataset: Dataset) -> list[FilmOrder]:
+    """What the page of the dataset offers this person."""
+    return [*ORDERS.values(), *(order for orders in _by_scores for order in orders.listed(person, dataset))]
+
+
+def order_of(query: Mapping[str, Any], person: User, dataset: Dataset) -> FilmOrder:
+    """The order of a page's query string; one that is not there for this person counts as that of import."""
+    return _order_named(str(query.get(SORT, "")), person, dataset) or IMPORTED
+
+
+def _order_named(name: str, person: User, dataset: Dataset) -> FilmOrder | None:
+    if not name.startswith(LEAST_NORMAL):
+        return ORDERS.get(name)
+    uuid = name.removeprefix(LEAST_NORMAL)
+    return next((order for orders in _by_scores if (order := orders.named(person, dataset, uuid))), None)
+
+
+def exact_order(query: Mapping[str, Any], person: User, dataset: Dataset) -> FilmOrder:
     """As `order_of`, for a client that is to get what it asked for. Raises UnknownOrder."""
     name = str(query.get(SORT, ""))
-    if name not in ORDERS:
+    order = _order_named(name, person, dataset)
+    if order is None and name.startswith(LEAST_NORMAL):
+        raise UnknownOrder(
+            f"There is no order {name[:60]!r} for you: after {LEAST_NORMAL} comes the UUID of a finished scoring run "
+            "of this dataset, and you need a role that may see scores."
+        )
+    if order is None:
         known = ", ".join(name for name in ORDERS if name)
         raise UnknownOrder(
-            f"There is no order {name[:40]!r}: sort by {known}, or leave it out for the order of import."
+            f"There is no order {name[:40]!r}: sort by {known}, {LEAST_NORMAL} with the UUID of a scoring run, or "
+            "leave it out for the order of import."
         )
-    return ORDERS[name]
+    return order
+
+
+def record_order(person: User, films: Iterable[Image], order: FilmOrder, *, beside: "FilmPlace | None" = None) -> None:
+    """Record that the person is shown the films, as `in_order` and the pages return them, at their places in an order
+    by scores, and the film that they are beside."""
+    if not order.run:
+        return
+    places = [FilmPlace(film._at, film.pk) for film in films]  # type: ignore[attr-defined]
+    scored = [place.pk for place in [*places, *([beside] if beside else [])] if place.at < WITHOUT_SCORE]
+    record_exposure(person, Exposure.Kind.SCORE, scored, run=order.run)
 
 
 def in_order(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from portal.grid.film_order import SORT, order_of
+from portal.grid.film_order import LEAST_NORMAL, SORT, order_of
 from portal.grid.tags import tags_in
 from portal.labels.criteria import current_criteria
 from portal.models import Dataset, DefaultFilmView, FilmView, Site, Split, User
@@ -60,7 +60,7 @@ def save_view(*, dataset: Dataset, name: str, query: Mapping[str, str], author: 
     site = require(author, "share views" if share else "see the site", dataset.site)
     name = _checked_name(name)
     filters = Filters.from_query(query, Split.objects.filter(datasets=dataset))
-    order = order_of(query)
+    order = order_of(query, author, dataset)
     words = ", ".join(filter(None, [filters.words(), order.phrase if order.name else ""]))
     shown = {"query": filters.facts() | order.facts(), "words": words[:300], "is_shared": share}
     with transaction.atomic():
@@ -152,6 +152,9 @@ def gone_sentence(view: FilmView, person: User) -> str:
     """What the view asks for that is no longer there, as a sentence; blank where all is there."""
     ignored, empty = _ignored(view), _without_films(view, person)
     sentences = []
+    order = view.query.get(SORT, "")
+    if order_of(view.query, person, view.dataset).name != order:
+        sentences.append(f"The view “{view.name}” is shown as imported: {_why_no_order(order)}")
     if ignored:
         sentences.append(
             f"The view “{view.name}” asks for {_listed(ignored)}, which {_is(ignored)} no longer there: "
@@ -165,11 +168,16 @@ def gone_sentence(view: FilmView, person: User) -> str:
     return " ".join(sentences)
 
 
+def _why_no_order(name: str) -> str:
+    if name.startswith(LEAST_NORMAL):
+        return "its order is by scores of a run that is gone, or that you may not see."
+    return f"there is no order “{name[:40]}” any more."
+
+
 def _ignored(view: FilmView) -> list[str]:
-    """The choices that the grid does not know any more, and would take for any."""
-    filters = Filters.from_query(view.query, Split.objects.filter(datasets=view.dataset))
-    kept = filters.facts() | order_of(view.query).facts()
-    return [_named(name, value) for name, value in view.query.items() if kept.get(name) != value]
+    """The filters that the grid does not know any more, and would take for any."""
+    kept = Filters.from_query(view.query, Split.objects.filter(datasets=view.dataset)).facts()
+    return [_named(name, value) for name, value in view.query.items() if name != SORT and kept.get(name) != value]
 
 
 def _without_films(view: FilmView, person: User) -> list[str]:
@@ -199,8 +207,6 @@ def _named(name: str, value: str) -> str:
     words = {"view": "the view position", "criteria": "the criteria v", "warning": "the warning"}
     if name == "criteria":
         return f"{words[name]}{value}"
-    if name == SORT:
-        return f"the order “{value[:40]}”"
     known = name in FILTERS
     short = value[:8] if name == "split" else value[:60]
     return f"{words.get(name, f'the {name}')} “{short}”" if known else f"the filter {name[:40]!r}"

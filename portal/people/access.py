@@ -160,6 +160,10 @@ def _who_can_give_it(site: Site) -> str:
     return "The site has no manager; an administrator can give it to you."
 
 
+# Labels after which whoever labels a film may see its score.
+SCORES_AFTER = (LabelValue.NORMAL, LabelValue.ABNORMAL, LabelValue.EXCLUDE)
+
+
 def has_to_label(user: User, site: Site, part: str) -> bool:
     """Whether this person labels films of the part, which therefore have to be labelled without scores in view."""
     return part in (Part.TUNE, Part.CALIBRATE, Part.TEST) and may(user, "label films", site)
@@ -174,4 +178,4 @@ def may_see_scores(user: User, image: Image, part: str) -> bool:
     if not has_to_label(user, site, part):
         return True
     label = getattr(image, "current_label", None)
-    return label is not None and label.value in (LabelValue.NORMAL, LabelValue.ABNORMAL, LabelValue.EXCLUDE)
+    return label is not None and label.value in SCORES_AFTER

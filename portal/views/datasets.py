@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.dicomweb.pacs_imports import targets_of
 from portal.forms import DatasetForm, SourceForm, UploadForm
-from portal.grid.film_order import ORDERS, FilmOrder, order_of, page_in_order
+from portal.grid.film_order import FilmOrder, order_of, orders_for, page_in_order, record_order
 from portal.grid.saved_views import OpenedView, opened_view, views_for
 from portal.grid.tags import tags_by_film, tags_in
 from portal.grid.tiles import WIDTHS, step_of
@@ -93,12 +93,13 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     withheld = blinding.withheld_patients(request.user)
     opened = opened_view(request.user, dataset, request.GET.dict())
     query = opened.view.query if opened else request.GET
-    filters, order = film_filters.Filters.from_query(query, splits), order_of(query)
+    filters, order = film_filters.Filters.from_query(query, splits), order_of(query, request.user, dataset)
     all_films = blinding.without_withheld(dataset.images.all(), request.user)
     films = filters.apply(all_films).select_related("current_label")
     page = page_in_order(films, request.GET.get("from", ""), among=all_films, size=FILMS_A_PAGE, order=order)
     of_films = tags_by_film(page.films)
     record_exposure(request.user, Exposure.Kind.LABEL, {*film_filters.labelled(page.films), *of_films})
+    record_order(request.user, page.films, order)
     people = shown_to(page.films)
     parts, events = film_filters.parts_of(page.films, filters.split), film_filters.events_of(page.films)
     for film in page.films:
@@ -157,13 +158,19 @@ def _views(
     views, facts = list(views_for(user, dataset)), filters.facts() | order.facts()
     return {
         "order": order,
-        "orders": ORDERS.values(),
+        "orders": _offered(order, user, dataset),
         "query": urlencode(facts),
         "opened": opened,
         "film_views": views[:VIEWS_SHOWN],
         "more_views": max(len(views) - VIEWS_SHOWN, 0),
         "view_query": facts,
     }
+
+
+def _offered(order: FilmOrder, user: User, dataset: Dataset) -> list[FilmOrder]:
+    """With the order of this page, which may be by a run that is not among the newest."""
+    orders = orders_for(user, dataset)
+    return orders if order in orders else [*orders, order]
 
 
 def _latest_uploads(dataset: Dataset, user: User) -> list[Upload]:

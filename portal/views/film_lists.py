@@ -17,7 +17,8 @@ from portal.views.grid_choice import GridChoice, chosen_films
 def export(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     """The films `image` (repeated); without them, all that match the filters in the query string, in its order."""
     dataset = get_visible(Dataset.objects.select_related("site"), request.user, uuid)
-    return film_list_response(request.user, dataset, chosen_films(request, dataset), order_of(request.GET))
+    order = order_of(request.GET, request.user, dataset)
+    return film_list_response(request.user, dataset, chosen_films(request, dataset), order)
 
 
 def film_list_response(person: User, dataset: Dataset, chosen: GridChoice, order: FilmOrder) -> HttpResponseBase:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET
 
-from portal.grid.film_order import films_beside, order_of, place_of
+from portal.grid.film_order import films_beside, order_of, place_of, record_order
 from portal.grid.tags import tags_by_film
 from portal.intake import film_files
 from portal.labels.boxes import boxes_shown
@@ -46,7 +46,7 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     blinding.refuse_withheld(request.user, film)
     splits = Split.objects.filter(datasets=film.dataset)
     filters = film_filters.Filters.from_query(request.GET, splits)
-    order = order_of(request.GET)
+    order = order_of(request.GET, request.user, film.dataset)
     in_grid = filters.apply(blinding.without_withheld(film.dataset.images.all(), request.user))
     in_grid, place = in_grid.select_related("current_label"), place_of(film, order)
     following = films_beside(in_grid, place, order, FILMS_AHEAD)
@@ -55,8 +55,9 @@ def image(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     tags = tags_by_film([film])
     record_exposure(request.user, Exposure.Kind.LABEL, [film.pk] if events or tags else [])
     of_label = (filters.label, filters.finding, filters.attribute, filters.criteria, filters.origin, filters.tag)
+    neighbours = [previous, *following] if previous else following
+    record_order(request.user, neighbours, order, beside=place)
     if any(of_label) or order.tells:  # a link says that the film has it, or a label that comes next to this one's
-        neighbours = [previous, *following] if previous else following
         shown = [one.pk for one in neighbours] if filters.tag else film_filters.labelled(neighbours)
         record_exposure(request.user, Exposure.Kind.LABEL, shown)
     context = {

@@ -116,13 +116,15 @@ def test_an_unknown_film_or_order_begins_at_the_first_page(of: Dataset) -> None:
     first = of.images.order_by("pk").first()
     for uuid in ("nonsense", str(factories.somewhere())):
         assert page_in_order(of.images.all(), uuid, among=of.images.all(), size=5).films[0] == first
-    assert order_of({"sort": "mood"}) is IMPORTED
-    assert order_of({"sort": "-label"}).words == "label, backwards"
+    ann = factories.curator()
+    assert order_of({"sort": "mood"}, ann, of) is IMPORTED
+    assert order_of({"sort": "-label"}, ann, of).words == "label, backwards"
     assert ORDERS["-size"].facts() == {"sort": "-size"}
     assert IMPORTED.facts() == {}
 
 
-def test_a_client_is_told_that_there_is_no_such_order() -> None:
+def test_a_client_is_told_that_there_is_no_such_order(of: Dataset) -> None:
+    ann = factories.curator()
     with pytest.raises(UnknownOrder, match="There is no order 'mood': sort by -imported, patient, -patient"):
-        exact_order({"sort": "mood"})
-    assert exact_order({}) is IMPORTED
+        exact_order({"sort": "mood"}, ann, of)
+    assert exact_order({}, ann, of) is IMPORTED
