@@ -6,9 +6,8 @@ class AnalysisConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Let a semi-supervised head be fitted on readings, which `ml_engine` does not know, a restored backup be rid
-        of patients who were erased since, and the collector know what evaluations keep."""
-        of patients who were erased since, and the portal's grid be sorted by scores."""
+        """Tell the apps below what they cannot know of readings and evaluations: what a semi-supervised head is fitted
+        on, patients who were erased since a backup, files to be kept, downloads, and orders of the grid by scores."""
         from analysis.evaluation import score_orders
         from analysis.evaluation.erasing import erase_again
         from analysis.models import Evaluation
@@ -16,9 +15,9 @@ class AnalysisConfig(AppConfig):
         from analysis.views.downloads import RECORDED_BY_THEIR_FUNCTIONS, SENT
         from ml_engine.runs import confirmed_reads
         from portal.backups.restoring import do_after_restore
+        from portal.grid.film_order import ScoreOrders, sort_also
         from portal.people.downloads import recorded_elsewhere, sent_by
         from portal.retention.collector import Kind, collect_also, uuid_pattern, uuids_named
-        from portal.grid.film_order import ScoreOrders, sort_also
 
         sent_by(SENT)
         recorded_elsewhere(*RECORDED_BY_THEIR_FUNCTIONS)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("portal", "0043_tokens_from_before"),
+        ("portal", "0044_dated_label_events"),
     ]
 
     operations = [
