@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from portal.grid.film_order import IMPORTED, WITHOUT_SCORE, FilmOrder, in_order
+from portal.grid.film_order import IMPORTED, FilmOrder, in_order, with_score
 from portal.grid.tags import tags_by_film
 from portal.models import Dataset, Exposure, Image, User
 from portal.people import audit, blinding
@@ -34,7 +34,7 @@ def export_films(
         ids = list(films.values_list("pk", flat=True))
         record_exposure(person, Exposure.Kind.LABEL, ids)
         if order.run:
-            scored = films.filter(_at__lt=WITHOUT_SCORE).values_list("pk", flat=True)
+            scored = with_score(films).values_list("pk", flat=True)
             record_exposure(person, Exposure.Kind.SCORE, scored, run=order.run)
         after = {"films": len(ids), "which": words or "all films"}
         audit.record(verb="export films", site=dataset.site, actor=person, target=dataset, after=after)

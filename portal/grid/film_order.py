@@ -150,6 +150,12 @@ def in_order(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:
     return films.annotate(_at=order.by).order_by(f"{sign}_at", f"{sign}pk")
 
 
+def with_score(films: QuerySet[Image]) -> QuerySet[Image]:
+    """Those of films `in_order`, by the scores of a run, that have a score there."""
+    has_score: dict[str, Any] = {"_at__lt": WITHOUT_SCORE}  # the annotation is unknown to the stubs
+    return films.filter(**has_score)
+
+
 def page_in_order(
     films: QuerySet[Image], uuid: str, *, among: QuerySet[Image], size: int, order: FilmOrder = IMPORTED
 ) -> FilmPage:
