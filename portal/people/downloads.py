@@ -13,7 +13,7 @@ from uuid import UUID
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, ForeignKey
 from django.utils import timezone
 
 from portal.models import DownloadCount, User
@@ -82,10 +82,11 @@ def record_download(person: User, name: str, arguments: Mapping[str, Any]) -> No
 
 def _target(sends: Sends, uuid: Any) -> tuple[str, UUID | None, int | None]:
     """The target's model and UUID, and the key of its site."""
-    model = apps.get_model(sends.of)
-    about = model._meta.get_field(sends.about).related_model if sends.about else model
-    assert about is not None
-    assert not isinstance(about, str)
+    model = about = apps.get_model(sends.of)
+    if sends.about:
+        field = model._meta.get_field(sends.about)
+        assert isinstance(field, ForeignKey)
+        about = field.related_model
     path = f"{sends.about}__uuid" if sends.about else "uuid"
     try:
         row = model._default_manager.filter(uuid=uuid).values_list(path, site_path(model)).first()

@@ -45,8 +45,8 @@ class _Handler(socketserver.StreamRequestHandler):
 @contextmanager
 def running(at: Path | None = None) -> Iterator[Any]:
     """The server, on a Unix socket at the path, otherwise on TCP; `address` is what the settings would hold."""
-    kind = socketserver.ThreadingUnixStreamServer if at else socketserver.ThreadingTCPServer
-    with kind(str(at) if at else ("127.0.0.1", 0), _Handler) as server:  # type: ignore[arg-type]
+    kind: Any = socketserver.ThreadingUnixStreamServer if at else socketserver.ThreadingTCPServer
+    with kind(str(at) if at else ("127.0.0.1", 0), _Handler) as server:
         server.version = "ClamAV 1.4.6/27450/Sun Nov 29 08:45:11 2026"
         server.most_bytes, server.hangs_up, server.scanned = 2**30, False, []
         server.address = str(at) if at else server.server_address

@@ -75,10 +75,12 @@ def test_every_file_is_sent_and_what_is_clean_is_imported(scanner: Any, film: by
 @pytest.mark.parametrize("place", ["table", "film", "zip in the zip"])
 def test_an_infected_upload_is_refused_whole_and_deleted(scanner: Any, film: bytes, place: str, tmp_path: Path) -> None:
     inner = factories.zipped(tmp_path / "inner.zip", {"b.png": clamd.EICAR}).read_bytes()
-    bad: dict[str, bytes | str] = {"table": {"t.csv": clamd.EICAR}, "film": {"b.png": clamd.EICAR}}.get(
-        place, {"inner.zip": inner}
-    )  # type: ignore[assignment]
-    upload = imported(sent({"a.png": film, **bad}))
+    name, content = {
+        "table": ("t.csv", clamd.EICAR),
+        "film": ("b.png", clamd.EICAR),
+        "zip in the zip": ("inner.zip", inner),
+    }[place]
+    upload = imported(sent({"a.png": film, name: content}))
     number = 3 if place == "zip in the zip" else 2
     assert upload.state == "failed"
     assert upload.message.startswith(f"The virus scanner found {clamd.FOUND} in file {number} of the zip.")
