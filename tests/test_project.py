@@ -395,7 +395,43 @@ def test_under_each_profile_of_compose_one_worker_takes_one_run_at_a_time() -> N
     assert workers["worker"] == ("cpu", "3", None)
     assert workers["beat"] == ("upkeep", "1", None)
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    assert re.findall(r"^COMPOSE_PROFILES=(\w+)$", example, re.MULTILINE) == ["cpu"]
+    assert re.findall(r"^COMPOSE_PROFILES=(.*)$", example, re.MULTILINE) == ["cpu,tls"]
+
+
+def test_every_container_has_limits_a_health_check_and_a_root_that_is_read_only() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    for name, service in compose["services"].items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["logging"]["driver"] == "json-file", name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+        assert service["mem_limit"], name
+        assert service["pids_limit"] > 0, name
+        assert name == "migrate" or "healthcheck" in service, name  # which ends by itself
+    users = re.findall(r"^USER (\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert users == ["10001:10001", "10001:10001"]
+    assert compose["services"]["proxy"]["user"] == "10001:10001"  # to whom the films belong, whose mode is 0600
+
+
+def test_what_compose_asks_of_the_environment_is_in_the_example_or_the_docs() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    settings = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    asked = set(re.findall(r"\$\{(\w+)", compose))
+    assert asked - set(re.findall(r"\b[A-Z_]+\b", example)) == {
+        name for name in asked if f"`{name}`" in settings and name not in example
+    }
+
+
+def test_the_image_for_processors_takes_torch_without_cuda() -> None:
+    recipe = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    cpu, gpu = (recipe.partition(f"AS packages-{kind}\n")[2].partition("\nFROM")[0] for kind in ("cpu", "gpu"))
+    assert "TORCH_INDEX=https://download.pytorch.org/whl/cpu" in cpu
+    assert "TORCH_INDEX" not in gpu
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"grep -E '([^']+)' constraints.txt", cpu)
+    assert len(re.findall(pattern, constraints, re.MULTILINE)) == 2
 
 
 def test_dependencies_are_listed_once_and_have_an_upper_bound() -> None:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.http import FileResponse, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -33,6 +34,7 @@ FILMS_AHEAD = 2
 # has them asks each time whether they have; previews change with a corrected window too, and may be minutes old.
 PIXEL_CACHE = "private, no-cache"
 PREVIEW_CACHE = "private, max-age=300"
+_BYTES = "application/octet-stream"
 _EVENT_FIELDS = ("author", "criteria", "reverts", "reverted_by", "consensus")
 
 
@@ -96,11 +98,19 @@ def pixels(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
     etag = f'"{film.pixel_sha256}"'
     if there := get_conditional_response(request, etag=etag):
         return _asked_again(there, etag, PIXEL_CACHE)
-    response = FileResponse(
-        film_files.pixel_path(film.pixel_sha256).open("rb"), content_type="application/octet-stream"
-    )
+    return _asked_again(_file_of(film), etag, PIXEL_CACHE)
+
+
+def _file_of(film: Image) -> HttpResponseBase:
+    """The film's file. With HILUM_X_ACCEL only its place, from which nginx sends it (deploy/nginx.conf)."""
+    path = film_files.pixel_path(film.pixel_sha256)
+    if settings.X_ACCEL:
+        path.stat()  # a lost file is the same error as without nginx
+        place = path.relative_to(settings.DATA_DIR).as_posix()
+        return HttpResponse(content_type=_BYTES, headers={"X-Accel-Redirect": f"/x-accel/{place}"})
+    response = FileResponse(path.open("rb"), content_type=_BYTES)
     response.headers["Content-Encoding"] = "gzip"
-    return _asked_again(response, etag, PIXEL_CACHE)
+    return response
 
 
 @require_GET

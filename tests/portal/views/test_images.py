@@ -129,6 +129,20 @@ def test_pixels_are_the_stored_gzip(curator: Client, film: Image) -> None:
     assert pixel_sha256(stored) == film.pixel_sha256
 
 
+def test_nginx_is_told_where_the_pixels_lie(curator: Client, stranger: Client, film: Image, settings: Any) -> None:
+    settings.X_ACCEL = True
+    response = curator.get(f"/images/{film.uuid}/pixels")
+    place = f"/x-accel/pixels/{film.pixel_sha256[:2]}/{film.pixel_sha256}.u16.gz"
+    assert (response["X-Accel-Redirect"], response.content) == (place, b"")
+    assert (response["ETag"], response["Cache-Control"]) == (f'"{film.pixel_sha256}"', "private, no-cache")
+    assert "Content-Encoding" not in response  # of no bytes
+    refused = stranger.get(f"/images/{film.uuid}/pixels")
+    assert (refused.status_code, "X-Accel-Redirect" in refused) == (404, False)
+    film_files.pixel_path(film.pixel_sha256).unlink()
+    with pytest.raises(FileNotFoundError):
+        curator.get(f"/images/{film.uuid}/pixels")
+
+
 @pytest.mark.parametrize(("path", "rule"), [
     ("pixels", "private, no-cache"),  # a black-out changes them
     ("preview", "private, max-age=300"),  # a corrected window changes it, too
