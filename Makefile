@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 10
 
-.PHONY: demo test test-quick lint bench bench-quick bench-web docs-tables fuzz audit clean-demo
+.PHONY: demo test test-quick lint bench bench-quick bench-web docs-tables fuzz audit bundle clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -32,6 +32,9 @@ fuzz:
 
 audit:
 	@$(PYTHON) tools/bootstrap.py audit
+
+bundle:
+	@$(PYTHON) tools/bootstrap.py bundle $(ARGS)
 
 lint:
 	@$(PYTHON) tools/bootstrap.py lint

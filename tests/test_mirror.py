@@ -132,6 +132,7 @@ ELSEWHERE = {
     "portal/api/pacs.py": "tests/portal/dicomweb/test_pacs_imports.py",
     "portal/management/commands/import_pacs.py": "tests/portal/dicomweb/test_pacs_imports.py",
     "tools/orthanc.py": "tests/portal/dicomweb/test_client.py asks the Orthanc that it finds",
+    "tools/install_bundle.py": "tests/tools/test_bundle.py installs with it",
     "portal/api/usage.py": "tests/portal/intake/test_quotas.py",
     "portal/views/dataset_facts.py": "tests/portal/sets/test_approvals.py requests the page",
     "portal/api/dataset_facts.py": "tests/portal/sets/test_approvals.py",

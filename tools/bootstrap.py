@@ -2,8 +2,9 @@
 
     python3 tools/bootstrap.py TASK [arguments passed on]
 
-TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, docs-tables, fuzz, audit or clean-demo. bench and
-bench-quick have an environment of their own, .venv-bench, with the peers that they compare with; audit has .venv-audit.
+TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, docs-tables, fuzz, audit, bundle or clean-demo.
+bench and bench-quick have an environment of their own, .venv-bench, with the peers that they compare with; audit has
+.venv-audit, and bundle .venv-bundle, which has nothing but pip.
 Uses the standard library only and runs with old interpreters too, so that each can report what is missing.
 """
 
@@ -35,6 +36,7 @@ PAIR = ("torch", "torchvision")  # released together
 GPU = Path("/dev/nvidia0")
 AUDITOR = ROOT / ".venv-audit" / "bin" / "python"
 AUDIT_PACKAGE = "pip-audit>=2.9,<3"
+PACKER = ROOT / ".venv-bundle" / "bin" / "python"
 PACKAGES = "sbom.cdx.json"  # what `audit` writes
 EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("local", "cpu", "test")}
 EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["docs-tables"] = EXTRAS[
@@ -231,6 +233,14 @@ def audit() -> None:
     stop("found faults, or could not ask for them; see the lines above.")
 
 
+def bundle(arguments: list[str]) -> None:
+    """Collect what a host without the internet needs, for the kind and the Python of this one."""
+    if not PACKER.exists() and subprocess.run([find_python(), "-m", "venv", str(PACKER.parents[1])]).returncode:
+        stop(f"could not create {PACKER.parents[1].name}; see the lines above.")
+    status = subprocess.run([str(PACKER), "tools/bundle.py", *arguments], cwd=ROOT).returncode
+    sys.exit(status)
+
+
 def clean_demo() -> None:
     folder = Path(os.environ.get("HILUM_DATA_DIR") or ROOT / "var").resolve()
     if not folder.is_dir():
@@ -252,8 +262,10 @@ def main() -> None:
     if task == "audit":
         audit()
         return
+    if task == "bundle":
+        bundle(arguments)
     if task not in EXTRAS:
-        stop("takes " + ", ".join([*EXTRAS, "audit"]) + " or clean-demo.")
+        stop("takes " + ", ".join([*EXTRAS, "audit", "bundle"]) + " or clean-demo.")
     make_ready(task)
     if task == "lint":
         lint()
