@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,15 @@ def test_numbers_are_those_of_the_database(client: Client, data_dir: Path) -> No
     assert there["hilum_database_up",] == 1
     assert there["hilum_audit_unsealed",] >= 1
     assert there["hilum_last_backup_timestamp_seconds",] > 1_700_000_000
+
+
+def test_the_page_for_administrators_says_when_to_call_somebody(client: Client) -> None:
+    page = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`(hilum_\w+)", page))
+    families = text_string_to_metric_families(client.get("/metrics").content.decode())
+    named = {one.name for one in families if one.name.startswith("hilum_") and not one.name.endswith("_created")}
+    assert len(named) > 10
+    assert named - {name.removesuffix("_total") for name in explained} == set()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from portal.people.audit_chain import seal_all
 from portal.project import condition
 from portal.project.condition import CHECKS, GIB, Condition, database, disk
 from tests.ml_engine import made
+from tests.paths import ROOT
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db]
@@ -261,6 +263,13 @@ def test_a_dead_worker_and_broker_are_found(film: Image) -> None:
     assert "Start Valkey or Redis" in words["broker"]
     assert "No worker answers for imports and runs and upkeep." in words["workers"]
     assert "docker compose up -d" in words["workers"]
+
+
+def test_the_page_for_administrators_says_what_each_check_means(film: Image) -> None:
+    page = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ([\w, ]+) \| [^|]+ \| [^|]+ \|$", page, re.MULTILINE)
+    explained = {name for cell in cells for name in cell.split(", ")}
+    assert {check().name for check in CHECKS} - explained == set()
 
 
 def test_faults_are_named_with_their_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
