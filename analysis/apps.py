@@ -7,11 +7,13 @@ class AnalysisConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell the apps below what they cannot know of readings and evaluations: what a semi-supervised head is fitted
-        on, patients who were erased since a backup, files to be kept, downloads, and orders of the grid by scores."""
+        on, patients who were erased since a backup, files to be kept, downloads, orders of the grid by
+        scores, and how worklists are retired."""
         from analysis.evaluation import score_orders
         from analysis.evaluation.erasing import erase_again
         from analysis.models import Evaluation
         from analysis.reading import confirmed_reads as readings
+        from analysis.reading import retired_worklists
         from analysis.views.downloads import RECORDED_BY_THEIR_FUNCTIONS, SENT
         from ml_engine.runs import confirmed_reads
         from portal.backups.restoring import do_after_restore
@@ -22,6 +24,7 @@ class AnalysisConfig(AppConfig):
         sent_by(SENT)
         recorded_elsewhere(*RECORDED_BY_THEIR_FUNCTIONS)
         confirmed_reads.register(readings.gather)
+        retired_worklists.register()
         do_after_restore(erase_again)
         collect_also(Kind("kept figures of evaluations", "evaluations", uuid_pattern(), uuids_named(Evaluation)))
         sort_also(ScoreOrders(listed=score_orders.listed, named=score_orders.named))

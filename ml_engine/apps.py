@@ -8,6 +8,7 @@ class MlEngineConfig(AppConfig):
     def ready(self) -> None:
         from ml_engine.runs import (
             collected,
+            retired_runs,
             run_conditions,  # noqa: F401  (adds its checks)
         )
         from ml_engine.runs.restored_runs import go_on, named_files
@@ -28,3 +29,4 @@ class MlEngineConfig(AppConfig):
         do_after_restore(go_on)
         for kind in collected.kinds():
             collect_also(kind)
+        retired_runs.register()

@@ -49,6 +49,7 @@ from portal.models import Part, User
 from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, may, require, sites_where
 from portal.people.blinding import left_out, refuse_withheld, without_withheld
+from portal.people.retired import without_retired
 from portal.people.signed_in import person
 
 
@@ -296,7 +297,7 @@ def _check_is_reader(user: User, named: UUID | str | None) -> None:
 
 
 class Worklists(generics.ListAPIView[Worklist]):
-    """The worklists of the sites where you may read or make worklists."""
+    """The worklists of the sites where you may read or make worklists, without those that are retired."""
 
     serializer_class = WorklistSerializer
     queryset = Worklist.objects.none()
@@ -305,7 +306,8 @@ class Worklists(generics.ListAPIView[Worklist]):
         user = person(self.request)
         makes = sites_where(user, "make worklists")
         sites = sites_where(user, "read worklists") | makes
-        return shown_to(_worklists().filter(run__site__in=sites.values("pk")), user, makes=makes)
+        rows = without_retired(_worklists()).filter(run__site__in=sites.values("pk"))
+        return shown_to(rows, user, makes=makes)
 
 
 class OneWorklist(APIView):

@@ -36,6 +36,7 @@ from portal.models import Dataset, Image, LabelValue, Part, SplitImage, User
 from portal.people import audit, blinding
 from portal.people.access import require
 from portal.people.exposure import WASHOUT_DAYS
+from portal.people.retired import why_retired
 from portal.sets.approvals import why_ended
 
 POINTS = {
@@ -223,7 +224,8 @@ def _check(request: WorklistRequest) -> None:
     if not 0 <= request.seed <= _LARGEST_SEED:
         raise WorklistRefused(f"The seed is {request.seed}; enter a whole number from 0 to {_LARGEST_SEED}.")
     scored = Image.objects.filter(scores__run=run).values("dataset")
-    if why := why_ended(Dataset.objects.filter(pk__in=scored).select_related("site")):
+    why = why_retired([run]) or why_ended(Dataset.objects.filter(pk__in=scored).select_related("site"))
+    if why:
         raise WorklistRefused(why)
     _check_design(request)
 
@@ -415,6 +417,8 @@ def begin(*, worklist: Worklist, reader: User) -> WorklistReader:
     """Begin to read the worklist, or continue after handing it back or after its expiry: from now on, what is said
     about the unread films of a blinded worklist is withheld from the reader. Raises WorklistRefused."""
     require_reader(worklist, reader)
+    if why := why_retired([worklist]):
+        raise WorklistRefused(why)
     content = f"{worklist.uuid} {worklist.seed} {reader.uuid}".encode()
     seed = int.from_bytes(blake2b(content, digest_size=4).digest()) & _LARGEST_SEED
     with transaction.atomic():

@@ -26,6 +26,7 @@ from portal.labels.keys import keys_in
 from portal.people.accepted_query import accepts_query
 from portal.people.access import actions_of, get_visible, require, sites_where
 from portal.people.blinding import refuse_withheld, without_withheld
+from portal.people.retired import without_retired
 from portal.people.signed_in import SignedInRequest
 
 FINDINGS = [
@@ -51,7 +52,8 @@ def worklists(request: SignedInRequest) -> HttpResponse:
     allowed = actions_of(request.user, site)
     if not allowed & _ROOM:
         require(request.user, "read worklists", site)
-    rows = Worklist.objects.filter(run__site=site).select_related("run", "created_by").prefetch_related("assignments")
+    of_site = without_retired(Worklist.objects.filter(run__site=site))
+    rows = of_site.select_related("run", "created_by").prefetch_related("assignments")
     rows = shown_to(rows, request.user, makes=sites_where(request.user, "make worklists"))
     own = Q(items__readings__reader=request.user, items__readings__replaced_by__isnull=True)
     lists: list[Any] = list(

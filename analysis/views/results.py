@@ -36,6 +36,7 @@ from ml_engine.models import Run, RunKind, RunState
 from portal.models import Part
 from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, may, require
+from portal.people.retired import without_retired
 from portal.people.signed_in import SignedInRequest
 from portal.sets.film_copies import divided_note
 from portal.sets.view_mix import why_differs
@@ -46,7 +47,7 @@ from portal.sets.view_mix import why_differs
 def results(request: SignedInRequest) -> HttpResponse:
     site = require(request.user, "see scores", request.hilum_site)
     runs = (
-        Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE)
+        without_retired(Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE))
         .select_related("detector__run", "detector__split")
         .prefetch_related(Prefetch("evaluations", with_looks(Evaluation.objects.all())))
     )

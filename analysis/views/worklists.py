@@ -37,6 +37,7 @@ from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, require
 from portal.people.blinding import omitted, refuse_file, withheld_images, withheld_patients
 from portal.people.exposure import WASHOUT_DAYS
+from portal.people.retired import retired_row, without_retired
 from portal.people.signed_in import SignedInRequest
 
 _COLUMNS = [
@@ -104,7 +105,8 @@ class WorklistForm(forms.Form):
 
     def __init__(self, *args: Any, site: Site, **options: Any) -> None:
         super().__init__(*args, **options)
-        runs = Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE, detector__isnull=False)
+        scored = Run.objects.filter(site=site, kind=RunKind.SCORE, state=RunState.DONE, detector__isnull=False)
+        runs = without_retired(scored)
         self.fields["run"].queryset = runs  # type: ignore[attr-defined]
         self.fields["run"].label_from_instance = _labelled  # type: ignore[attr-defined]
         self.fields["readers"].queryset = possible_readers(site)  # type: ignore[attr-defined]
@@ -164,6 +166,7 @@ def summary(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     context = {
         "room": "reading",
         "worklist": worklist,
+        "retired": retired_row(worklist),
         "run": worklist.run,
         "summary": summarise(worklist),
         "disputed": _with_notes(disputed),

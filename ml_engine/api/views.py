@@ -28,6 +28,7 @@ from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Site, Split, User
 from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, sites_of, visible
+from portal.people.retired import without_retired
 from portal.people.signed_in import person
 
 
@@ -51,13 +52,13 @@ def _runs() -> QuerySet[Run]:
 @extend_schema(parameters=[OpenApiParameter("kind"), OpenApiParameter("state")])
 @accepts_query("kind", "state")
 class Runs(generics.ListAPIView[Run]):
-    """The runs of your sites, newest first; `kind` and `state` filter."""
+    """The runs of your sites, newest first, without those that are retired; `kind` and `state` filter."""
 
     serializer_class = RunSerializer
     queryset = Run.objects.none()
 
     def get_queryset(self) -> QuerySet[Run]:
-        runs = visible(_runs(), person(self.request))
+        runs = visible(without_retired(_runs()), person(self.request))
         for name, known in (("kind", list(RunKind)), ("state", RunState.values)):
             value = self.request.query_params.get(name)
             if value and value not in known:

@@ -15,6 +15,7 @@ from ml_engine.models import Run, RunKind
 from ml_engine.runs import paths, requests, run_forecasts
 from ml_engine.runs.embedding_requests import mapped_films, request_embedding
 from portal.models import Dataset
+from portal.people.retired import without_retired
 from portal.sets.film_filters import FILTERS
 
 SETTINGS = ("backbone", "weights", "size", "seed")
@@ -97,7 +98,8 @@ class EmbeddingForm(RunForm):
 
     def set_choices(self) -> None:
         stored = paths.stored_weights()
-        self.fields["datasets"].queryset = Dataset.objects.filter(site=self.site)  # type: ignore[attr-defined]
+        datasets = without_retired(Dataset.objects.filter(site=self.site))
+        self.fields["datasets"].queryset = datasets  # type: ignore[attr-defined]
         self.fields["backbone"].choices = backbone_choices(stored)  # type: ignore[attr-defined]
         self.fields["weights"].choices = weights_choices(stored)  # type: ignore[attr-defined]
 

@@ -31,6 +31,7 @@ from ml_engine.runs import paths, requests, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
 from portal.models import Dataset, Part, Site, Split, User
+from portal.people.retired import without_retired
 
 UNALIGNED, FIT_FIRST = "none", "first"
 RANDOM_WEIGHTS = RANDOM_NOTICE
@@ -529,7 +530,8 @@ class ScoreForm(RunForm):
         return [("Semi-supervised head", run.head.run.name)] if run.head else []
 
     def set_choices(self) -> None:
-        models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
+        detectors = without_retired(DetectorModel.objects.filter(site=self.site), through="run")
+        models = detectors.select_related("run", "split").order_by("-created_at")
         waiting = Run.objects.filter(site=self.site, kind=RunKind.FIT_DETECTOR, state__in=["queued", "running"])
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
             ("", "choose a detector"),
@@ -541,7 +543,8 @@ class ScoreForm(RunForm):
             ("", "none: one-class scores alone"),
             *((str(head.run.uuid), model_label(head.run, f"beside {head.detector.run.name}")) for head in heads),
         ]
-        self.fields["datasets"].queryset = Dataset.objects.filter(site=self.site)  # type: ignore[attr-defined]
+        datasets = without_retired(Dataset.objects.filter(site=self.site))
+        self.fields["datasets"].queryset = datasets  # type: ignore[attr-defined]
 
     def make(self) -> Run:
         values = self.cleaned_data

@@ -30,6 +30,7 @@ from portal.intake.quotas import QuotaReached, require_room
 from portal.models import Dataset, Image, Part, Site, Split, User
 from portal.people import audit
 from portal.people.access import require
+from portal.people.retired import why_retired
 from portal.sets.approvals import why_ended
 from portal.sets.film_copies import FilmCopies
 
@@ -456,8 +457,8 @@ def queue(
     **fields: Any,
 ) -> Run:
     """Store the run and publish it. `planned` are the experiments of an ablation or a sweep. Raises RunRefused for a
-    dataset whose approval has ended, for models that an erasure has withdrawn, and for weights that are not on this
-    machine, whose weights folder the workers share."""
+    dataset whose approval has ended, for what is retired, for models that an erasure has withdrawn, and for weights
+    that are not on this machine, whose weights folder the workers share."""
     split: Split | None = fields.get("split")
     if why := why_ended([*datasets, *(split.datasets.select_related("site") if split else ())]):
         raise RunRefused(why)
@@ -465,7 +466,11 @@ def queue(
         require_room(request.site, 0, what="This run")
     except QuotaReached as refusal:
         raise RunRefused(str(refusal)) from refusal
-    refuse_withdrawn(*(fields.get(name) for name in ("alignment", "detector", "head")))
+    models = [fields[name] for name in ("alignment", "detector", "head") if fields.get(name) is not None]
+    refuse_withdrawn(*models)
+    earlier = [fields[name] for name in ("rescores", "scored", "after") if fields.get(name) is not None]
+    if why := why_retired([*(model.run for model in models), *earlier]):
+        raise RunRefused(why)
     try:
         config = PipelineConfig.from_json(fields["config"])
     except EngineError as refusal:

@@ -33,6 +33,7 @@ from portal.models import Dataset, Exposure, Image, Part, Site, Split, User
 from portal.people.access import get_visible, may, may_see_scores, require
 from portal.people.blinding import left_out, withheld_patients
 from portal.people.exposure import record_exposure
+from portal.people.retired import retired_row, without_retired
 from portal.people.signed_in import SignedInRequest
 from portal.sets.screening_queues import InvalidQueue
 
@@ -46,7 +47,8 @@ RUNS_A_PAGE = 50
 def runs(request: SignedInRequest) -> HttpResponse:
     """The runs of the site, newest first; the list polls while one of those shown is queued or running."""
     kind, state = request.GET.get("kind", ""), request.GET.get("state", "")
-    site_runs = Run.objects.filter(site=request.hilum_site).select_related("requested_by", "split", "after")
+    of_site = without_retired(Run.objects.filter(site=request.hilum_site))
+    site_runs = of_site.select_related("requested_by", "split", "after")
     if kind in list(RunKind):
         site_runs = site_runs.filter(kind=kind)
     if state in RunState.values:
@@ -101,6 +103,7 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "room": "runs",
         "run": run,
         "files_removed": is_removed(run),
+        "retired": retired_row(run),
         "may_run": may(request.user, "request runs", run.site),
         "settings": _settings(run.config, changed),
         "changed": changed,

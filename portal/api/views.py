@@ -55,6 +55,7 @@ from portal.people import blinding
 from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, visible
 from portal.people.exposure import record_exposure
+from portal.people.retired import without_retired
 from portal.people.signed_in import person
 from portal.sets.cohorts import InvalidCohort, diff, leave_out
 from portal.sets.film_filters import FILTERS, events_of, labelled
@@ -67,7 +68,8 @@ class Datasets(generics.ListAPIView[Dataset]):
     queryset = Dataset.objects.none()
 
     def get_queryset(self) -> QuerySet[Dataset]:
-        return visible(Dataset.objects.annotate(films=Count("images")), person(self.request)).order_by("name")
+        datasets = without_retired(Dataset.objects.annotate(films=Count("images")))
+        return visible(datasets, person(self.request)).order_by("name")
 
     @extend_schema(request=NewDataset, responses={201: DatasetSerializer})
     def post(self, request: Request) -> Response:

@@ -11,11 +11,13 @@ from portal.intake.zip_uploads import publish
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
+from portal.people.retired import refuse_retired
 
 
 def import_server_folder(*, dataset: Dataset, folder: str, of_source: SourceChoice, author: User) -> Upload:
     """Queue the import. Raises InvalidFolder."""
     require(author, "import films", dataset.site)
+    refuse_retired(dataset)
     server_folder(folder)
     if not of_source.key:
         raise InvalidFolder("It is not said of which published dataset the folder is; choose one.")

@@ -8,11 +8,13 @@ from portal.intake.import_plans import ImportPlan, plan_path, write_plan
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
+from portal.people.retired import refuse_retired
 
 
 def begin_planned(*, dataset: Dataset, plan: ImportPlan, verb: str, author: User) -> Upload:
     """Queue the import. `verb` is what the audit records."""
     require(author, "import films", dataset.site)
+    refuse_retired(dataset)
     upload = Upload(dataset=dataset, uploaded_by=author, heartbeat_at=timezone.now())
     write_plan(upload, plan)
     try:

@@ -41,6 +41,7 @@ from portal.intake.zip_uploads import (
 from portal.models import Dataset, PartialUpload, Upload, User
 from portal.people import audit
 from portal.people.access import require
+from portal.people.retired import refuse_retired
 
 BLOCK = 2**20
 CONTENT = "application/offset+octet-stream"  # the content type of a part
@@ -96,6 +97,7 @@ class Announced:
 def begin(*, dataset: Dataset, author: User, announced: Announced) -> PartialUpload:
     """Make room for a file. Raises InvalidUpload."""
     require(author, "import films", dataset.site)
+    refuse_retired(dataset)
     film_files.upload_path("x").parent.mkdir(parents=True, exist_ok=True)
     _check(announced)
     try:

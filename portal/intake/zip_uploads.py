@@ -51,6 +51,7 @@ from portal.intake.zip_tables import MappingOf, by_names, read_tables
 from portal.models import Dataset, Upload, User
 from portal.people import audit
 from portal.people.access import require
+from portal.people.retired import refuse_retired
 
 MOST_FILES = 200_000
 MOST_DIRECTORY_BYTES = 128 * 2**20  # of the zip's list of members, which is read into memory
@@ -171,6 +172,7 @@ def receive_zip(
     `patients`: what counts where table and header name two patients. With `check_columns`, a table waits until a person
     has said what its columns mean. `of_source`: the published dataset whose films and tables they are."""
     require(author, "import films", dataset.site)
+    refuse_retired(dataset)
     if (file.size or 0) > settings.UPLOAD_LIMIT_BYTES:
         raise InvalidUpload(too_large(file.size or 0))
     try:

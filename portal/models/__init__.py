@@ -31,6 +31,7 @@ from portal.models.queues import (
     ScreeningQueue,
 )
 from portal.models.records import AuditEvent, AuditSeal, BlindedFilm, DownloadCount, Exposure
+from portal.models.retired import Retired
 from portal.models.sets import Cohort, CohortImage, Part, Split, SplitImage, SplitMember, TrainingFilm
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "QueuePlace",
     "QueueReader",
     "QueueReading",
+    "Retired",
     "Role",
     "ScreeningQueue",
     "Site",

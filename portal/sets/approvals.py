@@ -10,6 +10,7 @@ from django.db import transaction
 from portal.models import Dataset, User
 from portal.people import audit
 from portal.people.access import people_who_may, require
+from portal.people.retired import why_retired
 
 DAYS_OF_NOTICE = 30
 FACTS = ("source", "licence", "ethics_approval", "purpose", "expires_on")
@@ -49,6 +50,9 @@ def approval_of(dataset: Dataset) -> Approval:
 
 def why_ended(datasets: Iterable[Dataset]) -> str:
     """Why nothing new may start with films of these datasets; blank where it may."""
+    datasets = list(datasets)
+    if why := why_retired(datasets):
+        return why
     ended = [dataset for dataset in datasets if dataset.expires_on is not None and dataset.expires_on < today()]
     return _ended(min(ended, key=lambda dataset: (str(dataset.expires_on), dataset.name))) if ended else ""
 

@@ -34,6 +34,7 @@ from portal.models import Dataset, Exposure, NormalAttribute, Part, Site, Split,
 from portal.people import audit, blinding
 from portal.people.access import get_visible, people_who_may, require
 from portal.people.exposure import record_exposure, shown_to
+from portal.people.retired import retired_row, without_retired
 from portal.people.signed_in import SignedInRequest
 from portal.sets import film_filters
 from portal.sets.approvals import approval_of
@@ -50,7 +51,7 @@ def datasets(request: SignedInRequest) -> HttpResponse:
 
 
 def _list(request: SignedInRequest, form: DatasetForm) -> HttpResponse:
-    of_site = list(Dataset.objects.filter(site=request.hilum_site).select_related("site"))
+    of_site = list(without_retired(Dataset.objects.filter(site=request.hilum_site)).select_related("site"))
     counts = film_filters.counts_by_dataset(of_site, without=blinding.withheld_patients(request.user))
     for dataset in of_site:
         dataset.counts = counts[dataset.pk]  # type: ignore[attr-defined]
@@ -140,6 +141,7 @@ def dataset(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "corrected": waiting_in(dataset).order_by().values("image").distinct().count(),
         "upload_form": UploadForm(),
         "approval": approval_of(dataset),
+        "retired": retired_row(dataset),
         "usage": shown_usage(dataset.site),
         "has_pacs": bool(targets_of(dataset.site)),
         "may_evaluate_set": bool(page.films) or dataset.uploads.exists(),

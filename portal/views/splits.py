@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from portal.forms import SplitForm
 from portal.models import Cohort, Dataset, Part, Site, Split, User
 from portal.people.access import get_visible, require, visible
+from portal.people.retired import without_retired
 from portal.people.signed_in import SignedInRequest
 from portal.sets.film_copies import divided_films, divided_note, unjudged_in_two_parts
 from portal.sets.film_pairs import unjudged_at
@@ -36,7 +37,7 @@ def new_split(request: SignedInRequest) -> HttpResponse:
     request.hilum_site = site
     form = SplitForm(
         request.POST or None,
-        datasets=Dataset.objects.filter(site=site),
+        datasets=without_retired(Dataset.objects.filter(site=site)),
         cohorts=Cohort.objects.filter(site=site),
         initial={"datasets": named["dataset"], "cohorts": named["cohort"]},
     )

@@ -27,12 +27,14 @@ OF_ONE_MESSAGE = {"portal/error.html", "portal/upload_refused.html", "portal/que
 # What the world really has none of.
 NONE_HERE = {
     *(("analysis:erasures", "erasures"), ("portal:pacs", "pacs"), ("portal:tokens", "tokens")),
+    ("portal:retired", "retired"),
     *(("portal:deidentification", "elements"), ("ml_engine:burned-in", "films with text")),
 }
 LISTS = (
     *("portal:datasets", "portal:cohorts", "portal:queues", "portal:splits", "portal:duplicates", "ml_engine:runs"),
     *("analysis:results", "analysis:worklists", "analysis:adjudications", "analysis:escalations"),
     *("analysis:normal-proposals", "analysis:head-proposals", "analysis:erasures"),
+    "portal:retired",
 )
 
 

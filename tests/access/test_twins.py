@@ -31,6 +31,7 @@ TWINS = {
     "portal:mapping": "api-import-mapping",
     "portal:discard-waiting-upload": "api-discard-import",
     "portal:about-dataset": "api-dataset",
+    "portal:retire": "api-retire",
     "portal:pacs": "api-search-pacs",
     "portal:import-from-pacs": "api-import-from-pacs",
     "portal:quarantine-again": "api-quarantine-again",

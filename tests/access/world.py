@@ -137,6 +137,7 @@ def build(*, opened: bool = True) -> World:
     things["own token"], _ = make_token(owner=blinded, name="own", scope="write", days=7)
     things["own key"] = second_factors(blinded)
     things["site"] = site
+    things["kind of dataset"] = "dataset"
     things["patient"] = things["film"].patient
     things["invited"], things["token of invitation"] = "MQ", "used-already"
     things["person"] = boss

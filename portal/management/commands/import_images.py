@@ -29,6 +29,7 @@ from portal.intake.tables import UnclearTable
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
 from portal.people import audit, members
+from portal.people.retired import why_retired
 
 
 class Command(BaseCommand):
@@ -317,6 +318,8 @@ class Command(BaseCommand):
         dataset, created = Dataset.objects.get_or_create(site=site, name=name, defaults={"created_by": actor})
         if created:
             audit.record(verb="make dataset", site=site, actor=actor, target=dataset, after={"name": name})
+        if why := why_retired([dataset]):
+            raise CommandError(why)
         return dataset
 
 

@@ -19,6 +19,7 @@ from portal.intake.pseudonym_key import OtherKey
 from portal.intake.quotas import QuotaReached
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload
+from portal.people.retired import why_retired
 from portal.sets.approvals import InvalidDatasetFact, date_of
 
 
@@ -46,6 +47,8 @@ class Command(BaseCommand):
         dataset = Dataset.objects.filter(site=site, name=options["dataset"]).select_related("site").first()
         if site is None or dataset is None:
             raise CommandError(f"There is no dataset {options['dataset']!r} at {options['site']!r}; make it first.")
+        if why := why_retired([dataset]):
+            raise CommandError(why)
         try:
             target = target_named(options["pacs"], site)
             studies = self._studies(site, options)

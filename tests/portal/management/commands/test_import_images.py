@@ -14,7 +14,8 @@ from portal.intake import films
 from portal.intake.csv_labels import SPLIT_WORDS
 from portal.intake.deidentified_batch import HEADING
 from portal.intake.patient_identifiers import PatientSource
-from portal.models import AuditEvent, ColumnMapping, Dataset, Image, Part, Patient, Upload
+from portal.models import AuditEvent, ColumnMapping, Dataset, Image, Part, Patient, Role, Upload
+from portal.retention.retiring import retire
 from tests.portal import factories
 from tests.portal.corrected import export
 
@@ -50,6 +51,13 @@ def test_a_folder_becomes_a_dataset(folder: Path) -> None:
     assert (dataset.name, dataset.site.name, dataset.images.count()) == ("D", "Seoul", 2)
     assert AuditEvent.objects.filter(verb="make dataset").count() == 1
     assert Upload.objects.get().state == "done"
+
+
+def test_a_retired_dataset_takes_no_films(folder: Path) -> None:
+    retire(target=factories.dataset("D"), reason="superseded", author=factories.user("boss", Role.MANAGER))
+    with pytest.raises(CommandError, match="The dataset “D” was retired on"):
+        run(folder)
+    assert not Upload.objects.exists()
 
 
 def test_a_csv_without_a_folder_labels_films_that_are_there(folder: Path, tmp_path: Path) -> None:
