@@ -22,6 +22,6 @@ def refuse_half_a_restore(**_: Any) -> None:
 
 @worker_ready.connect
 def end_with_beat(sender: Any, **_: Any) -> None:
-    from portal.project import beat_process
+    from portal import beat_process
 
     beat_process.watch(sender.controller.beat)

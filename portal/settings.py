@@ -272,8 +272,10 @@ SPECTACULAR_SETTINGS = {
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "ENUM_NAME_OVERRIDES": {
+        "RetiredKindEnum": "portal.models.Retired.Kind",
         "StageEnum": "analysis.models.Stage",  # of one field and of a list
         "ImportStateEnum": "portal.models.Upload.State",  # two fields of one name
+        "RunKindEnum": "ml_engine.models.RunKind",
         "RunStateEnum": "ml_engine.models.RunState",
         "VerdictEnum": "analysis.models.Verdict",
         "SameFilmEnum": "portal.models.FilmPair.Verdict",

@@ -202,11 +202,11 @@ def _begun(patient: Patient, reason: str, actor: User | None) -> Erasure:
         erasure = Erasure(site=patient.site, patient=patient)
     erasure.reason, erasure.requested_by = reason.strip(), actor
     erasure.keys = erased_patients.keys_of(patient, list(patient.images.all()))
-    found = quarantined_patients.quarantined_of(patient)
+    quarantined = quarantined_patients.quarantined_of(patient)
     before = erasure.report.get("quarantined", [])  # whose bytes an interrupted erasure may have deleted
     erasure.report = {
-        "quarantined": [*before, *(str(file.uuid) for file in found.files)],
-        "nameless": found.nameless,
+        "quarantined": [*before, *(str(file.uuid) for file in quarantined.files)],
+        "nameless": quarantined.nameless,
     }
     try:
         with transaction.atomic():

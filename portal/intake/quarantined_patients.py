@@ -33,14 +33,14 @@ def kept_at(site: Site) -> int:
 
 def quarantined_of(patient: Patient) -> QuarantinedOf:
     """What is kept in quarantine of the patient, by the identifiers of rows and headers."""
-    found: list[QuarantinedFile] = []
+    files: list[QuarantinedFile] = []
     secret, nameless = site_key(patient.site), 0
     for file, identifiers in _with_identifiers(patient.site):
         spellings = {spelling for identifier in identifiers for spelling in spellings_of_number(identifier)}
         if any(pseudonym(secret, spelling) == patient.pseudonym for spelling in spellings):
-            found.append(file)
+            files.append(file)
         nameless += not identifiers
-    return QuarantinedOf(found, nameless)
+    return QuarantinedOf(files, nameless)
 
 
 def _with_identifiers(site: Site) -> Iterator[tuple[QuarantinedFile, set[str]]]:

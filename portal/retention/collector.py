@@ -49,7 +49,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredEntry:
     """A file, or a folder that is removed as a whole. `name` is "" for one that was being written."""
 
     kind: Kind
@@ -58,14 +58,14 @@ class Entry:
 
 
 @dataclass
-class Found:
+class Inventory:
     """Of a kind. `young` are too young to be judged, `strange` have no name of its form."""
 
     kind: Kind
     named: int = 0
     young: int = 0
     strange: int = 0
-    unnamed: list[Entry] = field(default_factory=list)
+    unnamed: list[StoredEntry] = field(default_factory=list)
     bytes_unnamed: int = 0
     removed: int = 0
     bytes_removed: int = 0
@@ -93,7 +93,7 @@ def uuids_named(model: type[Model]) -> Callable[[Collection[str]], set[str]]:
     return named
 
 
-def collect(*, hours: float, removes: bool, even_most: bool = False) -> list[Found]:
+def collect(*, hours: float, removes: bool, even_most: bool = False) -> list[Inventory]:
     """Look for files that no row names and that are older than `hours`; remove them with `removes`, else only count.
 
     Raises CannotCollect: for fewer than LEAST_HOURS, while a restore is unfinished, where the database has no site, and
@@ -111,12 +111,12 @@ def collect(*, hours: float, removes: bool, even_most: bool = False) -> list[Fou
         )
     before = time.time() - hours * 3600
     kinds = [*_of_portal(), *_more]
-    founds = [_look(kind, before, others={other.folder for other in kinds} - {kind.folder}) for kind in kinds]
-    for found in founds:
-        _refuse_most(found, even_most=even_most)
+    inventories = [_look(kind, before, others={other.folder for other in kinds} - {kind.folder}) for kind in kinds]
+    for inventory in inventories:
+        _refuse_most(inventory, even_most=even_most)
     if removes:
-        _remove_all(founds, before, hours)
-    return founds
+        _remove_all(inventories, before, hours)
+    return inventories
 
 
 def _of_portal() -> list[Kind]:
@@ -148,35 +148,35 @@ def _quarantined_named(names: Collection[str]) -> set[str]:
     return {f"{dataset}/{digest}" for dataset, digest in kept.values_list("dataset__uuid", "source_sha256")}
 
 
-def _look(kind: Kind, before: float, *, others: set[str]) -> Found:
+def _look(kind: Kind, before: float, *, others: set[str]) -> Inventory:
     """`others`: folders of other kinds, some of which are in folders of this one."""
-    found = Found(kind)
-    listed = _entries(found, others)
+    inventory = Inventory(kind)
+    listed = _entries(inventory, others)
     while entries := list(islice(listed, _AT_ONCE)):
         names = {entry.name for entry in entries if entry.name}
         named = kind.named(names) if names else set()
         for entry in entries:
             if entry.name in named:
-                found.named += 1
+                inventory.named += 1
             elif _newest(entry.path) >= before:
-                found.young += 1
+                inventory.young += 1
             else:
-                found.unnamed.append(entry)
-                found.bytes_unnamed += size_of(entry.path)
-    return found
+                inventory.unnamed.append(entry)
+                inventory.bytes_unnamed += size_of(entry.path)
+    return inventory
 
 
-def _entries(found: Found, others: set[str]) -> Iterator[Entry]:
-    kind = found.kind
+def _entries(inventory: Inventory, others: set[str]) -> Iterator[StoredEntry]:
+    kind = inventory.kind
     top = Path(settings.DATA_DIR) / kind.folder
     for path in _paths(top, kind, {Path(settings.DATA_DIR) / other for other in others}):
         text = path.relative_to(top).as_posix()
         if match := kind.pattern.fullmatch(text):
-            yield Entry(kind, path, match["name"])
+            yield StoredEntry(kind, path, match["name"])
         elif kind.unfinished.fullmatch(text):
-            yield Entry(kind, path, "")
+            yield StoredEntry(kind, path, "")
         else:
-            found.strange += 1
+            inventory.strange += 1
 
 
 def _paths(top: Path, kind: Kind, others: set[Path]) -> Iterator[Path]:
@@ -195,30 +195,30 @@ def _is_entry(path: Path, top: Path, kind: Kind) -> bool:
     return bool(kind.pattern.fullmatch(text) or kind.unfinished.fullmatch(text))
 
 
-def _refuse_most(found: Found, *, even_most: bool) -> None:
-    unnamed = len(found.unnamed)
-    seen = unnamed + found.named + found.young
-    if not even_most and unnamed > _FEW and unnamed > found.named + found.young:
+def _refuse_most(inventory: Inventory, *, even_most: bool) -> None:
+    unnamed = len(inventory.unnamed)
+    seen = unnamed + inventory.named + inventory.young
+    if not even_most and unnamed > _FEW and unnamed > inventory.named + inventory.young:
         raise CannotCollect(
-            f"No row names {unnamed} of {seen} {found.kind.name}, more than half: is the database "
+            f"No row names {unnamed} of {seen} {inventory.kind.name}, more than half: is the database "
             "that of this data folder? Nothing was removed. If it is right, collect with --even-most."
         )
 
 
-def _remove_all(founds: list[Found], before: float, hours: float) -> None:
-    for found in founds:
-        for entry in found.unnamed:
+def _remove_all(inventories: list[Inventory], before: float, hours: float) -> None:
+    for inventory in inventories:
+        for entry in inventory.unnamed:
             size = size_of(entry.path)
             if _remove(entry, before):
-                found.removed += 1
-                found.bytes_removed += size
-    after = {one.kind.name: {"files": one.removed, "bytes": one.bytes_removed} for one in founds if one.removed}
+                inventory.removed += 1
+                inventory.bytes_removed += size
+    after = {one.kind.name: {"files": one.removed, "bytes": one.bytes_removed} for one in inventories if one.removed}
     if after:
         with transaction.atomic():
             audit.record(verb="collect files", site=None, actor=None, after={"hours": hours, **after})
 
 
-def _remove(entry: Entry, before: float) -> bool:
+def _remove(entry: StoredEntry, before: float) -> bool:
     """Whether it was removed: meanwhile a row may have come, or somebody who is about to store one."""
     path = entry.path
     with stored_files.removing():

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.retention.collector import CannotCollect, Found, collect
+from portal.retention.collector import CannotCollect, Inventory, collect
 
 _HOURS_A_DAY = 24
 
@@ -25,25 +25,25 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            founds = collect(
+            inventories = collect(
                 hours=options["days"] * _HOURS_A_DAY, removes=options["remove"], even_most=options["even_most"]
             )
         except CannotCollect as problem:
             raise CommandError(str(problem)) from problem
-        for found in founds:
-            self.stdout.write(_words(found, removes=options["remove"]))
+        for inventory in inventories:
+            self.stdout.write(_words(inventory, removes=options["remove"]))
             if options["list"]:
-                for entry in found.unnamed:
+                for entry in inventory.unnamed:
                     self.stdout.write(f"  {entry.path}")
-        if not options["remove"] and any(found.unnamed for found in founds):
+        if not options["remove"] and any(inventory.unnamed for inventory in inventories):
             self.stdout.write("Nothing was removed: --remove does that.")
 
 
-def _words(found: Found, *, removes: bool) -> str:
-    count = found.removed if removes else len(found.unnamed)
-    size = found.bytes_removed if removes else found.bytes_unnamed
-    strange = f"; {found.strange} with names that are not ours were left" if found.strange else ""
+def _words(inventory: Inventory, *, removes: bool) -> str:
+    count = inventory.removed if removes else len(inventory.unnamed)
+    size = inventory.bytes_removed if removes else inventory.bytes_unnamed
+    strange = f"; {inventory.strange} with names that are not ours were left" if inventory.strange else ""
     return (
-        f"{found.kind.name}: {count} {'removed' if removes else 'without a row'} ({size / 2**20:.1f} MiB), "
-        f"{found.named} named by rows, {found.young} too young{strange}."
+        f"{inventory.kind.name}: {count} {'removed' if removes else 'without a row'} ({size / 2**20:.1f} MiB), "
+        f"{inventory.named} named by rows, {inventory.young} too young{strange}."
     )

@@ -11,7 +11,7 @@ from tests.paths import ROOT
 WORKER = """
 import os, signal, sys, time
 from billiard import Process
-from portal.project import beat_process
+from portal import beat_process
 beat = Process(target=time.sleep, args=(600,))
 beat.start()
 beat_process.watch(None)  # as in a worker that sends no periodic tasks
