@@ -275,7 +275,7 @@ SPECTACULAR_SETTINGS = {
         "RetiredKindEnum": "portal.models.Retired.Kind",
         "StageEnum": "analysis.models.Stage",  # of one field and of a list
         "ImportStateEnum": "portal.models.Upload.State",  # two fields of one name
-        "RunKindEnum": "ml_engine.models.RunKind",
+        "RunKindEnum": "ml_engine.models.KIND_CHOICES",
         "RunStateEnum": "ml_engine.models.RunState",
         "VerdictEnum": "analysis.models.Verdict",
         "SameFilmEnum": "portal.models.FilmPair.Verdict",

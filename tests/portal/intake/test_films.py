@@ -469,6 +469,9 @@ class Busy:
     def prepare(self, path: Path, packed: Path, **facts: Any) -> Any:
         raise self.unusable
 
+    def patient_of_unusable(self, path: Path) -> str:
+        return ""
+
 
 @contextmanager
 def decoding_with(decoder: Busy) -> Iterator[None]:

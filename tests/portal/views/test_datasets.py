@@ -302,7 +302,7 @@ def test_the_grid_takes_a_constant_number_of_queries(
         SplitRequest(site=of.site, name="S", datasets=[of], seed=0, author=factories.curator("author")),
         fractions={"fit": 1.0},
     )
-    with django_assert_num_queries(35):
+    with django_assert_num_queries(36):
         curator.get(f"/datasets/{of.uuid}/?split={split.uuid}")
 
 
