@@ -20,7 +20,7 @@ from ml_engine.core.detector.pipeline import FittedDetector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.preprocess import Prepared, prepare, valid_area
 from ml_engine.core.geometry import compose, identity, warp
-from ml_engine.core.mapped_rows import as_stored
+from ml_engine.core.stored_rows import as_stored
 from ml_engine.engine import decode_films
 from ml_engine.engine.model_cache import ModelCache
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core import files
-from ml_engine.core.mapped_rows import MappedRows
+from ml_engine.core.stored_rows import StoredRows
 
 HALF = "<f2"
 LARGEST = 65504.0  # of float16
@@ -27,7 +27,7 @@ class FeatureFile:
 
     def __init__(self, path: Path, device: torch.device | None = None) -> None:
         self.path, self.device = path, device or torch.device("cpu")
-        self._rows = MappedRows(path)
+        self._rows = StoredRows(path)
         self.shape = self._rows.shape
 
     def __len__(self) -> int:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core.geometry import warp
-from ml_engine.core.mapped_rows import MappedRows
+from ml_engine.core.stored_rows import StoredRows
 
 
 def canonical_batches(
-    inputs: NDArray[np.float32] | MappedRows,
+    inputs: NDArray[np.float32] | StoredRows,
     input_from_canonical: NDArray[np.float64],
     *,
     rows: NDArray[np.int64],
@@ -37,7 +37,7 @@ def canonical_batches(
 
 
 def mean_film(
-    inputs: NDArray[np.float32] | MappedRows, input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64]
+    inputs: NDArray[np.float32] | StoredRows, input_from_canonical: NDArray[np.float64], *, rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The mean of the aligned films at ``rows``, float64 (S, S) in [0, 1]; arguments as in `canonical_batches`."""
     total = np.zeros(inputs.shape[1:], dtype=np.float64)

@@ -16,7 +16,7 @@ from ml_engine.core.film.clahe import clahe
 from ml_engine.core.film.gray_scale import FilmArray as FilmArray
 from ml_engine.core.film.gray_scale import intensities as intensities
 from ml_engine.core.geometry import resize_affine
-from ml_engine.core.mapped_rows import LEVELS
+from ml_engine.core.stored_rows import LEVELS
 
 
 @dataclass(frozen=True)

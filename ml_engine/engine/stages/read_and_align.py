@@ -16,7 +16,7 @@ from ml_engine.core.config import preparation_difference
 from ml_engine.core.errors import EngineError, IncompatibleModel, UnreadableImage, UnsupportedImage
 from ml_engine.core.film.preprocess import prepare, valid_area
 from ml_engine.core.geometry import compose, invert
-from ml_engine.core.mapped_rows import coded, image_kind
+from ml_engine.core.stored_rows import coded, image_kind
 from ml_engine.engine import decode_films, manifest
 from ml_engine.engine.chunked_rows import ArrayPlan, ChunkedRows
 from ml_engine.engine.run_folder import StageProgress

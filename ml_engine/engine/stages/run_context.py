@@ -26,7 +26,7 @@ from ml_engine.core.detector.pipeline import FittedDetector, load_detector
 from ml_engine.core.errors import EngineError, IncompatibleModel
 from ml_engine.core.film.canonical_films import canonical_batches
 from ml_engine.core.head.confirmed_head import ConfirmedHead, load_head
-from ml_engine.core.mapped_rows import MappedRows
+from ml_engine.core.stored_rows import StoredRows
 from ml_engine.engine import hand_affines, manifest
 from ml_engine.engine.chunked_rows import ArrayPlan, ChunkedRows, kind_of_journal
 from ml_engine.engine.manifest import ManifestRow
@@ -174,9 +174,9 @@ class RunContext:
     def mask(self) -> NDArray[np.bool_]:
         return self.detector.mask.keep if self.has_detector else self.read("mask.npy")
 
-    def inputs(self) -> MappedRows:
+    def inputs(self) -> StoredRows:
         """The prepared films (N, S, S) in [0, 1], on disk."""
-        return MappedRows(self.path("inputs.npy"))
+        return StoredRows(self.path("inputs.npy"))
 
     def fit_features(self) -> FeatureFile:
         """The features that `keep_features` wrote."""

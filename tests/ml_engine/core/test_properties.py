@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from ml_engine.core import Detector, PipelineConfig, k_center, mapped_rows
+from ml_engine.core import Detector, PipelineConfig, k_center, stored_rows
 from ml_engine.core.backbone import features
 from ml_engine.core.backbone.features import FeatureExtractor
 from ml_engine.core.bank.memory_bank import places_of
@@ -128,7 +128,7 @@ def test_a_film_rotated_by_180_degrees_gives_the_rotated_input(preset: str, size
     top, left, bottom, right = upright.box
     assert turned.box == upright.box
     one, other = (prepared.image[top:bottom, left:right] for prepared in (upright, turned))
-    torch.testing.assert_close(other, one.flip(0, 1), rtol=0, atol=1.01 / mapped_rows.LEVELS)
+    torch.testing.assert_close(other, one.flip(0, 1), rtol=0, atol=1.01 / stored_rows.LEVELS)
 
 
 # --- a detector of films in memory --------------------------------------------------------------
