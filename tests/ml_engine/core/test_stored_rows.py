@@ -45,10 +45,9 @@ def test_single_precision_of_an_earlier_version_is_read_as_it_is(tmp_path: Path)
 
 
 def mapped_mib() -> float:
-    """The pages of mapped files that count as memory of this process."""
-    match = re.search(r"^RssFile:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
-    assert match is not None
-    return int(match[1]) / 1024
+    """The pages of mapped files, on a disk or in memory, that count as memory of this process."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return sum(int(size) for size in re.findall(r"^Rss(?:File|Shmem):\s+(\d+) kB", status, re.MULTILINE)) / 1024
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux lists the memory of a process there")
