@@ -43,6 +43,7 @@ LONGEST = (
     "ml_engine/runs/test_grown_scores.py",
     "browser/test_first_names.py",
     "browser/test_reader_study.py",
+    "shape/test_whole_shape.py",
 )
 MADE_BY_MIGRATE = ("django_content_type", "auth_permission")
 

@@ -147,13 +147,18 @@ def unprivileged_account() -> dict[str, Any]:
 def start_postgresql(binaries: Path) -> tuple[Server, str]:
     """Start a temporary cluster without crash safety, with the database MIGRATED in it. Return it and its URL."""
     folder = short_folder("hilum-pg-")
-    account = unprivileged_account()
+    binaries, data = copy_cluster(binaries, folder)
+    # immediate shutdown, since nothing is kept
+    return _serve(binaries, data, folder=folder, end_signal="QUIT", account=unprivileged_account())
+
+
+def copy_cluster(binaries: Path, folder: Path) -> tuple[Path, Path]:
+    """Copy a cluster of the superuser `hilum`, with the database MIGRATED in it, into the folder, and give that to the
+    `unprivileged_account`. Return programs that this account may run, and the cluster."""
     data = folder / "data"
     release = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, cwd="/").stdout
     copy_migrated(f"postgresql {release}", data, lambda place: _make_migrated_cluster(binaries, place))
-    binaries = _hand_over(folder, binaries, account)
-    # immediate shutdown, since nothing is kept
-    return _serve(binaries, data, folder=folder, end_signal="QUIT", account=account)
+    return _hand_over(folder, binaries, unprivileged_account()), data
 
 
 def _make_migrated_cluster(binaries: Path, place: Path) -> None:

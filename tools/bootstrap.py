@@ -196,7 +196,8 @@ def test(arguments: list[str]) -> None:
         status = subprocess.run([str(INSIDE), "tools/browser.py"], cwd=ROOT).returncode
         if status:
             sys.exit(status)
-        subprocess.run([str(INSIDE), "tools/orthanc.py"], cwd=ROOT)
+        for tool in ("tools/orthanc.py", "tools/nginx.py"):
+            subprocess.run([str(INSIDE), tool], cwd=ROOT)
     run("tools/run_tests.py", *arguments)
 
 

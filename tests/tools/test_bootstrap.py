@@ -1,4 +1,4 @@
-"""`make test` looks for a browser and a PACS before the whole suite, not before single tests."""
+"""`make test` looks for a browser, a PACS and a proxy before the whole suite, not before single tests."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def bootstrap(tmp_path: Path, *arguments: str, browser: int = 0) -> tuple[int, l
     return status, calls.read_text(encoding="utf-8").splitlines()
 
 
-def test_the_whole_suite_fetches_a_browser_and_a_pacs_first(tmp_path: Path) -> None:
-    assert bootstrap(tmp_path, "test") == (0, ["tools/browser.py", "tools/orthanc.py", "tools/run_tests.py"])
+def test_the_whole_suite_fetches_a_browser_a_pacs_and_a_proxy_first(tmp_path: Path) -> None:
+    first = ["tools/browser.py", "tools/orthanc.py", "tools/nginx.py"]
+    assert bootstrap(tmp_path, "test") == (0, [*first, "tools/run_tests.py"])
 
 
 def test_no_test_runs_where_there_is_no_browser(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_pixels_are_the_stored_gzip(curator: Client, film: Image) -> None:
 
 
 def test_nginx_is_told_where_the_pixels_lie(curator: Client, stranger: Client, film: Image, settings: Any) -> None:
+    """Whole answers of nginx: tests/shape/test_whole_shape.py."""
     settings.X_ACCEL = True
     response = curator.get(f"/images/{film.uuid}/pixels")
     place = f"/x-accel/pixels/{film.pixel_sha256[:2]}/{film.pixel_sha256}.u16.gz"
