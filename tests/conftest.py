@@ -17,6 +17,7 @@ from tools.browser import NO_BROWSER, find_chromium
 
 # files that take minutes start first, so that none of them runs alone at the end
 LONGEST = (
+    "shape/test_whole_shape.py",
     "access/test_walk.py",
     "ml_engine/runs/test_recovery.py",
     "ml_engine/engine/test_run_folder.py",
