@@ -10,9 +10,13 @@ class AnalysisConfig(AppConfig):
         rid of patients who were erased since."""
         from analysis.evaluation.erasing import erase_again
         from analysis.reading import confirmed_reads as readings
+        from analysis.views.downloads import RECORDED_BY_THEIR_FUNCTIONS, SENT
         from ml_engine.runs import confirmed_reads
         from portal.backups.restoring import do_after_restore
+        from portal.people.downloads import recorded_elsewhere, sent_by
 
+        sent_by(SENT)
+        recorded_elsewhere(*RECORDED_BY_THEIR_FUNCTIONS)
         confirmed_reads.register(readings.gather)
         do_after_restore(erase_again)
 

@@ -10,12 +10,15 @@ class MlEngineConfig(AppConfig):
         from ml_engine.runs.restored_runs import go_on, named_files
         from ml_engine.runs.run_files import bytes_of_runs
         from ml_engine.runs.run_metrics import run_metrics
+        from ml_engine.views.downloads import SENT
         from portal.backups.named_files import name_also
         from portal.backups.restoring import do_after_restore
         from portal.intake.quotas import count_also
+        from portal.people.downloads import sent_by
         from portal.project.metrics import measure_also
 
         measure_also(run_metrics)
+        sent_by(SENT)
         count_also("runs", bytes_of_runs)
         name_also(named_files)
         do_after_restore(go_on)

@@ -12,7 +12,7 @@ class PortalConfig(AppConfig):
 
         from portal import celery  # noqa: F401
         from portal.people import second_factors, single_sign_on
-        from portal.project import kept_conditions, system_checks  # noqa: F401
+        from portal.project import download_audit, kept_conditions, system_checks  # noqa: F401
 
         signals.authenticator_added.connect(second_factors.audit_added)
         signals.authenticator_removed.connect(second_factors.audit_removed)

@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "portal.project.middleware.CurrentSiteMiddleware",
     "portal.project.middleware.AcceptedQueryMiddleware",
     "portal.project.middleware.BlindedAdminMiddleware",
+    "portal.project.download_audit.audit_downloads",
     "portal.project.middleware.log_in_again",
 ]
 TEMPLATES = [
@@ -322,6 +323,7 @@ CELERY_TASK_ROUTES = {
     "portal.tasks.resume_uploads": {"queue": "upkeep"},
     "analysis.tasks.advance_set_evaluations": {"queue": "upkeep"},
     "portal.tasks.seal_audit": {"queue": "upkeep"},
+    "portal.tasks.audit_downloads": {"queue": "upkeep"},
     "portal.tasks.tidy_up": {"queue": "upkeep"},
     "ml_engine.tasks.remove_failed_runs": {"queue": "upkeep"},
     "portal.tasks.look_after_broker": {"queue": "upkeep"},
@@ -336,6 +338,7 @@ CELERY_BEAT_SCHEDULE = {
     "advance-set-evaluations": {"task": "analysis.tasks.advance_set_evaluations", "schedule": 3.0},
     "remove-failed-runs": {"task": "ml_engine.tasks.remove_failed_runs", "schedule": 3600.0},
     "seal-audit": {"task": "portal.tasks.seal_audit", "schedule": 60.0},
+    "audit-downloads": {"task": "portal.tasks.audit_downloads", "schedule": 300.0},
     "tidy-up": {"task": "portal.tasks.tidy_up", "schedule": 3600.0},
     "look-for-near-copies": {"task": "portal.tasks.look_everywhere", "schedule": 900.0},
 }

@@ -30,7 +30,7 @@ from portal.intake.zip_uploads import (
     zip_path,
 )
 from portal.models import Dataset, Site, Upload
-from portal.people import audit_chain
+from portal.people import audit_chain, downloads
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
@@ -161,3 +161,9 @@ def tidy_up() -> None:
 def seal_audit() -> None:
     """Continue the hash chains of the audit."""
     audit_chain.seal_all()
+
+
+@shared_task
+def audit_downloads() -> None:
+    """Make audit events of what was counted in the hours that are over."""
+    downloads.write_counts()

@@ -30,7 +30,7 @@ from portal.models.queues import (
     QueueReading,
     ScreeningQueue,
 )
-from portal.models.records import AuditEvent, AuditSeal, BlindedFilm, Exposure
+from portal.models.records import AuditEvent, AuditSeal, BlindedFilm, DownloadCount, Exposure
 from portal.models.sets import Cohort, CohortImage, Part, Split, SplitImage, SplitMember, TrainingFilm
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Dataset",
     "DefaultFilmView",
     "DoubleReading",
+    "DownloadCount",
     "Erasure",
     "Exposure",
     "FilmFingerprint",

@@ -111,3 +111,24 @@ class AuditSeal(models.Model):
                 fields=["number"], condition=Q(site__isnull=True), name="audit_seal_number_of_installation"
             ),
         ]
+
+
+class DownloadCount(models.Model):
+    """How often a person was sent one kind of file about a dataset, run or the like within an hour. Kept until the hour
+    is over and an audit event says it (portal.people.downloads)."""
+
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    site = models.ForeignKey(Site, models.PROTECT, null=True, related_name="+")
+    what = models.CharField(max_length=40)
+    target_type = models.CharField(max_length=40)
+    target_uuid = models.UUIDField()
+    hour = models.DateTimeField()  # its beginning
+    times = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["person", "what", "target_uuid", "hour"], name="download_count_once_an_hour"
+            )
+        ]
+        indexes = [models.Index(fields=["hour"])]

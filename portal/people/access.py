@@ -89,6 +89,11 @@ _SITE_PATHS = {
 }
 
 
+def site_path(model: type[Model]) -> str:
+    """The lookup from a row of the model to its site."""
+    return _SITE_PATHS[model.__name__]
+
+
 def sites_of(user: User) -> QuerySet[Site]:
     if user.is_superuser:
         return Site.objects.all()
@@ -97,8 +102,7 @@ def sites_of(user: User) -> QuerySet[Site]:
 
 def visible(queryset: QuerySet[M], user: User) -> QuerySet[M]:
     """The rows of the sites where the person is a member."""
-    path = _SITE_PATHS[queryset.model.__name__]
-    return queryset.filter(**{f"{path}__in": sites_of(user)})
+    return queryset.filter(**{f"{site_path(queryset.model)}__in": sites_of(user)})
 
 
 def sites_where(user: User, action: str) -> QuerySet[Site]:
