@@ -139,6 +139,8 @@ UPLOAD_LIMIT_BYTES = environment.integer("HILUM_UPLOAD_LIMIT_GIB", 20, low=1, hi
 IMPORT_PROCESSES = environment.integer("HILUM_IMPORT_PROCESSES", min(8, environment.cores()), low=1, high=64)
 # Days for which the bytes of a file in quarantine are kept; 0: never. They are as they came, identifiers included.
 QUARANTINE_DAYS = environment.integer("HILUM_QUARANTINE_DAYS", 90, low=0, high=3650)
+# The virus scanner to which uploads are sent before anything reads them; None: there is none
+SCANNER = environment.scanner("HILUM_CLAMD")
 # Folders of this folder may be imported as published datasets, without being sent
 IMPORT_FOLDER = environment.existing_folder("HILUM_IMPORT_FOLDER")
 PACS_TARGETS = read_targets(environment.text("HILUM_PACS_FILE", ""))  # from which films may be fetched

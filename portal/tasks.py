@@ -17,6 +17,7 @@ from portal.intake.quarantine import import_again, remove_expired
 from portal.intake.quotas import QuotaReached, full_usage
 from portal.intake.resumable import look_after_partial_uploads
 from portal.intake.text_looks import SEARCH, look_for_text, publish_search
+from portal.intake.virus_scan import AWAY, ScannerAway
 from portal.intake.waiting import SILENCE, has_to_wait, next_after
 from portal.intake.zip_uploads import (
     DISK_IS_FULL,
@@ -43,10 +44,12 @@ def import_upload(uuid: str) -> None:
     if has_to_wait(upload) or (upload.state == Upload.State.RECEIVED and full_usage(upload.dataset.site)):
         return
     lapsed = Q(state=Upload.State.RECEIVED) | Q(state=Upload.State.IMPORTING, heartbeat_at__lt=timezone.now() - SILENCE)
-    claimed = Upload.objects.filter(lapsed, uuid=uuid).update(state=Upload.State.IMPORTING, heartbeat_at=timezone.now())
+    claimed = Upload.objects.filter(lapsed, uuid=uuid).update(
+        state=Upload.State.IMPORTING, heartbeat_at=timezone.now(), message=""
+    )
     if not claimed:
         return
-    upload.refresh_from_db(fields=["state", "heartbeat_at"])
+    upload.refresh_from_db(fields=["state", "heartbeat_at", "message"])
     try:
         if plan_path(upload).exists():
             _import_planned(upload)
@@ -56,6 +59,12 @@ def import_upload(uuid: str) -> None:
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.RECEIVED, message=str(error), heartbeat_at=timezone.now()
         )
+    except ScannerAway as error:  # asked again when the upload has waited for as long as a silent one
+        logger.warning("upload %s waits for the virus scanner: %s", uuid, error)
+        Upload.objects.filter(pk=upload.pk).update(
+            state=Upload.State.RECEIVED, message=AWAY, heartbeat_at=timezone.now()
+        )
+        return  # the next of this person would find no scanner either
     except OtherKey as error:
         _fail(upload, str(error))
     except Exception:  # a bug, not a bad file: a retry would fail in the same way

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from portal.intake.quotas import full_usage
+from portal.intake.virus_scan import AWAY
 from portal.models import Upload, User
 from portal.people.access import visible
 
@@ -47,6 +48,8 @@ def waiting_for(upload: Upload, viewer: User) -> str:
             "begins, or goes on, within minutes once there is room. Delete what is not needed, or ask for "
             "a larger quota"
         )
+    if upload.message == AWAY:
+        return AWAY
     others = list(running().exclude(pk=upload.pk).select_related("dataset"))
     own = [other for other in others if other.uploaded_by_id == upload.uploaded_by_id]
     known = set(

@@ -45,6 +45,7 @@ from portal.intake.sources.source import InvalidSource
 from portal.intake.stored_words import table_words
 from portal.intake.table_columns import TableFate
 from portal.intake.tables import TABLE_ENDINGS, UnclearTable, is_table
+from portal.intake.virus_scan import Address, FileScan, NotScanned, scan
 from portal.intake.zip_names import decoded_names, readable_name, stored_name
 from portal.intake.zip_tables import MappingOf, by_names, read_tables
 from portal.models import Dataset, Upload, User
@@ -83,6 +84,17 @@ _DAMAGE = (
 
 class InvalidUpload(Exception):
     """The message is shown to the user."""
+
+
+class Infected(Exception):
+    """The virus scanner found something. The message is shown to the user."""
+
+    def __init__(self, signature: str, number: int) -> None:
+        self.signature = signature
+        super().__init__(
+            f"The virus scanner found {signature} in file {number} of the zip. Nothing of it was imported, and it was "
+            "deleted. Have the computer that it came from looked at, and send the films without that file."
+        )
 
 
 @dataclass(frozen=True)
@@ -251,6 +263,9 @@ def import_zip(upload: Upload) -> None:
     except UnclearTable as question:  # before any film is stored
         Upload.objects.filter(pk=upload.pk).update(state=Upload.State.MAPPING, message=str(question))
         return
+    except Infected as found:
+        _record_infection(upload, found)
+        fail(upload, str(found))
     except (InvalidUpload, InvalidCsv, InvalidSource, InvalidFolder) as error:
         fail(upload, str(error))
     except OSError as error:
@@ -258,6 +273,17 @@ def import_zip(upload: Upload) -> None:
             raise
         fail(upload, f"{DISK_IS_FULL} The films imported so far are kept.")
     path.unlink(missing_ok=True)
+
+
+def _record_infection(upload: Upload, found: Infected) -> None:
+    with transaction.atomic():
+        audit.record(
+            verb="find virus",
+            site=upload.dataset.site,
+            actor=upload.uploaded_by,
+            target=upload.dataset,
+            after={"upload": str(upload.uuid), "signature": found.signature},
+        )
 
 
 def _unpack_and_import(upload: Upload, path: Path) -> None:
@@ -271,7 +297,8 @@ def _unpack_and_import(upload: Upload, path: Path) -> None:
             list(upload.mappings.select_related("made_by", "site")),
             asks_first=upload.check_columns,
         )
-        contents = unpack(path, folder, heartbeat=lambda: _heartbeat(upload), mapping_of=mappings.mapping_of)
+        unpacked = open_zip(path, folder, heartbeat=lambda: _heartbeat(upload), scanner=settings.SCANNER)
+        contents = unpacked.contents(mappings.mapping_of)
         report.mapped = mappings.sentences()
         report.skipped.extend(contents.skipped)
         report.counts.update(contents.counts)
@@ -301,7 +328,7 @@ def import_upload_of_source(upload: Upload, path: Path) -> None:
         run(files_of_folder(server_folder(upload.folder), beat=lambda: _heartbeat(upload)))
         return
     with film_files.unpacking_folder(upload) as folder:
-        unpacked = open_zip(path, folder, heartbeat=lambda: _heartbeat(upload))
+        unpacked = open_zip(path, folder, heartbeat=lambda: _heartbeat(upload), scanner=settings.SCANNER)
         run(unpacked.files([]), [NamedFile(table.name, table) for table in unpacked.tables])
 
 
@@ -356,10 +383,18 @@ def unpack(
 
 
 def open_zip(
-    path: Path, folder: Path, *, heartbeat: Callable[[], None] = lambda: None, has_films: bool = True
+    path: Path,
+    folder: Path,
+    *,
+    heartbeat: Callable[[], None] = lambda: None,
+    has_films: bool = True,
+    scanner: Address | None = None,
 ) -> UnpackedZip:
-    """`unpack` without reading the tables. Without `has_films`, only tables are written, and the films have names."""
-    unpacking = _Unpacking(folder, packed_bytes=path.stat().st_size, heartbeat=heartbeat, has_films=has_films)
+    """`unpack` without reading the tables. Without `has_films`, only tables are written, and the films have names. Each
+    file is sent to the `scanner` as it is written. Raises InvalidUpload, Infected and ScannerAway."""
+    unpacking = _Unpacking(
+        folder, packed_bytes=path.stat().st_size, heartbeat=heartbeat, has_films=has_films, scanner=scanner
+    )
     try:
         members = unpacking.members_of(path)
         zips = [member for member in members if _is_zip(member)]
@@ -381,8 +416,16 @@ def _is_zip(member: _Member) -> bool:
 class _Unpacking:
     """One upload being unpacked; its limits hold for the zip and the zips in it together."""
 
-    def __init__(self, folder: Path, *, packed_bytes: int, heartbeat: Callable[[], None], has_films: bool) -> None:
-        self._folder, self._heartbeat, self._has_films = folder, heartbeat, has_films
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        packed_bytes: int,
+        heartbeat: Callable[[], None],
+        has_films: bool,
+        scanner: Address | None,
+    ) -> None:
+        self._folder, self._heartbeat, self._has_films, self._scanner = folder, heartbeat, has_films, scanner
         self._files = 0
         by_ratio = max(BYTES_ALWAYS_UNPACKED, MOST_TIMES_UNPACKED * packed_bytes)
         self._is_ratio_smaller = by_ratio < settings.UPLOAD_LIMIT_BYTES
@@ -408,15 +451,32 @@ class _Unpacking:
                 if self._has_films or target.suffix in (*TABLE_ENDINGS, ".zip"):
                     chunk = LZMA_CHUNK if info.compress_type == zipfile.ZIP_LZMA else CHUNK
                     with _opened(archive, info) as source:
-                        self._bytes_left -= self._copy(source, target, chunk)
+                        self._bytes_left -= self._copy_scanned(source, target, chunk, number + 1)
                 members.append(_Member(stored, target))
         if is_inner:
             path.unlink()
         return members
 
-    def _copy(self, source: IO[bytes], target: Path, chunk: int) -> int:
+    def _copy_scanned(self, source: IO[bytes], target: Path, chunk: int, number: int) -> int:
+        """Nothing reads the file before the scanner has given its verdict."""
+        if self._scanner is None:
+            return self._copy(source, target, chunk)
         try:
-            return _copy_at_most(source, target, self._bytes_left, self.beat, chunk=chunk)
+            with scan(self._scanner) as scanned:
+                size = self._copy(source, target, chunk, scanned)
+                signature = scanned.signature()
+        except NotScanned:
+            raise InvalidUpload(
+                f"File {number} of the zip is larger than what the virus scanner takes, and nothing is imported "
+                "unscanned. Ask your administrator to raise its StreamMaxLength, or leave the file out."
+            ) from None
+        if signature:
+            raise Infected(signature, number)
+        return size
+
+    def _copy(self, source: IO[bytes], target: Path, chunk: int, scanned: FileScan | None = None) -> int:
+        try:
+            return _copy_at_most(source, target, self._bytes_left, self.beat, chunk=chunk, scanned=scanned)
         except _LimitReached:
             if self._is_ratio_smaller:
                 raise InvalidUpload(
@@ -485,7 +545,15 @@ def _ending(name: str) -> str:
     return ending if ending in (*ENDINGS, *TABLE_ENDINGS, ".zip") else ""
 
 
-def _copy_at_most(source: IO[bytes], target: Path, limit: int, beat: Callable[[], None], *, chunk: int = CHUNK) -> int:
+def _copy_at_most(
+    source: IO[bytes],
+    target: Path,
+    limit: int,
+    beat: Callable[[], None],
+    *,
+    chunk: int = CHUNK,
+    scanned: FileScan | None = None,
+) -> int:
     written = 0
     with target.open("wb") as file:
         while data := source.read(chunk):
@@ -495,6 +563,8 @@ def _copy_at_most(source: IO[bytes], target: Path, limit: int, beat: Callable[[]
             if shutil.disk_usage(target.parent).free < settings.FREE_BYTES_KEPT + len(data):
                 raise InvalidUpload(DISK_IS_FULL)
             file.write(data)
+            if scanned is not None:
+                scanned.send(data)
             beat()
     return written
 

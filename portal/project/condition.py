@@ -24,6 +24,7 @@ from django.utils import timezone
 from portal import celery
 from portal.intake.film_files import pixel_path
 from portal.intake.pseudonym_key import has_other_key
+from portal.intake.virus_scan import ScannerAway, signatures_from, version
 from portal.models import AuditEvent, Image, Site, Upload
 from portal.project.application_role import owns_tables
 
@@ -32,6 +33,7 @@ MOST_CLOCK_SECONDS = 5.0  # between this machine and the database
 # What listens to each queue, as its absence shows
 QUEUES = {"cpu": "imports", "gpu": "runs", "upkeep": "upkeep"}
 LATE_SEAL = timedelta(minutes=10)
+OLDEST_SIGNATURES = timedelta(days=7)  # clamd's are renewed each day
 GIB = 2**30
 
 
@@ -249,6 +251,28 @@ def audit() -> Condition:
     return Condition(name)
 
 
+def virus_scanner() -> Condition:
+    """Whether the scanner that the settings name gives verdicts, by signatures that are not old."""
+    name = "virus scanner"
+    if settings.SCANNER is None:
+        return Condition(name)
+    try:
+        words = version(settings.SCANNER)
+    except ScannerAway as problem:
+        return Condition(
+            name,
+            f"The virus scanner does not answer ({problem}), so uploads wait.",
+            "Start clamd, and check HILUM_CLAMD: the workers of imports have to reach it. What waits is imported "
+            "within minutes then.",
+        )
+    of = signatures_from(words)
+    if of is not None and of < timezone.now() - OLDEST_SIGNATURES:
+        return Condition(
+            name, f"The signatures of the virus scanner are of {of:%Y-%m-%d}.", "See why freshclam does not renew them."
+        )
+    return Condition(name)
+
+
 READY: tuple[Check, ...] = (database, migrations, broker, disk, workers)
 CHECKS: list[Check] = [
     *READY,
@@ -259,4 +283,5 @@ CHECKS: list[Check] = [
     films,
     imports,
     audit,
+    virus_scanner,
 ]  # of the doctor; apps add theirs

@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -73,6 +74,22 @@ def database(default: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             "DATABASE_URL is not the URL of a database; expected postgres://user:password@host:5432/name."
         ) from error
+
+
+def scanner(name: str) -> tuple[str, int] | str | None:
+    """The address of clamd: host and port, or the path of its socket. None: nothing is scanned."""
+    value = text(name, "")
+    if not value:
+        return None
+    url = urlsplit(value)
+    with suppress(ValueError):  # of a port that is no number
+        if url.scheme == "tcp" and url.hostname and not url.path.strip("/"):
+            return url.hostname, url.port or 3310
+    if url.scheme == "unix" and url.path.startswith("/") and not url.netloc:
+        return url.path
+    raise ImproperlyConfigured(
+        f"{name} is {value!r}; expected the address of clamd, tcp://host:3310 or unix:///run/clamav/clamd.ctl."
+    )
 
 
 _MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}

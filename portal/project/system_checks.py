@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
+from portal.intake.virus_scan import ScannerAway, version
 from portal.project.production import weakness
 
 
@@ -21,3 +22,17 @@ def pseudonym_secret(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[c
         "there: for a new installation choose another one; otherwise keep it, and guard who can read pseudonyms."
     )
     return [checks.Warning(sentence, hint=hint, id="hilum.W001")]
+
+
+@checks.register(checks.Tags.security)
+def virus_scanner(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn of a scanner that does not answer: uploads wait for it."""
+    if settings.SCANNER is None:
+        return []
+    try:
+        version(settings.SCANNER, seconds=2.0)
+    except ScannerAway as problem:
+        sentence = f"The virus scanner of HILUM_CLAMD does not answer ({problem})."
+        hint = "Start clamd, or take the setting out. Uploads wait until it answers; nothing is imported unscanned."
+        return [checks.Warning(sentence, hint=hint, id="hilum.W002")]
+    return []

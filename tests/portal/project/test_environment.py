@@ -163,3 +163,24 @@ def test_passwords_of_administrators_alone_need_a_provider(monkeypatch: pytest.M
     assert environment.passwords(single_sign_on=True) == "administrators"
     with pytest.raises(ImproperlyConfigured, match="lets nobody else in without HILUM_OIDC_URL"):
         environment.passwords(single_sign_on=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("", None),
+        ("tcp://clamd", ("clamd", 3310)),
+        ("tcp://127.0.0.1:33100", ("127.0.0.1", 33100)),
+        ("unix:///run/clamav/clamd.ctl", "/run/clamav/clamd.ctl"),
+    ],
+)
+def test_a_scanner_is_reached_by_tcp_or_by_a_socket(monkeypatch: pytest.MonkeyPatch, value: str, address: Any) -> None:
+    monkeypatch.setenv("HILUM_CLAMD", value)
+    assert environment.scanner("HILUM_CLAMD") == address
+
+
+@pytest.mark.parametrize("value", ["clamd:3310", "tcp://clamd:many", "http://clamd", "unix://run/clamd.ctl", "tcp://"])
+def test_an_address_that_is_no_scanner_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HILUM_CLAMD", value)
+    with pytest.raises(ImproperlyConfigured, match="expected the address of clamd"):
+        environment.scanner("HILUM_CLAMD")

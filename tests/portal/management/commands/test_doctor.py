@@ -204,6 +204,10 @@ def old_backup(patch: pytest.MonkeyPatch, given: Any) -> None:
         cursor.execute("SET LOCAL session_replication_role = DEFAULT")
 
 
+def no_scanner(patch: pytest.MonkeyPatch, given: Any) -> None:
+    given.SCANNER = str(Path(settings.DATA_DIR) / "clamd.ctl")
+
+
 FAULTS: list[tuple[Seed, str, str, str]] = [
     (full_disk, "disk", "0.5 GiB are free", "delete old runs"),
     (no_more_files, "inodes", "has room for 12 more files", "df -i"),
@@ -231,6 +235,7 @@ FAULTS: list[tuple[Seed, str, str, str]] = [
     (half_a_restore, "restore", "was interrupted", "manage.py restore"),
     (no_backup, "backup", "No backup has been made", "manage.py backup"),
     (old_backup, "backup", "The last backup is of", "manage.py backup"),
+    (no_scanner, "virus scanner", "does not answer", "HILUM_CLAMD"),
 ]
 
 
