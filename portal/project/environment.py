@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 from contextlib import suppress
@@ -54,6 +55,18 @@ def folder(path: Path, *, why: str) -> Path:
     except OSError as error:
         raise ImproperlyConfigured(f"{why} is {path}, which cannot be created ({error.strerror}).") from error
     return path
+
+
+def url_prefix(name: str) -> str:
+    """The path below which the portal is reached, with a slash before it and none after it; blank for a host of its
+    own."""
+    value = text(name, "").rstrip("/")
+    if value and not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", value):
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; expected a path of letters, digits, dots and hyphens that begins with a slash, such "
+            "as /hilum."
+        )
+    return value
 
 
 def existing_folder(name: str) -> Path | None:

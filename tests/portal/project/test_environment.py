@@ -184,3 +184,18 @@ def test_an_address_that_is_no_scanner_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HILUM_CLAMD", value)
     with pytest.raises(ImproperlyConfigured, match="expected the address of clamd"):
         environment.scanner("HILUM_CLAMD")
+
+
+def test_a_prefix_is_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    prefixes = []
+    for value in ("", "/", "/hilum/", "/ward/hilum-2"):
+        monkeypatch.setenv("HILUM_URL_PREFIX", value)
+        prefixes.append(environment.url_prefix("HILUM_URL_PREFIX"))
+    assert prefixes == ["", "", "/hilum", "/ward/hilum-2"]
+
+
+@pytest.mark.parametrize("value", ["hilum", "https://host/hilum", "/../hilum", "/hi lum", "//hilum"])
+def test_what_is_no_path_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HILUM_URL_PREFIX", value)
+    with pytest.raises(ImproperlyConfigured, match="expected a path"):
+        environment.url_prefix("HILUM_URL_PREFIX")
