@@ -17,9 +17,11 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from analysis.models import TestLook
-from portal.models import Exposure, Image, Role, User
+from portal.models import AuditEvent, DownloadCount, Exposure, Image, Role, User
+from portal.people import downloads
 from portal.people.access import ALLOWED
 from portal.people.blinding import open_for
+from portal.project.download_audit import is_file
 from tests.access import world as worlds
 from tests.access.url_table import ADMINISTRATOR, ALSO, ANYONE, OWN, SIGNED_IN, URLS, Blind, Look, Url
 from tests.access.world import World
@@ -29,6 +31,7 @@ from tests.portal.test_strangers import all_addresses
 pytestmark = pytest.mark.django_db
 
 MONITOR = "readyz"  # answers 503 here, since no worker runs; tests/portal/project/test_readiness.py asks it
+METHODS = ("get", "post", "put", "patch", "delete")
 SLOW = {"analysis:report", "api-report"}  # seconds each: of the roles that may, one asks
 SAY_NO_LABEL = {  # of films that they name
     *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs"),
@@ -55,6 +58,11 @@ NAME_NONE = {
     *("ml_engine:board", "ml_engine:board-film", "api-board"),  # name films by their position
     *("analysis:study-long", "api-study-long", "analysis:study-imrmc", "api-study-imrmc"),  # name cases by numbers
 }
+NOT_RECORDED = {
+    "portal:manual-image": "a picture of the manual",
+    "schema": "the description of the API",
+}
+ANSWER_PAGES = {"portal:deidentification"}  # without the parameter that asks for a file
 SAYS_SO = re.compile(r"omitted|left out|hidden from you until|hidden until you have read|to read blinded")
 
 
@@ -80,10 +88,13 @@ def world(built: tuple[World, Path], db: None, monkeypatch: pytest.MonkeyPatch) 
 
 class Answer:
     """A response as text: its body and headers, with the names of files that it sends. `exposed` are the films that it
-    recorded as shown to the person, `looks` the looks at a test part that it counted."""
+    recorded as shown to the person, `looks` the looks at a test part that it counted, `recorded` whether it left an
+    event or a count."""
 
     def __init__(self, response: Any) -> None:
         self.status = int(response.status_code)
+        self.response = response
+        self.recorded = False
         streamed = getattr(response, "streaming_content", None)
         body = b"".join(streamed) if streamed is not None else response.content
         self.body = body.decode("utf-8", errors="replace")
@@ -105,19 +116,22 @@ class Walk:
         self.client.force_login(person)
         self.cookies = self.client.cookies.output(header="", sep=";")
 
-    def ask(self, name: str, url: Url) -> Answer:
-        """Request the URL and take back what the request changed."""
+    def ask(self, name: str, url: Url, method: str = "") -> Answer:
+        """Request the URL, by its row's method or another one without fields, and take back what the request
+        changed."""
         world, client = self.world, self.client
         client.cookies = SimpleCookie(self.cookies)
         address = reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
-        saved, looks = transaction.savepoint(), TestLook.objects.count()
-        if url.method == "get":
+        saved, looks, events = transaction.savepoint(), TestLook.objects.count(), AuditEvent.objects.count()
+        method, data = (method, {}) if method else (url.method, url.data(world))
+        if method == "get":
             answer = Answer(client.get(address, url.query(world)))
         else:
             kind = {"content_type": "application/json"} if name.startswith("api-") else {}
-            answer = Answer(getattr(client, url.method)(address, url.data(world), **kind))
+            answer = Answer(getattr(client, method)(address, data, **kind))
         answer.exposed = set(Exposure.objects.filter(person=self.person).values_list("image", flat=True))
         answer.looks = TestLook.objects.count() - looks
+        answer.recorded = AuditEvent.objects.count() > events or DownloadCount.objects.exists()
         transaction.savepoint_rollback(saved)
         return answer
 
@@ -168,6 +182,10 @@ def test_every_url_answers_those_whom_its_row_permits_and_no_others(world: World
         answer = walk.ask(name, url)
         if answer.is_allowed != permitted or answer.status >= 500:
             wrong[name] = answer.status
+        for method, action in url.also.items():
+            answer = walk.ask(name, url, method)
+            if answer.is_allowed != (role in roles_with(action)) or answer.status >= 500:
+                wrong[f"{method} {name}"] = answer.status
     assert wrong == {}
     assert all(Role.ANALYST in roles_with(URLS[name].action) for name in SLOW)
 
@@ -182,7 +200,41 @@ def test_no_url_shows_a_person_of_another_site_anything(world: World) -> None:
             wrong[name] = answer.status
         if leaked := words_in(answer, world, but=set(url.of)):
             wrong[name] = leaked
+        for method in ("options", *url.also):
+            answer = walk.ask(name, url, method)
+            may_send = method == "options" or url.also[method] in (ANYONE, SIGNED_IN)
+            if answer.status >= 500 or (names_a_thing and answer.is_allowed and not may_send):
+                wrong[f"{method} {name}"] = answer.status
+            if leaked := words_in(answer, world, but=set(url.of)):
+                wrong[f"{method} {name}"] = leaked
     assert wrong == {}
+
+
+def test_methods_that_nothing_uses_are_refused(world: World) -> None:
+    walk = Walk(world.blinded, world)
+    wrong = {
+        f"{method} {name}": answer.status
+        for name, url in URLS.items()
+        for method in METHODS
+        if method not in (url.method, *url.also)
+        and (answer := walk.ask(name, url, method)).status not in (405, 302)  # 302: to confirm the password first
+    }
+    assert wrong == {}
+
+
+def test_what_is_ones_own_is_refused_to_a_colleague_with_every_role(world: World) -> None:
+    walk = Walk(worlds.everyone("colleague", world.site), world)
+    own = [(name, url, url.method) for name, url in URLS.items() if url.action == OWN]
+    own += [(name, url, method) for name, url in URLS.items() for method in url.also if url.also[method] == OWN]
+    wrong = {f"{method} {name}": status for name, url, method in own if (status := status_of(walk, name, url, method))}
+    assert wrong == {}
+    assert len(own) > 20
+
+
+def status_of(walk: Walk, name: str, url: Url, method: str) -> int:
+    """The status if the request is not refused, else 0."""
+    answer = walk.ask(name, url) if method == url.method else walk.ask(name, url, method)
+    return answer.status if answer.is_allowed or answer.status >= 500 else 0
 
 
 def words_in(answer: Answer, world: World, *, but: set[str]) -> set[str]:
@@ -262,3 +314,22 @@ def test_nothing_counts_a_look_at_what_was_opened_before(world: World) -> None:
         *("analysis:run-archive", "api-run-archive"),  # it holds the scores at weights that nobody has looked at
     }
     assert {name for name, count in looks.items() if count} == again
+
+
+def test_every_file_that_is_sent_is_recorded(world: World) -> None:
+    walk = Walk(world.blinded, world)  # who has all roles, reads, and has yet to read nothing here
+    unrecorded, declared, sent = set(), downloads.declared(), set()
+    for name, url in URLS.items():
+        if url.method != "get" or name in SLOW - {"analysis:report"}:
+            continue
+        answer = walk.ask(name, url)
+        if answer.status == 200 and is_file(name, answer.response):
+            sent.add(name)
+            if not answer.recorded:
+                unrecorded.add(name)
+            elif name not in declared:
+                unrecorded.add(f"{name}, not declared")
+    assert unrecorded == set(NOT_RECORDED)
+    assert declared <= URLS.keys()
+    assert {name for name in declared - sent if URLS[name].method == "get"} - SLOW == ANSWER_PAGES
+    assert len(sent) > 50

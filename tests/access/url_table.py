@@ -6,8 +6,8 @@ A URL without a row fails `test_walk`. Choose the verdicts before the code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -40,7 +40,8 @@ class Look(Enum):
 
 @dataclass(frozen=True)
 class Url:
-    """`of` are the things of the world that the route's arguments name. `data` makes the fields of a POST."""
+    """`of` are the things of the world that the route's arguments name. `data` makes the fields of a POST. `also` are
+    the other methods that the URL takes, with who may send them; every further method is refused."""
 
     action: str
     blind: Blind
@@ -49,6 +50,7 @@ class Url:
     method: str = "get"
     query: Callable[[World], dict[str, Any]] = lambda world: {}
     data: Callable[[World], dict[str, Any]] = lambda world: {}
+    also: Mapping[str, str] = field(default_factory=dict)
 
 
 def page(action: str, blind: Blind, *of: str, **more: Any) -> Url:
@@ -654,7 +656,61 @@ DOUBLE_READING = {
     "api-queue-readings-csv": page(SEE_TWICE, REFUSED, "read twice"),
 }
 
-URLS = PORTAL | RUNS | BOARDS | RESULTS | READING | DOUBLE_READING
+ALSO_TAKE = {
+    **{name: {"post": ANYONE, "put": ANYONE} for name in ("login", "account_login", "lost-password", "invitation")},
+    "mfa_authenticate": {"post": ANYONE},
+    **{
+        name: {"post": SIGNED_IN, "put": SIGNED_IN}
+        for name in (
+            *("account_reauthenticate", "mfa_reauthenticate", "mfa_activate_totp", "mfa_generate_recovery_codes"),
+            *("mfa_add_webauthn", "mfa_reauthenticate_webauthn", "change-password"),
+        )
+    },
+    "mfa_deactivate_totp": {"post": OWN, "put": OWN},
+    "mfa_list_webauthn": dict.fromkeys(("post", "put", "patch", "delete"), SIGNED_IN),  # leads to the list of factors
+    "mfa_remove_webauthn": {"post": SIGNED_IN, "delete": SIGNED_IN},
+    "portal:about-dataset": {"post": "edit datasets"},
+    "portal:pacs": {"post": "import films"},
+    "portal:relabel": {"get": "label films"},
+    "portal:keys": {"post": SIGNED_IN},
+    "portal:findings": {"post": "edit findings"},
+    "portal:criteria": {"post": "edit criteria"},
+    "portal:mapping": {"post": "import films"},
+    "portal:new-split": {"post": "make splits"},
+    "ml_engine:film-text": {"post": REVIEW_TEXT},
+    "ml_engine:run-new": {"post": "request runs"},
+    "ml_engine:boards": {"post": ALIGN},
+    "analysis:evaluate-set": {"post": "request runs"},
+    "analysis:erase-patient": {"post": "erase patients"},
+    "analysis:plan": {"post": "plan analyses"},
+    "analysis:figures": {"post": SEE},
+    "analysis:new-worklist": {"post": MAKE},
+    "api-sites": {"post": ADMINISTRATOR},
+    "api-people": {"post": "manage people"},
+    "api-findings": {"put": "edit findings"},
+    "api-mail": {"put": SIGNED_IN},
+    "api-keys": {"put": SIGNED_IN},
+    "api-tokens": {"post": SIGNED_IN},
+    "api-datasets": {"post": "import films"},
+    "api-dataset": {"patch": "edit datasets"},
+    "api-film-views": {"post": MEMBER},
+    "api-folder-imports": {"post": "import films"},
+    "api-partial-upload": {"delete": OWN, "patch": OWN},
+    "api-import-mapping": {"post": "import films"},
+    "api-splits": {"post": "make splits"},
+    "api-own-readings": {"post": OWN},
+    "api-boards": {"post": ALIGN},
+    "api-erase-patient": {"post": "erase patients"},
+    "api-plan": {"post": "plan analyses"},
+    "api-rules-for-test": {"put": "set rules for test"},
+    "api-show-bank-study": {"get": SEE},
+    "api-show-blind-spots": {"get": SEE},
+    "api-readings": {"post": READ},
+    "api-assignments": {"post": MAKE},
+}
+
+_ROWS = PORTAL | RUNS | BOARDS | RESULTS | READING | DOUBLE_READING
+URLS = {name: replace(row, also=ALSO_TAKE.get(name, {})) for name, row in _ROWS.items()}
 ADMIN = Url(STAFF, REFUSED)  # every other URL below admin/
 ALSO = {
     "read worklists or follow them": {
