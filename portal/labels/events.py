@@ -8,11 +8,11 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from portal.labels.boxes import InvalidBox, checked_boxes
@@ -305,9 +305,24 @@ def last_act(*, author: User, site: Site, image: Image | None = None) -> LabelAc
 def append(events: Sequence[LabelEvent]) -> None:
     """Write the events and update the current labels of their films. Call inside a transaction."""
     datasets = hold(sorted({event.image_id for event in events}))
+    _date(events)
     _name_criteria(events, datasets)
     LabelEvent.objects.bulk_create(events, batch_size=CHUNK)
     _refresh_current(datasets)
+
+
+def _date(events: Sequence[LabelEvent]) -> None:
+    """Date the events now, and after all earlier events of their films. Otherwise a reader's newest label would be
+    taken for an older one, and not count, after the clock of the server was set back. The films are held."""
+    latest: dict[int, datetime] = {}
+    ids = sorted({event.image_id for event in events})
+    for start in range(0, len(ids), CHUNK):
+        of_chunk = LabelEvent.objects.filter(image_id__in=ids[start : start + CHUNK]).order_by()
+        latest |= dict(of_chunk.values_list("image_id").annotate(Max("created_at")))
+    for event in events:
+        now, before = timezone.now(), latest.get(event.image_id)
+        event.created_at = now if before is None or before < now else before + timedelta(microseconds=1)
+        latest[event.image_id] = event.created_at
 
 
 def _name_criteria(events: Sequence[LabelEvent], datasets: Mapping[int, int]) -> None:

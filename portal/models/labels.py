@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from portal.models.addressed import Addressed
 from portal.models.films import Dataset, Image
@@ -68,6 +69,8 @@ class NormalCriteria(Addressed):
 class LabelEvent(Addressed):
     """Append-only. The current label is derived from the events (portal.labels.events.resolve)."""
 
+    # `portal.labels.events.append` dates an event after those of its film, whatever the clock says
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
     image = models.ForeignKey(Image, models.PROTECT, related_name="label_events")
     value = models.CharField(max_length=8, choices=LabelValue, blank=True)  # blank: the event only reverts another
     findings = models.JSONField(default=list)

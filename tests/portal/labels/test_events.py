@@ -144,6 +144,22 @@ def test_labels_at_a_cutoff_ignore_later_events(film: Image, ann: Any) -> None:
     assert labels_at([film.pk], first.created_at - timedelta(microseconds=1)) == {}
 
 
+def test_a_label_counts_that_is_given_after_the_clock_was_set_back(
+    film: Image, ann: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(film, "normal", ann)
+    true_time = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: true_time() - timedelta(minutes=10))
+    act = label(film, "abnormal", ann)
+
+    assert CurrentLabel.objects.get(image=film).value == "abnormal"
+    assert labels_at([film.pk], true_time())[film.pk].value == "abnormal"
+    last = last_act(author=ann, site=film.dataset.site)
+    assert last is not None and last.uuid == act  # which is undone next
+    undo(act=act, author=ann, site=film.dataset.site)
+    assert CurrentLabel.objects.get(image=film).value == "normal"
+
+
 def test_an_undo_after_the_cutoff_leaves_the_label_at_the_cutoff(film: Image, ann: Any) -> None:
     act = label(film, "abnormal", ann)
     cutoff = timezone.now()
