@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import current_app
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 MARK = "hilum:not-emptied"
@@ -25,7 +26,8 @@ def send_again_also(sender: Callable[[], None]) -> None:
 
 def look_after_broker(app: Any = current_app) -> bool:
     """Send everything that waits again where the mark is missing, and then set it. Returns whether it was missing.
-    Two processes at once send twice, which is harmless. Raises nothing while the broker is away."""
+    Two processes at once send twice, which is harmless. Raises nothing while the broker is away, or refuses to write
+    since its disk is full."""
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=1.0)
@@ -38,7 +40,7 @@ def look_after_broker(app: Any = current_app) -> bool:
             for sender in _senders:
                 sender()
             client.set(MARK, "1")  # last: a process that is killed before leaves the work to the next
-    except (OperationalError, OSError) as problem:
+    except (OperationalError, RedisError, OSError) as problem:
         logger.warning("the broker does not answer: %s", type(problem).__name__)
         return False
     return True

@@ -77,6 +77,19 @@ def test_the_mark_is_set_last(sender: Any, monkeypatch: pytest.MonkeyPatch) -> N
         assert connection.default_channel.client.exists(MARK)
 
 
+def test_a_broker_that_refuses_to_write_is_looked_after_later(sender: Any) -> None:
+    """As with a full disk, where Redis answers questions and takes nothing."""
+    flush(sender)
+    with sender.connection_for_write() as connection:
+        client = connection.default_channel.client
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            assert not look_after_broker(sender)
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+    assert look_after_broker(sender)
+
+
 def test_every_look_comes_before_two_minutes_are_over() -> None:
     entry = settings.CELERY_BEAT_SCHEDULE["look-after-broker"]
     assert entry == {"task": "portal.tasks.look_after_broker", "schedule": emptied_broker.SECONDS}
