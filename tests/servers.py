@@ -144,16 +144,30 @@ def unprivileged_account() -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def start_postgresql(binaries: Path) -> tuple[Server, str]:
-    """Start a temporary cluster without crash safety, with the database MIGRATED in it. Return it and its URL."""
+@dataclass(frozen=True)
+class Cluster:
+    """The files of a PostgreSQL in `data`, which lies in `folder`, and who may run its `binaries`."""
+
+    folder: Path
+    data: Path
+    binaries: Path
+    account: dict[str, Any]
+
+
+def migrated_cluster(binaries: Path) -> Cluster:
+    """A new folder with a cluster that has the database MIGRATED; nothing runs yet."""
     folder = short_folder("hilum-pg-")
     account = unprivileged_account()
-    data = folder / "data"
     release = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, cwd="/").stdout
-    copy_migrated(f"postgresql {release}", data, lambda place: _make_migrated_cluster(binaries, place))
-    binaries = _hand_over(folder, binaries, account)
+    copy_migrated(f"postgresql {release}", folder / "data", lambda place: _make_migrated_cluster(binaries, place))
+    return Cluster(folder, folder / "data", _hand_over(folder, binaries, account), account)
+
+
+def start_postgresql(binaries: Path) -> tuple[Server, str]:
+    """Start a temporary cluster without crash safety, with the database MIGRATED in it. Return it and its URL."""
+    made = migrated_cluster(binaries)
     # immediate shutdown, since nothing is kept
-    return _serve(binaries, data, folder=folder, end_signal="QUIT", account=account)
+    return _serve(made.binaries, made.data, folder=made.folder, end_signal="QUIT", account=made.account)
 
 
 def _make_migrated_cluster(binaries: Path, place: Path) -> None:
