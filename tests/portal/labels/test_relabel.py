@@ -319,7 +319,7 @@ def test_the_number_of_queries_does_not_depend_on_the_films(
     many(of, films)
     with django_assert_num_queries(9):
         seen = preview(of, ann, "normal")
-    with django_assert_num_queries(19):
+    with django_assert_num_queries(20):
         apply_relabel(token=seen.token, author=ann)
 
 

@@ -32,6 +32,7 @@ TABLE = {
     "review text on films":  "x       -      -           -       x       -",
     "tag films":             "x       -      x           x       x       -",
     "manage tags":           "-       -      -           -       x       -",
+    "retire data":           "-       -      -           -       x       -",
     "share views":           "x       -      -           -       x       -",
     "make splits":           "x       -      -           x       x       -",
     "align by hand":         "x       -      -           x       x       -",

@@ -192,7 +192,7 @@ def test_labelling_takes_a_constant_number_of_queries(
     curator: Client, of: Dataset, films: int, django_assert_max_num_queries: Any
 ) -> None:
     chosen = factories.films(of, unlabelled=films)
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(27):
         send(curator, *chosen)
 
 
