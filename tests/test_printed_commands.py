@@ -41,6 +41,8 @@ def words_of(line: str) -> list[str]:
 def fault_of(line: str) -> str:
     """What is wrong with the line; empty if nothing is."""
     words = words_of(line)
+    if words[:2] == ["python3", "install.py"]:  # of a bundle, on a host where there is no environment yet
+        return "" if len(words) == 3 and (ROOT / "tools" / "install_bundle.py").is_file() else "takes one folder"
     if re.fullmatch(PYTHON, words[0]):
         if not words[0].startswith((".venv/", ".venv-bench/")) and not line.startswith("python -m"):
             return "does not name the environment"

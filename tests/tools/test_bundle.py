@@ -1,6 +1,6 @@
 """The bundle for a host without the internet: its manifest, and that nothing is installed that differs from it.
 
-The whole way, which takes gigabytes, was gone with the network off: docs/admin.md says when and how.
+The whole way, which takes gigabytes, is tried by a person: docs/admin.md says how.
 """
 
 from __future__ import annotations
