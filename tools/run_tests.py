@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 WHOLE_SUITE = [*SIDE_BY_SIDE, "--durations=20"]
-# Under three minutes on two cores: rules of the project, portal, statistics, method and pages of runs. Not: browser,
+# About five minutes on two cores: rules of the project, portal, statistics, method and pages of runs. Not: browser,
 # whole runs of the engine, workers and child processes, pages of results, the walk over all URLs, upgrades.
 QUICK_PATHS = [
     "tests/test_project.py",
