@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Any
 
+from celery.worker import state
+
 logger = logging.getLogger(__name__)
 SECONDS = 2.0  # between two looks
 
@@ -22,5 +24,7 @@ def watch(beat: Any) -> None:
 def _end_after(beat: Any) -> None:
     while beat.is_alive():
         time.sleep(SECONDS)
+    if state.should_stop is not None or state.should_terminate is not None:
+        return  # the worker is being stopped, and has ended it
     logger.error("the process that sends the periodic tasks has ended; this worker ends, to be started again with it")
     os.kill(os.getpid(), signal.SIGTERM)
