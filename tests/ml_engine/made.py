@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+from django.db import transaction
 from django.utils import timezone
 
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
@@ -14,6 +15,7 @@ from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunSta
 from ml_engine.runs.requests import config_from
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
 from portal.intake.film_files import pixel_path, write_once
+from portal.labels.events import append
 from portal.models import (
     Dataset,
     Image,
@@ -93,7 +95,8 @@ def store_film(dataset: Dataset, stored: np.ndarray, *, number: int, label: str 
         facts=facts.to_json(),
     )
     if label:
-        LabelEvent.objects.create(image=image, value=label, source=LabelSource.IMPORT)
+        with transaction.atomic():
+            append([LabelEvent(image=image, value=label, source=LabelSource.IMPORT)])
     return image
 
 

@@ -54,6 +54,8 @@ def test_single_tests_fetch_no_browser(tmp_path: Path) -> None:
         ("bench-quick", "-m benchmarks.engine --quick"),
         ("bench-web", "-m benchmarks.web"),
         ("fuzz", "-m tests.fuzz.run"),
+        ("soak", "-m benchmarks.soak"),
+        ("load", "-m benchmarks.load"),
     ],
 )
 def test_other_tasks_fetch_no_browser(tmp_path: Path, task: str, call: str) -> None:
