@@ -146,7 +146,20 @@ def jump_clock(stack: Stack, rng: random.Random) -> Done:
 
 def second_beat(stack: Stack, rng: random.Random) -> Done:
     schedule = str(stack.data / "run" / "second-beat")
-    command = [sys.executable, "-m", "celery", "-A", "portal", "beat", "--schedule", schedule, "--pidfile", ""]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "portal",
+        "beat",
+        "--loglevel",
+        "INFO",
+        "--schedule",
+        schedule,
+        "--pidfile",
+        "",
+    ]
     path = stack.data / "logs" / "second-beat.log"
     with path.open("wb") as log:
         beat = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

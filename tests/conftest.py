@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,27 @@ class FailingNames:
             self.config.get_terminal_writer().line(f"\nfailing: {report.nodeid} ({report.when})")
 
 
+class SlowestFiles:
+    """With --durations, prints the seconds of the slowest files too: many short tests are in no list of tests."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid.split("::")[0]] += report.duration
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section(f"slowest {self.count} files, {sum(self.seconds.values()):.0f} s in all")
+        for name, seconds in sorted(self.seconds.items(), key=lambda item: -item[1])[: self.count]:
+            terminalreporter.line(f"{seconds:.1f}s {name}")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # the process that prints, not those that xdist starts
         config.pluginmanager.register(FailingNames(config))
+        if count := config.getoption("durations"):
+            config.pluginmanager.register(SlowestFiles(count))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
