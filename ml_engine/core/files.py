@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -19,6 +20,20 @@ from ml_engine.core.errors import IncompatibleModel
 
 if TYPE_CHECKING:  # importing torch takes seconds, and many callers need none
     from torch import Tensor
+
+
+_DISK_PROBLEMS = {
+    errno.ENOSPC: "The disk is full: free some space and retry; finished stages are kept.",
+    errno.EDQUOT: "The quota of the disk is used up: free some space and retry; finished stages are kept.",
+    errno.EROFS: "The disk of the run's folder is mounted read-only: see to the disk, then retry.",
+    errno.EACCES: "A file of the run may not be read or written by the account that works on it: give the run's folder "
+    "to that account, then retry.",
+}
+
+
+def disk_problem(problem: BaseException) -> str:
+    """What to do about a disk that cannot be written; empty where the exception says nothing of the kind."""
+    return _DISK_PROBLEMS.get(problem.errno or 0, "") if isinstance(problem, OSError) else ""
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-
 import torch
 
 from ml_engine.core.errors import EngineError
+from ml_engine.core.files import disk_problem
 from ml_engine.engine.outcome import ExitStatus, Outcome
 
 # Of torch on a CPU, of faiss on a CPU and on a GPU (a RuntimeError with an assertion's text).
@@ -23,8 +22,7 @@ def known_failure(problem: Exception) -> Outcome | None:
         return Outcome(
             ExitStatus.REFUSED, "The GPU's memory ran out: choose device cpu, or a smaller size, rate or batch."
         )
-    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-        sentence = "The disk is full: free some space and retry; finished stages are kept."
+    if sentence := disk_problem(problem):
         return Outcome(ExitStatus.REFUSED, sentence, is_temporary=True)
     if isinstance(problem, MemoryError) or any(words in text for words in OUT_OF_MEMORY):
         return Outcome(ExitStatus.REFUSED, "The memory ran out: choose a smaller size, rate or batch, or fewer films.")

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from ml_engine.core.errors import EngineError
+from ml_engine.core.files import disk_problem
 from ml_engine.core.version import code_version
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus
@@ -85,9 +86,10 @@ def execute(run_uuid: uuid.UUID) -> None:
     except (OperationalError, InterfaceError):  # the lease lapses, and another attempt continues the folder
         logger.exception("run %s: no database connection, attempt %s abandoned", run_uuid, lease.attempt)
         connection.close()
-    except Exception:
-        logger.exception("run %s: internal error", run_uuid)
-        lifecycle.fail(lease=lease, message=internal_error(run_uuid), detail=traceback.format_exc()[-8000:])
+    except Exception as problem:
+        logger.exception("run %s: it failed in the worker", run_uuid)
+        sentence = disk_problem(problem) or internal_error(run_uuid)
+        lifecycle.fail(lease=lease, message=sentence, detail=traceback.format_exc()[-8000:])
 
 
 def internal_error(run_uuid: uuid.UUID) -> str:

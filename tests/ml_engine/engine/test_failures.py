@@ -32,6 +32,9 @@ FAISS = (
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "The memory ran out"),
         (RuntimeError("std::bad_alloc"), "The memory ran out"),
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full: free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "The quota of the disk is used up: free some space"),
+        (OSError(errno.EROFS, "Read-only file system"), "The disk of the run's folder is mounted read-only"),
+        (PermissionError(errno.EACCES, "Permission denied"), "A file of the run may not be read or written"),
         (EmptyBank("No patch is left."), "No patch is left."),
     ],
 )

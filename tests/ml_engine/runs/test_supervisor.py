@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import threading
@@ -231,6 +232,33 @@ def test_a_bug_is_a_reference_for_the_user_and_a_detail_for_staff(split: Any, mo
     run.refresh_from_db()
     assert run.message == supervisor.internal_error(run.uuid)
     assert "ZeroDivisionError: secret" in run.detail
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "The disk is full: free some space and retry"),
+        (errno.EACCES, "A file of the run may not be read or written"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_before_the_engine_starts_is_said(
+    split: Any, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def refused(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    run = made.run(split, kind=RunKind.FIT_DETECTOR, config=made.small_config().replace(align="none").to_json())
+    monkeypatch.setattr(paths, "write_text", refused)
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert run.message.startswith(words)
+    assert str(paths.run_folder(run.uuid)) not in run.message
+    monkeypatch.undo()
+    lifecycle.retry(run=run, actor=None)
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert run.state == RunState.DONE
 
 
 def test_executing_a_done_run_changes_nothing(split: Any) -> None:
