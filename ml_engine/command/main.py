@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.REFUSED
     except OSError as problem:  # a path that is not a folder, is not writable, or is on a full disk
         where = f"{problem.filename}: " if problem.filename else ""
-        print(f"ml_engine: {where}{problem.strerror or problem}. Check the paths.", file=sys.stderr)  # noqa: T201
+        from ml_engine.core.files import disk_problem  # imports NumPy, which --help does not need
+
+        full = "" if problem.errno == errno.EACCES else disk_problem(problem)
+        sentence = full or f"{problem.strerror or problem}. Check the paths."
+        print(f"ml_engine: {where}{sentence}", file=sys.stderr)  # noqa: T201
         return ExitStatus.REFUSED
     except KeyboardInterrupt:
         return 130

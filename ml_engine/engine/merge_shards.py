@@ -51,7 +51,9 @@ def merge_shards(
     except (EngineError, OSError) as problem:  # the folder is not locked by us
         sentence = str(problem)
         if isinstance(problem, OSError):
-            sentence = f"The run folder cannot be used: {problem.strerror or problem}. Check its path and permissions."
+            sentence = files.disk_problem(problem) or (
+                f"The run folder cannot be used: {problem.strerror or problem}. Check its path and permissions."
+            )
         if stdout:
             stdout.write(json.dumps({"attempt": attempt, "event": "failed", "sentence": sentence}) + "\n")
             stdout.flush()

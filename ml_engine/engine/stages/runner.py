@@ -15,6 +15,7 @@ from ml_engine.core import determinism
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.core.bank.nearest_search import require_search
 from ml_engine.core.errors import EngineError
+from ml_engine.core.files import disk_problem
 from ml_engine.engine.failures import known_failure
 from ml_engine.engine.forecast import require_room
 from ml_engine.engine.model_cache import ModelCache
@@ -117,7 +118,9 @@ def run_folder(
     except (EngineError, OSError) as problem:  # the folder is not locked by us: write nothing into it
         sentence = str(problem)
         if isinstance(problem, OSError):
-            sentence = f"The run folder cannot be used: {problem.strerror or problem}. Check its path and permissions."
+            sentence = disk_problem(problem) or (
+                f"The run folder cannot be used: {problem.strerror or problem}. Check its path and permissions."
+            )
         if stdout:
             event = {"attempt": attempt, "event": "failed", "sentence": sentence}
             stdout.write(json.dumps(event) + "\n")

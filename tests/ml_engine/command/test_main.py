@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import shutil
 import subprocess
@@ -389,6 +390,18 @@ def test_bad_input_to_fit_is_one_sentence(
     more, words = BAD_FITS[name]
 
     assert words in refused(capsys, *fit_arguments(world, tmp_path / "m", *more))
+
+
+def test_a_full_disk_is_one_sentence(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "run.json")
+
+    monkeypatch.setattr("ml_engine.core.files.write_json", full)
+
+    words = "run.json: The disk is full: free some space and retry"
+    assert words in refused(capsys, *fit_arguments(world, tmp_path / "m"))
 
 
 def test_a_path_that_cannot_be_written_is_one_sentence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shutil
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from ml_engine.command import main
 from ml_engine.core import Detector, files
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.film.preprocess import prepare
-from ml_engine.engine import manifest
+from ml_engine.engine import manifest, merge_shards
 from ml_engine.engine.decode_films import decode_film
 from ml_engine.engine.run_folder import (
     FolderBusy,
@@ -32,6 +34,7 @@ from ml_engine.engine.run_folder import (
     write_run_folder,
 )
 from ml_engine.engine.run_kinds import KINDS
+from ml_engine.engine.stages import runner
 from ml_engine.engine.stages.runner import BULKY, STAGES, run_folder
 from ml_engine.engine.study_plans import EmbeddingPlan
 from tests.ml_engine import films
@@ -656,6 +659,21 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 
     assert outcome.status == 2
     assert outcome.sentence.startswith("The run folder cannot be used: Is a directory")
+
+
+@pytest.mark.parametrize("module", [runner, merge_shards])
+def test_a_disk_that_is_full_before_the_first_stage_is_said(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "open_run_folder", full)
+    work = run_folder if module is runner else merge_shards.merge_shards
+    outcome = work(tmp_path)
+
+    assert outcome.sentence == "The disk is full: free some space and retry; finished stages are kept."
+    assert outcome.is_temporary
 
 
 def test_peak_memory_excludes_the_parent_process() -> None:
