@@ -2,6 +2,7 @@
 docs/settings.md lists the names."""
 
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONE, SELF
 
@@ -236,7 +237,7 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = not PRODUCTION
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "portal.project.static_storage.ModuleStorage"
@@ -244,6 +245,9 @@ STORAGES = {
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
+# The bucket in which the pixels of films are kept; without it the data folder keeps them
+if FILM_BUCKET := environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL"):
+    STORAGES["films"] = {"BACKEND": "portal.project.bucket_storage.BucketStorage", "OPTIONS": FILM_BUCKET}
 
 # API -----------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

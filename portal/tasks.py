@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from portal.dicomweb.client import PacsError
 from portal.dicomweb.pacs_imports import InvalidPacsRequest, forget_fetched, import_studies
-from portal.intake import emptied_broker
+from portal.intake import emptied_broker, film_bucket, virus_scan
 from portal.intake.emptied_broker import send_again_also
+from portal.intake.film_bucket import BucketAway
 from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
 from portal.intake.import_plans import PlanKind, plan_path, read_plan
 from portal.intake.pseudonym_key import OtherKey
@@ -17,7 +18,7 @@ from portal.intake.quarantine import import_again, remove_expired
 from portal.intake.quotas import QuotaReached, full_usage
 from portal.intake.resumable import look_after_partial_uploads
 from portal.intake.text_looks import SEARCH, look_for_text, publish_search
-from portal.intake.virus_scan import AWAY, ScannerAway
+from portal.intake.virus_scan import ScannerAway
 from portal.intake.waiting import SILENCE, has_to_wait, next_after
 from portal.intake.zip_uploads import (
     DISK_IS_FULL,
@@ -59,12 +60,13 @@ def import_upload(uuid: str) -> None:
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.RECEIVED, message=str(error), heartbeat_at=timezone.now()
         )
-    except ScannerAway as error:  # asked again when the upload has waited for as long as a silent one
-        logger.warning("upload %s waits for the virus scanner: %s", uuid, error)
+    except (ScannerAway, BucketAway) as error:  # asked again when the upload has waited for as long as a silent one
+        logger.warning("upload %s waits: %s", uuid, error)
+        message = virus_scan.AWAY if isinstance(error, ScannerAway) else film_bucket.AWAY
         Upload.objects.filter(pk=upload.pk).update(
-            state=Upload.State.RECEIVED, message=AWAY, heartbeat_at=timezone.now()
+            state=Upload.State.RECEIVED, message=message, heartbeat_at=timezone.now()
         )
-        return  # the next of this person would find no scanner either
+        return  # the next of this person would find it away too
     except OtherKey as error:
         _fail(upload, str(error))
     except Exception:  # a bug, not a bad file: a retry would fail in the same way

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +243,35 @@ def data_dir(tmp_path: Path, settings: Any) -> Path:
     settings.DATA_DIR = tmp_path / "data"
     settings.DATA_DIR.mkdir()
     return settings.DATA_DIR
+
+
+# --- a bucket of films --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _s3_service() -> Generator[str]:
+    from tests.portal import s3_service
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_service.CREDENTIALS.items():
+            patch.setenv(name, value)
+        with s3_service.running_service() as address:
+            yield address
+
+
+@pytest.fixture
+def bucket(_s3_service: str, settings: Any, data_dir: Path) -> Callable[[str], None]:
+    """Films lie in an empty bucket. Called with an address, the setting names another service."""
+
+    from tests.portal import s3_service
+
+    def use(address: str) -> None:
+        films = {"BACKEND": "portal.project.bucket_storage.BucketStorage", "OPTIONS": s3_service.options(address)}
+        settings.STORAGES = {**settings.STORAGES, "films": films}
+
+    s3_service.new_bucket(_s3_service)
+    use(_s3_service)
+    return use
 
 
 # --- real films, if they are beside the checkout --------------------------------------------------

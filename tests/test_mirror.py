@@ -26,6 +26,7 @@ ELSEWHERE = {
     "portal/people/key_forms.py": "tests/portal/views/test_second_factors.py, tests/browser/test_second_factors.py",
     "portal/settings.py": "tests/test_project.py, in production too; tests/portal/project/test_environment.py",
     "portal/celery.py": "tests/ml_engine/runs/test_recovery.py runs a worker",
+    "portal/project/bucket_storage.py": "options of a storage: tests/portal/intake/test_film_bucket.py uses it",
     "portal/wsgi.py": "tests/browser/test_whole_path.py starts gunicorn with it",
     "portal/models/*.py": "rows and constraints: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",
     "portal/triggers.py": "changes refused: tests/portal/labels/test_events.py, tests/portal/sets/test_splits.py",

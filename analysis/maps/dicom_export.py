@@ -195,7 +195,7 @@ def _segmentation(source: _Source) -> Dataset:
 
 def _film(image: Image, facts: PixelFacts) -> Film:
     try:
-        packed = film_files.pixel_path(image.pixel_sha256).read_bytes()
+        packed = film_files.pixels_here(image.pixel_sha256).read_bytes()
         return Film(unpack(packed, image.rows, image.columns), facts)
     except (OSError, UnusableFile) as error:
         raise CannotEvaluate(

@@ -54,7 +54,7 @@ def shortcuts_of(scored: ScoredPart) -> Shortcuts:
         "number": "No file name has a number."
         if any(names)
         else "No file name is kept: only an import with a CSV keeps names.",
-        "bytes": "The pixel files are not in the data folder any more.",
+        "bytes": "The pixel files are not in the data folder.",
     }
     reasons = {name: why[name] for name in why if not np.isfinite(numbers[name]).any()}
     return Shortcuts(numbers, reasons, [_type(name) for name in names])

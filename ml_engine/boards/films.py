@@ -21,7 +21,7 @@ from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused
 from portal.imaging.film import Film, PixelFacts, unpack
 from portal.imaging.views import FRONTAL
-from portal.intake.film_files import pixel_path
+from portal.intake.film_files import pixels_here
 from portal.labels.events import labels_at
 from portal.models import Cohort, Dataset, Image, LabelValue, Part, Split
 
@@ -71,7 +71,7 @@ def square_of(image: Image, side: int) -> SquareFilm:
 @lru_cache(maxsize=_KEPT)
 def _square(pixel_sha256: str, facts: str, side: int) -> SquareFilm:
     stated = PixelFacts.from_json(json.loads(facts))
-    stored = unpack(pixel_path(pixel_sha256).read_bytes(), stated.rows, stated.columns)
+    stored = unpack(pixels_here(pixel_sha256).read_bytes(), stated.rows, stated.columns)
     return square_film(as_array(Film(stored, stated)), PipelineConfig.from_preset("default"), side=side)
 
 

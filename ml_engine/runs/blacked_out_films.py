@@ -13,7 +13,7 @@ from django.utils import timezone
 from ml_engine.models import Run, RunState
 from ml_engine.runs import paths
 from portal.imaging.black_out import PixelBox
-from portal.intake.film_files import pixel_path
+from portal.intake.film_files import pixels_here
 from portal.intake.text_decisions import InvalidTextDecision, black_out_copies, forget_left_pixels, require_decision
 from portal.models import Image, Site, TextDecision, User
 
@@ -44,7 +44,7 @@ def renew_run_files(site: Site, decisions: Iterable[TextDecision]) -> None:
     for run in _runs_with(site, films, states=[state for state in RunState if state not in _UNDER_WAY]):
         for film in films:
             target = paths.run_folder(run.uuid) / "files" / f"{film.uuid}.u16.gz"
-            source = pixel_path(film.pixel_sha256)
+            source = pixels_here(film.pixel_sha256)
             if target.exists() and source.exists() and not target.samefile(source):
                 target.unlink()
                 paths.link(source, target)

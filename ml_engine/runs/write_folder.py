@@ -21,7 +21,8 @@ from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import left_out
 from ml_engine.runs.requests import alignment_part, fit_report_of
 from ml_engine.runs.withdrawn import refuse_withdrawn
-from portal.intake.film_files import pixel_path
+from portal.intake.film_bucket import BucketAway
+from portal.intake.film_files import pixels_here
 from portal.labels.events import labels_at
 from portal.models import Image, LabelValue, Part, Split
 
@@ -74,9 +75,10 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
 
 
 def _place_film(film: RunFilm, folder: Path) -> None:
-    source = pixel_path(film.image.pixel_sha256)
     try:
-        paths.link(source, folder / film.filename)
+        paths.link(pixels_here(film.image.pixel_sha256), folder / film.filename)
+    except BucketAway as away:
+        raise RunRefused(f"{away} Retry once it answers; ask your administrator if it stays so.") from None
     except FileNotFoundError:
         raise RunRefused(
             f"The pixel file of film {film.image.uuid} is missing from the data folder: restore it from a backup, "

@@ -4,7 +4,7 @@ by their content, so that a copy made after the snapshot has all that its rows n
 import hmac
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -19,7 +19,10 @@ from portal.backups import databases, erasure_list
 from portal.backups.backup_folder import ERASURES, BackupFile, BackupFolder, Manifest, name_at
 from portal.backups.named_files import named_files
 from portal.backups.problems import CannotBackUp
+from portal.intake import film_bucket, film_files
+from portal.intake.film_bucket import BucketAway
 from portal.intake.film_files import PART
+from portal.models import Image
 from portal.people import audit
 
 # Of the data folder: what belongs to running processes, is made anew, or must not be beside the data
@@ -46,7 +49,10 @@ def make_backup(folder: BackupFolder, *, keep_days: int | None = None) -> Manife
         raise CannotBackUp(f"{folder.path} is in the data folder, and would be lost with it: choose another disk.")
     with folder.locked():
         now = timezone.now()
-        manifest = _write(folder, now)
+        try:
+            manifest = _write(folder, now)
+        except BucketAway as away:
+            raise CannotBackUp(f"{away} Films of which the data folder has no copy are read from it.") from away
         erasure_list.copy_to(folder.path / ERASURES)
         if keep_days is not None:
             folder.remove_older(keep_days, now=now)
@@ -65,7 +71,9 @@ def _write(folder: BackupFolder, now: datetime) -> Manifest:
     with databases.dumped() as dump:
         database = folder.store(dump, _nothing_yet("database"))
     named = named_files()
-    files = _store_files(folder, _earlier(folder))
+    earlier = _earlier(folder)
+    files = _store_files(folder, earlier)
+    files += _store_films_of_bucket(folder, earlier, {file.name for file in files})
     there = {file.name for file in files}
     missing = {path: what for path, what in named.items() if _name(path) not in there}
     manifest = Manifest(
@@ -123,6 +131,29 @@ def _store_files(folder: BackupFolder, earlier: Mapping[str, BackupFile]) -> lis
             continue
         by_inode.setdefault((facts.st_dev, facts.st_ino), file)
         files.append(file)
+    return files
+
+
+def _store_films_of_bucket(
+    folder: BackupFolder, earlier: Mapping[str, BackupFile], there: Collection[str]
+) -> list[BackupFile]:
+    """The films of which the data folder has no copy: those of an earlier backup stay, since a name has one content,
+    and the others are fetched. Raises BucketAway."""
+    if not film_bucket.is_used():
+        return []
+    files: list[BackupFile] = []
+    for digest in Image.objects.values_list("pixel_sha256", flat=True).distinct().iterator():
+        name = _name(film_files.pixel_path(digest))
+        before = earlier.get(name)
+        if name in there:
+            continue
+        if before and folder.has(before.stored):
+            files.append(replace(before, link=""))
+        elif (path := film_files.pixels_here(digest)).exists():
+            with path.open("rb") as source:
+                facts = os.fstat(source.fileno())
+                here = replace(_nothing_yet(name), mtime_ns=facts.st_mtime_ns, mode=stat.S_IMODE(facts.st_mode))
+                files.append(folder.store(source, here))
     return files
 
 

@@ -243,7 +243,7 @@ def delete_files(patient: Patient, quarantined: Sequence[QuarantinedFile] = ()) 
     for film in films:
         counts["previews"] += _unlink(film_files.preview_path(film))
         if not Image.objects.filter(pixel_sha256=film.pixel_sha256).exclude(patient=patient).exists():
-            counts["pixel files"] += _unlink(film_files.pixel_path(film.pixel_sha256))
+            counts["pixel files"] += film_files.remove_pixels(film.pixel_sha256)
     datasets = {film.dataset_id for film in films}
     for address in Upload.objects.filter(dataset__in=datasets).values_list("uuid", flat=True):
         counts["lists of names"] += _unlink(film_files.upload_path(f"names-{address}.json"))

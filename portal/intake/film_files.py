@@ -10,16 +10,26 @@ from pathlib import Path
 from django.conf import settings
 
 from portal.imaging.film import Film, PixelFacts, preview, unpack
-from portal.intake import stored_files
+from portal.intake import film_bucket, stored_files
 from portal.models import Dataset, Image, Upload
 
 _END_OF_JPEG = b"\xff\xd9"
-PART = ".part-"  # begins the name of a file that is being written
+PART = film_bucket.PART
 
 
 def pixel_path(pixel_sha256: str) -> Path:
-    """The gzip file of the stored uint16 pixels, named by their hash, so that equal films share a file."""
+    """The gzip file of the stored uint16 pixels, named by their hash, so that equal films share a file. To read it, ask
+    for `pixels_here`."""
     return _root("pixels") / pixel_sha256[:2] / f"{pixel_sha256}.u16.gz"
+
+
+def pixels_here(pixel_sha256: str) -> Path:
+    """`pixel_path`, after the file was fetched from the bucket if that has it and the data folder does not. Raises
+    BucketAway."""
+    path = pixel_path(pixel_sha256)
+    if film_bucket.is_used() and not path.exists():
+        film_bucket.fetch(pixel_sha256, path)
+    return path
 
 
 def preview_path(image: Image) -> Path:
@@ -31,7 +41,7 @@ def preview_bytes(image: Image) -> bytes:
     path = preview_path(image)
     if path.exists() and (there := path.read_bytes()).endswith(_END_OF_JPEG):
         return there
-    stored = unpack(pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+    stored = unpack(pixels_here(image.pixel_sha256).read_bytes(), image.rows, image.columns)
     made = preview(Film(stored, PixelFacts.from_json(image.facts)))
     write_preview(image, made)
     return made
@@ -82,18 +92,34 @@ def unfinished_pixels() -> Iterator[Path]:
 
 
 def keep_pixels(packed: Path, pixel_sha256: str) -> None:
-    """Give the file of `new_pixels`, whose content has been flushed, the name of the hash, unless that is there."""
+    """Give the file of `new_pixels`, whose content has been flushed, the name of the hash, unless that is there. The
+    bucket, where there is one, has it too then. Raises BucketAway."""
     path = pixel_path(pixel_sha256)
     with stored_files.storing():
-        if stored_files.renew(path):
-            return
-        path.parent.mkdir(exist_ok=True)
-        os.replace(packed, path)
+        is_there = stored_files.renew(path)
+        if not is_there:
+            path.parent.mkdir(exist_ok=True)
+            os.replace(packed, path)
+        _keep_in_bucket(pixel_sha256)
+    if is_there:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the name too has to outlive a power failure that the film's row outlives
     finally:
         os.close(folder)
+
+
+def write_pixels(pixel_sha256: str, packed: bytes) -> None:
+    """As `keep_pixels`, of bytes. Raises BucketAway."""
+    write_once(pixel_path(pixel_sha256), packed)
+    with stored_files.storing():
+        _keep_in_bucket(pixel_sha256)
+
+
+def _keep_in_bucket(pixel_sha256: str) -> None:
+    if film_bucket.is_used():
+        film_bucket.keep(pixel_sha256, pixel_path(pixel_sha256))
 
 
 def require_pixels(pixel_sha256: str) -> None:
@@ -109,7 +135,16 @@ def remove_unused_pixels(pixel_sha256: str) -> None:
     """Remove pixels that were decoded and are not stored, unless a film has them."""
     with stored_files.removing():
         if not Image.objects.filter(pixel_sha256=pixel_sha256).exists():
-            pixel_path(pixel_sha256).unlink(missing_ok=True)
+            remove_pixels(pixel_sha256)
+
+
+def remove_pixels(pixel_sha256: str) -> bool:
+    """Remove the file, and the object of the bucket. Returns whether either was there. Raises BucketAway."""
+    is_in_bucket = film_bucket.is_used() and film_bucket.remove(pixel_sha256)
+    path = pixel_path(pixel_sha256)
+    is_here = path.exists()
+    path.unlink(missing_ok=True)
+    return is_here or is_in_bucket
 
 
 def write_once(path: Path, data: bytes) -> None:

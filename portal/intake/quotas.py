@@ -14,7 +14,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import Sum
 
-from portal.intake import film_files
+from portal.intake import film_bucket, film_files
 from portal.intake.import_plans import plan_path
 from portal.models import Image, PartialUpload, QuarantinedFile, Site, Upload
 
@@ -89,6 +89,7 @@ def grow(site: Site, size_bytes: int) -> None:
 
 
 def film_bytes(film: Image) -> int:
+    """Of a film that was just stored: its file is here whether or not a bucket has it too."""
     return _size(film_files.pixel_path(film.pixel_sha256)) + _size(film_files.preview_path(film))
 
 
@@ -129,9 +130,11 @@ def _remembered(site: Site, kind: str, counter: Counter, fresh: bool) -> int:
 
 
 def _films(site: Site) -> int:
-    """Films of equal pixels share a file."""
+    """Films of equal pixels share a file. With a bucket, what lies there counts, whether or not a copy is here."""
     films = Image.objects.filter(dataset__site=site)
-    total = sum(map(_size, map(film_files.pixel_path, set(films.values_list("pixel_sha256", flat=True).iterator()))))
+    hashes = set(films.values_list("pixel_sha256", flat=True).iterator())
+    there = film_bucket.objects() if film_bucket.is_used() else {}
+    total = sum(there[one].size if one in there else _size(film_files.pixel_path(one)) for one in hashes)
     return total + sum(_size(film_files.preview_path(film)) for film in films.only("uuid").iterator())
 
 

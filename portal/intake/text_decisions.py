@@ -94,7 +94,7 @@ def require_decision(image: Image, person: User) -> None:
 
 
 def keep_film_pixels(film: Film, name: str) -> None:
-    film_files.write_once(film_files.pixel_path(name), pack(film.stored))
+    film_files.write_pixels(name, pack(film.stored))
 
 
 def _give_pixels(

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from portal.imaging.burned_in import WrittenLine, find_text
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import Film, PixelFacts, shown_values, unpack
-from portal.intake.film_files import pixel_path
+from portal.intake.film_files import pixels_here
 from portal.models import Dataset, Image, TextDecision, TextLook, User
 from portal.people import audit
 from portal.people.access import require
@@ -40,7 +40,7 @@ class TextSearch:
 
 def film_of(image: Image) -> Film:
     """The film's pixels with the facts to show them. Raises OSError and UnusableFile where they are lost."""
-    stored = unpack(pixel_path(image.pixel_sha256).read_bytes(), image.rows, image.columns)
+    stored = unpack(pixels_here(image.pixel_sha256).read_bytes(), image.rows, image.columns)
     return Film(stored, PixelFacts.from_json(image.facts))
 
 

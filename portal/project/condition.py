@@ -22,6 +22,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from portal import celery
+from portal.intake import film_bucket
+from portal.intake.film_bucket import BucketAway
 from portal.intake.film_files import pixel_path
 from portal.intake.pseudonym_key import has_other_key
 from portal.intake.virus_scan import ScannerAway, signatures_from, version
@@ -196,11 +198,24 @@ def films() -> Condition:
         hashes = list(Image.objects.order_by("-pk").values_list("pixel_sha256", flat=True))
     except DatabaseError:
         return Condition(name, "It is not known which films there are.", "See to the database first.")
-    missing = [digest for digest in hashes if not pixel_path(digest).exists()]
+    try:
+        in_bucket = film_bucket.objects() if film_bucket.is_used() else {}
+    except BucketAway as away:
+        return Condition(
+            name, str(away), "See to the bucket of HILUM_FILM_BUCKET, its address and its credentials: films lie there."
+        )
+    missing = [digest for digest in hashes if digest not in in_bucket and not pixel_path(digest).exists()]
     remedy = "Restore them from the backup: names and contents are their hashes, so that nothing can be mixed up."
     if missing:
         return Condition(name, f"Films whose pixels are missing: {len(missing)}, such as {missing[0]}.", remedy)
-    broken = [digest for digest in hashes[:1000] if not _can_be_unpacked(pixel_path(digest))]
+    if film_bucket.is_used() and (unkept := [digest for digest in hashes if digest not in in_bucket]):
+        return Condition(
+            name,
+            f"Films that the bucket does not have: {len(unkept)}, such as {unkept[0]}.",
+            "Run manage.py fill_bucket, which puts them there.",
+        )
+    here = [path for path in map(pixel_path, hashes[:1000]) if path.exists()]
+    broken = [path.name for path in here if not _can_be_unpacked(path)]
     if broken:
         return Condition(name, f"Films whose pixels are damaged: {len(broken)}, such as {broken[0]}.", remedy)
     return Condition(name)

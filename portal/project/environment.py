@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -90,6 +92,37 @@ def scanner(name: str) -> tuple[str, int] | str | None:
     raise ImproperlyConfigured(
         f"{name} is {value!r}; expected the address of clamd, tcp://host:3310 or unix:///run/clamav/clamd.ctl."
     )
+
+
+_BUCKET = re.compile(r"(?P<name>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[A-Za-z0-9._/-]*))?")
+
+
+def bucket(name: str, url_name: str) -> dict[str, Any]:
+    """The options of portal.project.bucket_storage; empty: there is no bucket."""
+    value, address = text(name, ""), text(url_name, "")
+    if not value:
+        if address:
+            raise ImproperlyConfigured(f"{url_name} is set and {name} is not; name the bucket, or take both out.")
+        return {}
+    match = _BUCKET.fullmatch(value)
+    if match is None:
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; expected the name of a bucket, such as hilum-films, or with a prefix "
+            "hilum-films/production."
+        )
+    url = urlsplit(address)
+    if address and (url.scheme not in ("http", "https") or not url.hostname or url.username):
+        raise ImproperlyConfigured(
+            f"{url_name} is not the address of an S3 service; expected https://host:9000, with the credentials in "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if find_spec("storages") is None or find_spec("boto3") is None:
+        raise ImproperlyConfigured(f"{name} needs two packages more: pip install 'hilum[s3]'.")
+    return {
+        "bucket_name": match["name"],
+        "location": (match["prefix"] or "").strip("/"),
+        "endpoint_url": address or None,
+    }
 
 
 _MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}

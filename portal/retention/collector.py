@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Model
 
 from portal.backups import restoring
-from portal.intake import stored_files
+from portal.intake import film_bucket, film_files, stored_files
 from portal.models import Image, QuarantinedFile, Site
 from portal.people import audit
 
@@ -50,7 +50,8 @@ class Kind:
 
 @dataclass(frozen=True)
 class StoredEntry:
-    """A file, or a folder that is removed as a whole. `name` is "" for one that was being written."""
+    """A file, or a folder that is removed as a whole; of the bucket an object. `name` is "" for one that was being
+    written."""
 
     kind: Kind
     path: Path
@@ -67,6 +68,7 @@ class Inventory:
     strange: int = 0
     unnamed: list[StoredEntry] = field(default_factory=list)
     bytes_unnamed: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)  # of objects of the bucket, by name
     removed: int = 0
     bytes_removed: int = 0
 
@@ -97,7 +99,8 @@ def collect(*, hours: float, removes: bool, even_most: bool = False) -> list[Inv
     """Look for files that no row names and that are older than `hours`; remove them with `removes`, else only count.
 
     Raises CannotCollect: for fewer than LEAST_HOURS, while a restore is unfinished, where the database has no site, and
-    where more than half of the files of a kind would go, unless `even_most`: the database may be another one's."""
+    where more than half of the files of a kind would go, unless `even_most`: the database may be another one's. Raises
+    BucketAway."""
     if hours < LEAST_HOURS:
         raise CannotCollect(
             f"The age limit is {hours:g} hours; expected {LEAST_HOURS} or more, since a file is there before its row."
@@ -112,6 +115,8 @@ def collect(*, hours: float, removes: bool, even_most: bool = False) -> list[Inv
     before = time.time() - hours * 3600
     kinds = [*_of_portal(), *_more]
     inventories = [_look(kind, before, others={other.folder for other in kinds} - {kind.folder}) for kind in kinds]
+    if film_bucket.is_used():
+        inventories.append(_look_into_bucket(before))
     for inventory in inventories:
         _refuse_most(inventory, even_most=even_most)
     if removes:
@@ -148,6 +153,9 @@ def _quarantined_named(names: Collection[str]) -> set[str]:
     return {f"{dataset}/{digest}" for dataset, digest in kept.values_list("dataset__uuid", "source_sha256")}
 
 
+_OF_BUCKET = Kind("films in the bucket", "", re.compile(""), _pixels_named)
+
+
 def _look(kind: Kind, before: float, *, others: set[str]) -> Inventory:
     """`others`: folders of other kinds, some of which are in folders of this one."""
     inventory = Inventory(kind)
@@ -163,6 +171,25 @@ def _look(kind: Kind, before: float, *, others: set[str]) -> Inventory:
             else:
                 inventory.unnamed.append(entry)
                 inventory.bytes_unnamed += size_of(entry.path)
+    return inventory
+
+
+def _look_into_bucket(before: float) -> Inventory:
+    """An object has the time at which it was put there: one that a second film wants is put there again where it has
+    been removed (`film_files.keep_pixels`)."""
+    inventory = Inventory(_OF_BUCKET)
+    listed = iter(film_bucket.objects().items())
+    while entries := dict(islice(listed, _AT_ONCE)):
+        named = _pixels_named(entries)
+        for sha256, stored in entries.items():
+            if sha256 in named:
+                inventory.named += 1
+            elif stored.written.timestamp() >= before:
+                inventory.young += 1
+            else:
+                inventory.unnamed.append(StoredEntry(_OF_BUCKET, Path(film_bucket.object_name(sha256)), sha256))
+                inventory.bytes_unnamed += stored.size
+                inventory.sizes[sha256] = stored.size
     return inventory
 
 
@@ -208,8 +235,9 @@ def _refuse_most(inventory: Inventory, *, even_most: bool) -> None:
 def _remove_all(inventories: list[Inventory], before: float, hours: float) -> None:
     for inventory in inventories:
         for entry in inventory.unnamed:
-            size = size_of(entry.path)
-            if _remove(entry, before):
+            is_object = inventory.kind is _OF_BUCKET
+            size = inventory.sizes[entry.name] if is_object else size_of(entry.path)
+            if _remove_object(entry) if is_object else _remove(entry, before):
                 inventory.removed += 1
                 inventory.bytes_removed += size
     after = {one.kind.name: {"files": one.removed, "bytes": one.bytes_removed} for one in inventories if one.removed}
@@ -234,6 +262,14 @@ def _remove(entry: StoredEntry, before: float) -> bool:
             os.replace(path, gone)
     shutil.rmtree(gone, ignore_errors=True)
     return True
+
+
+def _remove_object(entry: StoredEntry) -> bool:
+    """A copy in the data folder that has no row either, and is younger, is of somebody who is about to store one."""
+    with stored_files.removing():
+        if _pixels_named([entry.name]) or film_files.pixel_path(entry.name).exists():
+            return False
+        return film_bucket.remove(entry.name)
 
 
 def _newest(path: Path) -> float:

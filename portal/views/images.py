@@ -103,7 +103,7 @@ def pixels(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
 
 def _file_of(film: Image) -> HttpResponseBase:
     """The film's file. With HILUM_X_ACCEL only its place, from which nginx sends it (deploy/nginx.conf)."""
-    path = film_files.pixel_path(film.pixel_sha256)
+    path = film_files.pixels_here(film.pixel_sha256)
     if settings.X_ACCEL:
         path.stat()  # a lost file is the same error as without nginx
         place = path.relative_to(settings.DATA_DIR).as_posix()

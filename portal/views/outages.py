@@ -10,6 +10,8 @@ from django.db import InterfaceError, OperationalError
 from kombu.exceptions import OperationalError as BrokerDown
 from redis.exceptions import ConnectionError as RedisDown
 
+from portal.intake.film_bucket import BucketAway
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_STATES = ("53100",)  # of PostgreSQL: disk full
 _BUSY_STATES = ("40001", "40P01", "55P03", "57014")  # serialisation, deadlock, lock or statement took too long
@@ -54,6 +56,15 @@ BROKER = Outage(
 )
 
 
+BUCKET = Outage(
+    "bucket away",
+    "The store of films does not answer",
+    "The bucket in which the films lie does not answer, so this cannot be shown or saved now. Nothing is lost. Try "
+    "again in a minute; if it stays so, tell your administrator: manage.py doctor says what is wrong.",
+    503,
+)
+
+
 def outage_of(error: BaseException | None) -> Outage | None:
     """None where the error is a bug."""
     for one in _chain(error):
@@ -69,6 +80,8 @@ def outage_of(error: BaseException | None) -> Outage | None:
             return DATABASE
         if isinstance(one, BrokerDown | RedisDown):
             return BROKER
+        if isinstance(one, BucketAway):
+            return BUCKET
     return None
 
 

@@ -14,7 +14,7 @@ from ml_engine.engine.reports import AlignmentReport, DetectorReport
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunState
 from ml_engine.runs.requests import config_from
 from portal.imaging.film import PixelFacts, pack, pixel_sha256
-from portal.intake.film_files import pixel_path, write_once
+from portal.intake.film_files import write_pixels
 from portal.labels.events import append
 from portal.models import (
     Dataset,
@@ -83,7 +83,7 @@ def store_film(dataset: Dataset, stored: np.ndarray, *, number: int, label: str 
     size = len(stored)
     facts = PixelFacts(rows=size, columns=size, bits_stored=12, offset=0, photometric="MONOCHROME2")
     sha256 = pixel_sha256(stored)
-    write_once(pixel_path(sha256), pack(stored))
+    write_pixels(sha256, pack(stored))
     patient = Patient.objects.create(site=dataset.site, pseudonym=hashlib.sha256(str(number).encode()).hexdigest())
     image = Image.objects.create(
         dataset=dataset,

@@ -136,7 +136,7 @@ def films_with(of: Dataset, facts: Sequence[FilmFacts]) -> list[Image]:
     for seed, one, (name, _) in zip(seeds, facts, people, strict=True):
         stored = pixels(seed)
         sha256 = pixel_sha256(stored)
-        film_files.write_once(film_files.pixel_path(sha256), pack(stored))
+        film_files.write_pixels(sha256, pack(stored))
         images.append(
             Image(
                 dataset=of,

@@ -11,6 +11,7 @@ from django.utils import timezone
 from portal.intake import corrections
 from portal.intake.csv_labels import InvalidCsv, read_boxes, read_labels
 from portal.intake.entries import NamedFile, entries_of, entries_of_folder
+from portal.intake.film_bucket import BucketAway
 from portal.intake.films import import_entries
 from portal.intake.import_report import ImportReport
 from portal.intake.mapping.facts import read_facts
@@ -155,7 +156,7 @@ class Command(BaseCommand):
         except OtherKey as error:
             fail(upload, str(error))
             raise CommandError(str(error)) from error
-        except QuotaReached as error:
+        except (QuotaReached, BucketAway) as error:
             fail(upload, str(error))
             raise CommandError(
                 f"{error} The films imported so far are kept; the same command goes on from there."

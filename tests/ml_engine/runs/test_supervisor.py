@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind, RunSta
 from ml_engine.runs import engine_process, lifecycle, paths, requests, supervisor, write_folder
 from ml_engine.runs.requests import RunRequest
 from ml_engine.runs.store_results import percentile
+from portal.intake.film_files import pixel_path
 from portal.models import Image, LabelEvent, LabelSource, Part
 from tests.ml_engine import made
+from tests.portal.s3_service import CLOSED
 
 # Threads and a child process must see the rows, so the tests run without a transaction.
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -269,6 +272,34 @@ def test_executing_a_done_run_changes_nothing(split: Any) -> None:
 
 def test_executing_an_unknown_run_changes_nothing(data_dir: Path) -> None:
     supervisor.execute(uuid.uuid4())
+
+
+# Films in a bucket ---------------------------------------------------------------------------------------
+
+
+def test_a_run_takes_from_the_bucket_what_has_no_copy(bucket: Callable[[str], None], data_dir: Path) -> None:
+    split = made.small_split(made.site())
+    run = made.run(split, kind=RunKind.FIT_DETECTOR, config=made.small_config().replace(align="none").to_json())
+    films = list(Image.objects.all())
+    before = {film.uuid: pixel_path(film.pixel_sha256).read_bytes() for film in films}
+    for film in films:
+        pixel_path(film.pixel_sha256).unlink()
+    folder = write_folder.write_folder(run, tick=lambda: None)
+    placed = {path.name.removesuffix(".u16.gz"): path.read_bytes() for path in (folder / "files").glob("*.u16.gz")}
+    assert placed
+    assert placed == {str(uuid): content for uuid, content in before.items() if str(uuid) in placed}
+
+
+def test_a_run_whose_films_the_bucket_does_not_give_is_refused(bucket: Callable[[str], None], data_dir: Path) -> None:
+    split = made.small_split(made.site())
+    run = made.run(split, kind=RunKind.FIT_DETECTOR, config=made.small_config().replace(align="none").to_json())
+    for film in Image.objects.all():
+        pixel_path(film.pixel_sha256).unlink()
+    bucket(CLOSED)
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert run.message.startswith("The bucket of films does not answer: EndpointConnectionError. Retry once it answers")
 
 
 # Cancel, stop, loss -------------------------------------------------------------------------------------

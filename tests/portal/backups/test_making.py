@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from portal.intake import film_files
 from portal.intake.film_files import pixel_path
 from portal.models import AuditEvent, Image
 from tests.portal import factories
+from tests.portal.s3_service import CLOSED
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 PASSPHRASE = "seven random words of a dice roll"
@@ -107,3 +109,31 @@ def test_a_folder_within_the_data_is_refused(data_dir: Path) -> None:
     inside = data_dir / "backups"
     with pytest.raises(CannotBackUp, match="is in the data folder, and would be lost with it"):
         make_backup(BackupFolder(inside, make_key(inside, PASSPHRASE)))
+
+
+def test_films_of_the_bucket_are_in_the_backup_and_fetched_once(
+    bucket: Callable[[str], None], folder: BackupFolder, seconds: None
+) -> None:
+    image = factories.film(factories.dataset())
+    path = pixel_path(image.pixel_sha256)
+    content = path.read_bytes()
+    name = path.relative_to(settings.DATA_DIR).as_posix()
+    path.unlink()
+    first = make_backup(folder)
+    assert path.read_bytes() == content
+    path.unlink()
+    second = make_backup(folder)
+    assert not path.exists()  # the earlier backup has it
+    for manifest in (first, second):
+        [file] = [file for file in manifest.files if file.name == name]
+        assert (b"".join(folder.read(file)), manifest.faults) == (content, [])
+
+
+def test_a_bucket_that_is_away_ends_the_backup_with_a_sentence(
+    bucket: Callable[[str], None], folder: BackupFolder
+) -> None:
+    image = factories.film(factories.dataset())
+    pixel_path(image.pixel_sha256).unlink()
+    bucket(CLOSED)
+    with pytest.raises(CannotBackUp, match="The bucket of films does not answer: EndpointConnectionError"):
+        make_backup(folder)

@@ -184,3 +184,50 @@ def test_an_address_that_is_no_scanner_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HILUM_CLAMD", value)
     with pytest.raises(ImproperlyConfigured, match="expected the address of clamd"):
         environment.scanner("HILUM_CLAMD")
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "options"),
+    [
+        ("", "", {}),
+        ("hilum-films", "", {"bucket_name": "hilum-films", "location": "", "endpoint_url": None}),
+        (
+            "films/ward/7/",
+            "https://minio.example.org:9000",
+            {"bucket_name": "films", "location": "ward/7", "endpoint_url": "https://minio.example.org:9000"},
+        ),
+    ],
+)
+def test_a_bucket_of_films(monkeypatch: pytest.MonkeyPatch, name: str, address: str, options: dict[str, Any]) -> None:
+    monkeypatch.setenv("HILUM_FILM_BUCKET", name)
+    monkeypatch.setenv("HILUM_FILM_BUCKET_URL", address)
+    assert environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL") == options
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "words"),
+    [
+        ("My Films", "", "HILUM_FILM_BUCKET is 'My Films'; expected the name of a bucket"),
+        (
+            "films",
+            "minio:9000",
+            "HILUM_FILM_BUCKET_URL is not the address of an S3 service; expected https://host:9000",
+        ),
+        ("films", "https://hilum:secret@minio:9000", "with the credentials in AWS_ACCESS_KEY_ID"),
+        ("", "https://minio:9000", "HILUM_FILM_BUCKET_URL is set and HILUM_FILM_BUCKET is not"),
+    ],
+)
+def test_what_is_no_bucket_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, address: str, words: str) -> None:
+    monkeypatch.setenv("HILUM_FILM_BUCKET", name)
+    monkeypatch.setenv("HILUM_FILM_BUCKET_URL", address)
+    with pytest.raises(ImproperlyConfigured) as refused:
+        environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL")
+    assert words in str(refused.value)
+    assert "secret@" not in str(refused.value)
+
+
+def test_a_bucket_without_its_packages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILUM_FILM_BUCKET", "films")
+    monkeypatch.setattr(environment, "find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured, match="HILUM_FILM_BUCKET needs two packages more: pip install"):
+        environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL")
