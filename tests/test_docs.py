@@ -16,6 +16,7 @@ def python_blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_library_page_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(ROOT / "docs" / "library.md")
@@ -76,6 +77,7 @@ def steps_of_walks(page: str) -> list[tuple[str, list[str]]]:
     return [(path, re.split(r",\s+", names)) for path, names in steps]
 
 
+@pytest.mark.slow
 def test_the_functions_of_the_walks_exist() -> None:
     steps = steps_of_walks(ARCHITECTURE.read_text(encoding="utf-8"))
     missing = [path for path, _ in steps if not (ROOT / path).is_file()]

@@ -288,6 +288,7 @@ def long_argument_lists(tree: ast.AST) -> Iterator[str]:
                 yield f"{node.lineno}: {getattr(node, 'name', 'a lambda')} takes {count} arguments by position"
 
 
+@pytest.mark.slow
 def test_from_the_sixth_argument_on_each_has_its_name() -> None:
     too_long = [
         f"{path.relative_to(ROOT)}:{words}"
@@ -483,6 +484,7 @@ def test_this_environment_has_the_pinned_versions() -> None:
 # --- names ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_two_classes_share_a_name() -> None:
     """Two things with the same name are hard to search for and to talk about."""
     places: dict[str, list[str]] = {}

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 WHOLE_SUITE = [*SIDE_BY_SIDE, "--durations=20"]
-# About five minutes on two cores: rules of the project, portal, statistics, method and pages of runs. Not: browser,
-# whole runs of the engine, workers and child processes, pages of results, the walk over all URLs, upgrades.
+# Under three minutes on two cores: rules of the project, portal, statistics and memory banks. Not: browser, whole runs
+# of the engine, workers and child processes, pages of runs and results, the walk over all URLs, upgrades.
 QUICK_PATHS = [
     "tests/test_project.py",
     "tests/test_mirror.py",
@@ -28,11 +28,7 @@ QUICK_PATHS = [
     "tests/portal",
     "tests/analysis/statistics",
     "tests/analysis/figures",
-    "tests/analysis/sections",
     "tests/ml_engine/core/bank",
-    "tests/ml_engine/core/detector",
-    "tests/ml_engine/core/score",
-    "tests/ml_engine/views",
     "tests/ml_engine/templatetags",
     "tests/tools/test_run_tests.py",
 ]

@@ -20,6 +20,7 @@ from ml_engine.forms.runs import FIT_FIRST, NOTE, UNALIGNED, DetectorForm, RunFo
 from ml_engine.models import AlignmentModel, DetectorModel, Run, RunKind
 from ml_engine.runs.bank_requests import request_aligned_bank_study, request_bank_study, request_blind_spots
 from ml_engine.runs.lifecycle import RunRefused
+from portal.people.retired import without_retired
 
 
 def _comma_separated(numbers: Any) -> str:
@@ -182,7 +183,8 @@ class BlindSpotsForm(RunForm):
         ]
 
     def set_choices(self) -> None:
-        models = DetectorModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
+        of_site = without_retired(DetectorModel.objects.filter(site=self.site), through="run")
+        models = of_site.select_related("run", "split").order_by("-created_at")
         self.fields["detector"].choices = [  # type: ignore[attr-defined]
             ("", "choose a detector"),
             *((str(model.run.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),

@@ -12,6 +12,7 @@ from ml_engine.forms.runs import add_css_class, model_label
 from ml_engine.models import AlignmentModel, CanonicalBoard
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Cohort, Dataset, Site, Split, User
+from portal.people.retired import without_retired
 
 FIRST_FILMS = 30
 _MODELS: dict[str, Any] = {"split": Split, "cohort": Cohort, "dataset": Dataset}
@@ -40,7 +41,8 @@ class BoardForm(forms.Form):
         self.site, self.user = site, user
         self.initial.setdefault("name", f"Canonical {timezone.localdate():%Y-%m-%d}")
         self.fields["source"].choices = _sources(site)  # type: ignore[attr-defined]
-        fitted = AlignmentModel.objects.filter(site=site).select_related("run", "split").order_by("-created_at")
+        of_site = without_retired(AlignmentModel.objects.filter(site=site), through="run")
+        fitted = of_site.select_related("run", "split").order_by("-created_at")
         self.fields["start"].choices = [  # type: ignore[attr-defined]
             ("", "the films as they are"),
             *((str(model.uuid), model_label(model.run, f"split {model.split.name}")) for model in fitted),
@@ -80,5 +82,7 @@ def _sources(site: Site) -> list[Any]:
         if split.members.filter(part=part, images__isnull=False).exists()
     ]
     cohorts = [(f"cohort:{cohort.uuid}", str(cohort)) for cohort in Cohort.objects.filter(site=site)]
-    datasets = [(f"dataset:{dataset.uuid}", dataset.name) for dataset in Dataset.objects.filter(site=site)]
+    datasets = [
+        (f"dataset:{dataset.uuid}", dataset.name) for dataset in without_retired(Dataset.objects.filter(site=site))
+    ]
     return [("Splits", of_splits), ("Cohorts", cohorts), ("Datasets, as they are labelled now", datasets)]

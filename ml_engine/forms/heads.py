@@ -11,6 +11,7 @@ from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs.confirmed_reads import READINGS, SOURCES
 from ml_engine.runs.head_requests import plan_from, request_head
 from ml_engine.runs.lifecycle import RunRefused
+from portal.people.retired import without_retired
 
 
 class HeadForm(RunForm):
@@ -96,7 +97,7 @@ class HeadForm(RunForm):
             ("", "choose a scored run"),
             *(
                 (str(run.uuid), model_label(run, _detail(run)))
-                for run in scored.select_related("detector__run", "split")
+                for run in without_retired(scored).select_related("detector__run", "split")
             ),
         ]
 

@@ -414,7 +414,8 @@ class DetectorForm(FitForm):
 
     def set_choices(self) -> None:
         super().set_choices()
-        models = AlignmentModel.objects.filter(site=self.site).select_related("run", "split").order_by("-created_at")
+        of_site = without_retired(AlignmentModel.objects.filter(site=self.site), through="run")
+        models = of_site.select_related("run", "split").order_by("-created_at")
         field = self.fields["alignment"]
         field.widget.split_of = {str(model.uuid): str(model.split.uuid) for model in models}
         field.choices = [  # type: ignore[attr-defined]
@@ -538,7 +539,8 @@ class ScoreForm(RunForm):
             *((str(model.run.uuid), model_label(model.run, f"split {model.split.name}")) for model in models),
             *((str(run.uuid), model_label(run, "when it is done")) for run in waiting),
         ]
-        heads = HeadModel.objects.filter(site=self.site).select_related("run", "detector__run").order_by("-created_at")
+        heads_of_site = without_retired(HeadModel.objects.filter(site=self.site), through="run")
+        heads = heads_of_site.select_related("run", "detector__run").order_by("-created_at")
         self.fields["head"].choices = [  # type: ignore[attr-defined]
             ("", "none: one-class scores alone"),
             *((str(head.run.uuid), model_label(head.run, f"beside {head.detector.run.name}")) for head in heads),

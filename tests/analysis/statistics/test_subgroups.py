@@ -199,6 +199,7 @@ def test_difference_of_attributes_is_delongs_with_paired_abnormals():
     assert row.p_value == pytest.approx(2 * stats.norm.sf(abs(row.difference) / math.sqrt(variance)))
 
 
+@pytest.mark.slow
 def test_difference_of_attributes_knows_patients_with_several_films():
     labels, scores, _, patients = make_films(seed=13, films=600, films_a_patient=3)
     attributes, has_device = with_attributes(labels, seed=2)

@@ -25,7 +25,8 @@ from ml_engine.models import Run, RunKind, RunState
 from ml_engine.runs import paths
 from ml_engine.runs.requests import changes_from_preset, config_from
 from ml_engine.views.runs import FORMS
-from portal.models import Membership, Role, Site, User
+from portal.models import Dataset, Membership, Role, Site, User
+from portal.retention import retiring
 from tests.ml_engine import made, reports
 from tests.pages import one_line
 
@@ -265,6 +266,23 @@ def test_a_run_whose_worker_is_gone_says_so(web: Client, split: Any) -> None:
     run = made.run(split, state=RunState.RUNNING, lease_until=timezone.now() - timedelta(seconds=9))
     Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now())
     assert "Its worker has not reported since" in one_line(web.get(at("run", run)))
+
+
+def test_no_form_offers_what_is_retired(web: Client, split: Any, site: Site) -> None:
+    boss = made.person("boss", at=site, role=Role.MANAGER)
+    alignment, detector = made.alignment_model(split), made.detector_model(split)
+    forms = [new(kind) for kind in (RunKind.FIT_DETECTOR, RunKind.SCORE, RunKind.BLIND_SPOTS)]
+    forms.append(reverse("ml_engine:boards"))
+    [source] = Dataset.objects.all()
+    words = {str(alignment.uuid), str(detector.run.uuid), f"dataset:{source.uuid}"}
+
+    def offered() -> list[set[str]]:
+        return [{word for word in words if word in web.get(form).text} for form in forms]
+
+    assert [len(of_form) for of_form in offered()] == [1, 1, 1, 2]
+    for target in (alignment.run, detector.run, source):
+        retiring.retire(target=target, reason="measured anew", author=boss)
+    assert offered() == [set(), set(), set(), set()]
 
 
 def test_polling_stops_when_the_run_has_ended(web: Client, split: Any) -> None:

@@ -30,6 +30,7 @@ def decide(client: Client, of: Dataset, **body: Any) -> Any:
     return client.post(f"/api/v1/datasets/{of.uuid}/corrections/decide/", body, content_type="application/json")
 
 
+@pytest.mark.slow
 def test_what_differs_is_listed_taken_and_dismissed(of: Dataset, curator: Client, tmp_path: Path) -> None:
     come_again(of, tmp_path, films=2, ViewPosition="AP", PixelSpacing=[0.2, 0.2])
     address = f"/api/v1/datasets/{of.uuid}/corrections/"

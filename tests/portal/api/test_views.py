@@ -238,6 +238,7 @@ def test_read_only_endpoints_refuse_post(curator: Client, of: Dataset) -> None:
     assert curator.get("/api/v1/labels/").status_code == 405
 
 
+@pytest.mark.slow
 def test_the_schema_describes_every_endpoint(curator: Client) -> None:
     schema = curator.get("/api/v1/schema/?format=json").json()
     for address in ("datasets/", "datasets/{uuid}/images/", "splits/", "criteria/", "labels/"):

@@ -161,6 +161,7 @@ def test_a_file_that_is_shorter_than_announced_is_not_kept(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_file_beyond_the_limit_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_FILE_BYTES", 100)
     monkeypatch.setattr(client, "_BLOCK", 64)

@@ -62,6 +62,7 @@ def test_a_re_export_is_a_candidate_and_is_confirmed(words: str) -> None:
         assert correlation(again, film) > SAME
 
 
+@pytest.mark.slow
 def test_films_of_different_people_are_not_confirmed() -> None:
     values = [correlation(phantom(one), phantom(other)) for other in range(1, 6) for one in range(other)]
     assert max(values) < SAME

@@ -107,6 +107,7 @@ class Counting(Decoder):
                 self.running.remove(self)
 
 
+@pytest.mark.slow
 def test_two_imports_together_decode_no_more_films_than_one_may(
     tmp_path: Path, settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

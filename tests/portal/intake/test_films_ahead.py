@@ -157,6 +157,7 @@ def test_an_import_that_fails_does_not_wait_for_its_decoders(paths: list[Path]) 
         assert threading.active_count() == before
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_several_processes_import_the_same_as_one(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch

@@ -57,6 +57,7 @@ def pairs() -> set[tuple[int, int]]:
     return set(FilmPair.objects.values_list("first", "second"))
 
 
+@pytest.mark.slow
 @pytest.mark.both
 def test_a_re_export_in_another_dataset_is_a_pair(of: Dataset) -> None:
     films = [phantom(of, seed) for seed in range(4)]

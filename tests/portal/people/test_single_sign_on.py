@@ -19,7 +19,7 @@ from tests.portal.people import identity_provider
 from tests.portal.people.identity_provider import IdentityProvider
 from tests.portal.people.test_second_factors import with_app
 
-pytestmark = [pytest.mark.django_db]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 MAIL = "kim@hospital.example"
 
 

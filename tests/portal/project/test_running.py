@@ -43,6 +43,7 @@ def test_the_holder_is_known_until_it_ends(tmp_path: Path) -> None:
     assert running.wait_until_stopped(tmp_path, seconds=10)
 
 
+@pytest.mark.slow
 def test_a_second_claim_is_refused_and_names_the_first(tmp_path: Path) -> None:
     process = hold(tmp_path)
     with (

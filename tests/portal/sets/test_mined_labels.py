@@ -69,6 +69,7 @@ def request_of(split: Split) -> SplitRequest:
     return SplitRequest(site=split.site, name="S", datasets=list(split.datasets.all()), seed=0, author=split.created_by)
 
 
+@pytest.mark.slow
 def test_the_split_of_the_paper_takes_its_numbers_by_a_seed(of: Dataset) -> None:
     for number in range(9):
         film(of, f"n{number}", "normal", "report")

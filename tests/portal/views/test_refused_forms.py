@@ -78,6 +78,7 @@ def test_a_form_without_a_cookie_says_so(reader: Client) -> None:
     assert "sent no cookie with this form" in one_line(reader.post("/theme/", {"theme": "dark"}))
 
 
+@pytest.mark.slow
 def test_only_the_token_of_another_log_in_is_answered_by_having_logged_in_or_out(reader: Client) -> None:
     token = token_of(reader)
     other = browser(factories.user("other"))

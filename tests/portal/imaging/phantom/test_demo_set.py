@@ -177,6 +177,7 @@ def test_identifiers_of_films_and_patients_are_unique(demo: Path) -> None:
     assert {ds.BurnedInAnnotation for ds in headers.values()} == {"NO"}
 
 
+@pytest.mark.slow
 def test_only_the_caller_handles_an_interrupt() -> None:
     """Ctrl-C reaches the drawing processes too; they continue until the caller ends them."""
     context = multiprocessing.get_context("spawn")
