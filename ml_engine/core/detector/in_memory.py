@@ -221,4 +221,6 @@ def fold_maps(
             done += 1
             if progress:
                 progress(done, len(folds))
+        del model, scorers
+        determinism.give_back_memory()  # or the heap grows with each fold, whose blocks are of other sizes
     return maps
