@@ -1,6 +1,7 @@
 """The only settings module. Every value that an installation may change comes from the environment;
 docs/settings.md lists the names."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ CSRF_TRUSTED_ORIGINS = environment.words("HILUM_TRUSTED_ORIGINS")
 # nginx sends the files of films itself (deploy/nginx.conf). By a setting and not by a header of nginx, which anybody
 # could send where another proxy passes it on.
 X_ACCEL = environment.choice("HILUM_X_ACCEL", ("0", "1"), "0") == "1"
+# Below which path of its host the portal is reached; tasks, which have no request, know it too
+URL_PREFIX = environment.url_prefix("HILUM_URL_PREFIX")
+FORCE_SCRIPT_NAME = URL_PREFIX or None
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
 INSTALLED_APPS = [
@@ -107,13 +111,15 @@ TEMPLATES = [
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = URL_PREFIX or "/"
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # a cookie would go to the whole host
 CSRF_FAILURE_VIEW = "portal.views.refused_forms.refuse"
 if PRODUCTION:
     SECURE_SSL_REDIRECT = environment.choice("HILUM_SSL_REDIRECT", ("0", "1"), "1") == "1"
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+    SECURE_REDIRECT_EXEMPT = [rf"^({re.escape(URL_PREFIX[1:])}/)?(healthz|readyz|metrics)$"]
     SECURE_HSTS_SECONDS = 31_536_000
     # Both bind other hosts of the domain too, and preloading cannot be taken back for months.
     SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.choice("HILUM_HSTS_SUBDOMAINS", ("0", "1"), "0") == "1"
@@ -233,7 +239,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 # Static files --------------------------------------------------------------------------------------
-STATIC_URL = "/static/"
+STATIC_URL = f"{URL_PREFIX}/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = not PRODUCTION
@@ -264,6 +270,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Hilum",
     "VERSION": "1",
+    "SERVERS": [{"url": URL_PREFIX}] if URL_PREFIX else [],
     "SERVE_INCLUDE_SCHEMA": False,
     "APPEND_COMPONENTS": {
         "schemas": {

@@ -6,11 +6,12 @@ from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
 from portal.project.shared_counts import share
+from portal.project.sub_path import below
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 share(settings.DATA_DIR)
-application = get_wsgi_application()
+application = below(get_wsgi_application(), settings.URL_PREFIX)
 
 from portal.backups.restoring import refuse_unfinished  # noqa: E402  (needs the apps)
 

@@ -4,9 +4,9 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.urls import reverse
 
 from ml_engine.models import Run, RunState
+from portal.people.public_links import public_link
 
 
 def send_end_mail(uuid: UUID) -> bool:
@@ -23,8 +23,7 @@ def send_end_mail(uuid: UUID) -> bool:
         return False
     outcome = "failed" if run.state == RunState.FAILED else f"is {run.get_state_display().lower()}"
     lines = [f"The run “{run.name}” at {run.site.name} {outcome}.", run.message]
-    if settings.PUBLIC_ADDRESS:
-        lines.append(settings.PUBLIC_ADDRESS.rstrip("/") + reverse("ml_engine:run", args=[run.uuid]))
+    lines.append(public_link("ml_engine:run", run.uuid))
     lines.append("You asked for this mail; the page of your account in Hilum ends it.")
     send_mail(f"{run.name} {outcome}", "\n\n".join(filter(None, lines)), None, [person.email])
     return True

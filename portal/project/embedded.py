@@ -51,7 +51,7 @@ class Portal:
 
     @property
     def address(self) -> str:
-        return f"http://{self.host}:{self.port}/"
+        return f"http://{self.host}:{self.port}{settings.URL_PREFIX}/"
 
     def __enter__(self) -> "Portal":
         self.logs.mkdir(parents=True, exist_ok=True)

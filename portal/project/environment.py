@@ -58,6 +58,18 @@ def folder(path: Path, *, why: str) -> Path:
     return path
 
 
+def url_prefix(name: str) -> str:
+    """The path below which the portal is reached, with a slash before it and none after it; blank for a host of its
+    own."""
+    value = text(name, "").rstrip("/")
+    if value and not re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", value):
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}; expected a path of letters, digits, dots and hyphens that begins with a slash, such "
+            "as /hilum."
+        )
+    return value
+
+
 def existing_folder(name: str) -> Path | None:
     """The folder, which has to be there; None where the variable is not set."""
     value = text(name, "")

@@ -237,7 +237,7 @@ if (bar) {
     else if ("help" in button.dataset) document.getElementById("keys").showModal();
   });
   new LoginDialog(outbox, bar.dataset.loginUrl);
-  new MergeDialog(outbox, (image) => `/images/${image}/preview`);
+  new MergeDialog(outbox, bar.dataset.previewUrl);
   outbox.addEventListener("change", markUnsaved);
   outbox.addEventListener("saved", onSaved);
   outbox.start();

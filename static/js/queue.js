@@ -300,9 +300,8 @@ byId("comment")?.addEventListener("keydown", (event) => {
 
 const saved = new SavedLine(outbox);
 const login = outbox ? new LoginDialog(outbox, bar.dataset.loginUrl) : null;
-const previewOf = (image) => `/images/${image}/preview`;
 if (outbox) {
-  new MergeDialog(outbox, previewOf);
+  new MergeDialog(outbox, bar.dataset.previewUrl);
   outbox.addEventListener("saved", ({ detail: { act, answer } }) => {
     if (answer.note) saved.note(`Saved as ${act.value}. ${answer.note}`);
     noteNewCriteria(saved, answer);

@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.urls import reverse
 
 from portal.intake.text_looks import film_of, header_says_so, lines_on
 from portal.models import Image, Site
@@ -33,7 +34,7 @@ class Command(BaseCommand):
             reasons = self._reasons(film)
             if reasons:
                 suspected += 1
-                self.stdout.write(f"/images/{film.uuid}/: {'; '.join(reasons)}")
+                self.stdout.write(f"{reverse('portal:image', args=[film.uuid])}: {'; '.join(reasons)}")
         self.stdout.write(f"{suspected} of {looked_at} films to look at")
 
     def _reasons(self, film: Image) -> list[str]:

@@ -3,6 +3,7 @@
 import { Trouble } from "./server.js";
 
 const HASTE = 600; // ms in which a key is taken to be meant for the previous film
+const ANY_FILM = "00000000-0000-4000-8000-000000000000"; // in addresses that pages give as patterns
 
 export function labelWords({ value, findings = [], attributes = null, reason = "" }) {
   const more = [...findings, ...(attributes ?? []), ...(reason ? [`“${reason}”`] : [])];
@@ -16,11 +17,11 @@ export class MergeDialog {
   #shown = null;
   #shownAt = 0;
   #outbox;
-  #previewOf;
+  #previewUrl;
 
-  constructor(outbox, previewOf) {
+  constructor(outbox, previewUrl) {
     this.#outbox = outbox;
-    this.#previewOf = previewOf;
+    this.#previewUrl = previewUrl;
     outbox.addEventListener("conflict", (event) => this.add(event.detail));
     this.#dialog.addEventListener("click", (event) => this.#choose(event.target.closest("[data-choice]")));
     this.#dialog.addEventListener("keydown", (event) => {
@@ -48,7 +49,7 @@ export class MergeDialog {
     const theirs = now.theirs ?? { value: now.value, findings: now.findings, attributes: now.attributes, by: "", reason: "" };
     this.#part("mine").textContent = labelWords(act);
     this.#part("theirs").textContent = `${labelWords(theirs)}${theirs.by ? ` (${theirs.by})` : ""}`;
-    this.#part("film").src = this.#previewOf(image);
+    this.#part("film").src = this.#previewUrl.replace(ANY_FILM, image);
     this.#part("words").textContent = now.may_settle
       ? "Keep mine: your label counts. Take theirs: yours is dropped. Leave unresolved: both labels are kept and an adjudicator decides."
       : "Take theirs: yours is dropped. Leave unresolved: both labels are kept and an adjudicator decides. Keep mine is for adjudicators.";

@@ -231,3 +231,18 @@ def test_a_bucket_without_its_packages_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(environment, "find_spec", lambda name: None)
     with pytest.raises(ImproperlyConfigured, match="HILUM_FILM_BUCKET needs two packages more: pip install"):
         environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL")
+
+
+def test_a_prefix_is_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    prefixes = []
+    for value in ("", "/", "/hilum/", "/ward/hilum-2"):
+        monkeypatch.setenv("HILUM_URL_PREFIX", value)
+        prefixes.append(environment.url_prefix("HILUM_URL_PREFIX"))
+    assert prefixes == ["", "", "/hilum", "/ward/hilum-2"]
+
+
+@pytest.mark.parametrize("value", ["hilum", "https://host/hilum", "/../hilum", "/hi lum", "//hilum"])
+def test_what_is_no_path_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HILUM_URL_PREFIX", value)
+    with pytest.raises(ImproperlyConfigured, match="expected a path"):
+        environment.url_prefix("HILUM_URL_PREFIX")
