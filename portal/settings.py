@@ -73,7 +73,7 @@ MIDDLEWARE = [
     "portal.project.middleware.private_by_default",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "portal.project.content_policy.ContentPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -131,8 +131,7 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],
-        # Plotly inserts style rules at run time, and its figures use style attributes.
-        "style-src": [SELF, "'unsafe-inline'"],
+        "style-src": [SELF],  # and of pages with figures more: portal.project.content_policy
         "img-src": [SELF, "blob:", "data:"],
         "connect-src": [SELF],
         "font-src": [SELF, "data:"],

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "portal/second_factor_pages.py": "URLs: tests/portal/views/test_second_factors.py",
     "portal/views/single_sign_on.py": "tests/portal/people/test_single_sign_on.py goes both ways",
     "*/views/downloads.py": "tables: tests/access/test_walk.py asks each URL",
+    "portal/templatetags/figures.py": "tests/portal/project/test_content_policy.py renders it",
     "portal/api/session_authentication.py": "tests/portal/views/test_refused_forms.py asks the API",
     "portal/people/key_forms.py": "tests/portal/views/test_second_factors.py, tests/browser/test_second_factors.py",
     "portal/settings.py": "tests/test_project.py, in production too; tests/portal/project/test_environment.py",

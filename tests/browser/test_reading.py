@@ -457,8 +457,9 @@ def test_axe_judges_a_colour_when_it_has_faded_in(page: Page, live_server: Any, 
     page.goto(f"{live_server.url}/reading/")
     page.evaluate("""() => {
       const main = document.querySelector("main");
-      main.insertAdjacentHTML("beforeend", '<p id="fades" style="color: #fff; background: #fff">Normal</p>');
+      main.insertAdjacentHTML("beforeend", '<p id="fades">Normal</p>');
       const fades = document.getElementById("fades");
+      Object.assign(fades.style, { color: "#fff", background: "#fff" });
       getComputedStyle(fades).color;
       fades.style.transition = "color 0.5s";
       fades.style.color = "#000";
