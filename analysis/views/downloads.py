@@ -11,6 +11,8 @@ _READINGS = Sends("readings", WORKLIST, data=True)
 _READ_TWICE = Sends("readings", "portal.ScreeningQueue")
 _STUDY = Sends("readings of a study", WORKLIST)
 _MAPS = Sends("heatmaps", RUN, by="run_uuid", counted=True)
+_HEATMAP = Sends("heatmap as DICOM", RUN, by="run_uuid")
+_SEGMENTATION = Sends("segmentation as DICOM", RUN, by="run_uuid")
 _EXTERNAL = Sends("external validation", "analysis.ExternalValidation")
 _DRIFT = Sends("drift", RUN)
 _TABLE_ONE = Sends("table 1", "portal.Split")
@@ -35,8 +37,10 @@ SENT = {
     "api-maps": _MAPS,
     "analysis:study-maps": Sends("heatmaps", RUN, by="uuid", counted=True),
     "analysis:revealed-maps": Sends("heatmaps", WORKLIST, about="run", counted=True),
-    "analysis:heatmap-dicom": Sends("heatmap as DICOM", RUN, by="run_uuid"),
-    "analysis:segmentation-dicom": Sends("segmentation as DICOM", RUN, by="run_uuid"),
+    "analysis:heatmap-dicom": _HEATMAP,
+    "api-heatmap-dicom": _HEATMAP,
+    "analysis:segmentation-dicom": _SEGMENTATION,
+    "api-segmentation-dicom": _SEGMENTATION,
     "analysis:map-points": Sends("embedding map", RUN, counted=True),
     "analysis:external-csv": _EXTERNAL,
     "api-external-csv": _EXTERNAL,
