@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 from http.cookies import SimpleCookie
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,15 +14,18 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 from django.db import transaction
-from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
+from rest_framework.test import force_authenticate
 
 from analysis.models import TestLook
-from portal.models import Exposure, Image, Role, User
+from portal.models import AuditEvent, DownloadCount, Exposure, Image, Role, User
 from portal.people.access import ALLOWED
 from portal.people.blinding import open_for
+from portal.people.downloads import declared
+from portal.project.download_audit import is_file
 from tests.access import world as worlds
-from tests.access.url_table import ADMINISTRATOR, ALSO, ANYONE, OWN, SIGNED_IN, URLS, Blind, Look, Url
+from tests.access.url_table import ADMINISTRATOR, ALSO, ANYONE, FURTHER, OWN, SIGNED_IN, URLS, Blind, Look, Url
 from tests.access.world import World
 from tests.portal import factories
 from tests.portal.test_strangers import all_addresses
@@ -29,6 +33,13 @@ from tests.portal.test_strangers import all_addresses
 pytestmark = pytest.mark.django_db
 
 MONITOR = "readyz"  # answers 503 here, since no worker runs; tests/portal/project/test_readiness.py asks it
+METHODS = ("get", "post", "put", "patch", "delete")
+OF_ALLAUTH = {  # and of Django: about the account of whoever asks; tests/portal/views/test_second_factors.py
+    *("login", "account_login", "logout", "lost-password", "invitation", "change-password", "account_reauthenticate"),
+    *("mfa_authenticate", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_add_webauthn"),
+    *("mfa_generate_recovery_codes", "mfa_list_webauthn", "mfa_reauthenticate_webauthn", "mfa_remove_webauthn"),
+}
+SAY_NOTHING_OF_FILMS = {"portal:manual-image", "schema"}  # files that are not recorded
 SLOW = {"analysis:report", "api-report"}  # seconds each: of the roles that may, one asks
 SAY_NO_LABEL = {  # of films that they name
     *("portal:image", "api-adjudications", "portal:duplicate", "api-film-pairs"),
@@ -80,16 +91,19 @@ def world(built: tuple[World, Path], db: None, monkeypatch: pytest.MonkeyPatch) 
 
 class Answer:
     """A response as text: its body and headers, with the names of files that it sends. `exposed` are the films that it
-    recorded as shown to the person, `looks` the looks at a test part that it counted."""
+    recorded as shown to the person, `looks` the looks at a test part that it counted, `recorded` whether it left an
+    event or a count of downloads."""
 
     def __init__(self, response: Any) -> None:
         self.status = int(response.status_code)
+        self.response = response
         streamed = getattr(response, "streaming_content", None)
         body = b"".join(streamed) if streamed is not None else response.content
         self.body = body.decode("utf-8", errors="replace")
         self.text = self.body + "\n".join(f"{name}: {value}" for name, value in response.headers.items())
         self.exposed: set[int] = set()
         self.looks = 0
+        self.recorded = False
 
     @property
     def is_allowed(self) -> bool:
@@ -104,12 +118,13 @@ class Walk:
         self.client = Client(raise_request_exception=False)
         self.client.force_login(person)
         self.cookies = self.client.cookies.output(header="", sep=";")
+        self.events = AuditEvent.objects.count()
 
     def ask(self, name: str, url: Url) -> Answer:
         """Request the URL and take back what the request changed."""
         world, client = self.world, self.client
         client.cookies = SimpleCookie(self.cookies)
-        address = reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
+        address = address_of(name, url, world)
         saved, looks = transaction.savepoint(), TestLook.objects.count()
         if url.method == "get":
             answer = Answer(client.get(address, url.query(world)))
@@ -118,8 +133,13 @@ class Walk:
             answer = Answer(getattr(client, url.method)(address, url.data(world), **kind))
         answer.exposed = set(Exposure.objects.filter(person=self.person).values_list("image", flat=True))
         answer.looks = TestLook.objects.count() - looks
+        answer.recorded = AuditEvent.objects.count() > self.events or DownloadCount.objects.exists()
         transaction.savepoint_rollback(saved)
         return answer
+
+
+def address_of(name: str, url: Url, world: World) -> str:
+    return reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
 
 
 def names(resolver: URLResolver, space: str = "") -> Iterator[tuple[str, str]]:
@@ -159,15 +179,18 @@ def test_every_url_has_a_row_and_every_row_a_url() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_every_url_answers_those_whom_its_row_permits_and_no_others(world: World, role: Role) -> None:
-    wrong = {}
+    wrong: dict[str, Any] = {}
     walk = Walk(User.objects.get(username=role), world)
-    for name, url in URLS.items():
+    for name, url in [*URLS.items(), *FURTHER]:
         permitted = role in roles_with(url.action)
         if name == MONITOR or (name in SLOW and permitted and role != Role.ANALYST):
             continue
         answer = walk.ask(name, url)
         if answer.is_allowed != permitted or answer.status >= 500:
-            wrong[name] = answer.status
+            wrong[f"{url.method} {name}"] = answer.status
+        is_recorded = name in SAY_NOTHING_OF_FILMS or (answer.recorded and name in declared())
+        if answer.status == 200 and is_file(name, answer.response) and not is_recorded:
+            wrong[f"file of {name}"] = "is not recorded"
     assert wrong == {}
     assert all(Role.ANALYST in roles_with(URLS[name].action) for name in SLOW)
 
@@ -175,14 +198,47 @@ def test_every_url_answers_those_whom_its_row_permits_and_no_others(world: World
 def test_no_url_shows_a_person_of_another_site_anything(world: World) -> None:
     walk = Walk(worlds.everyone("visitor", factories.site("Busan")), world)
     wrong: dict[str, Any] = {}
-    for name, url in URLS.items():
+    for name, url in [*URLS.items(), *FURTHER]:
         answer = walk.ask(name, url)
-        names_a_thing = any(hasattr(world.things[thing], "uuid") for thing in url.of) or url.data(world)
-        if names_a_thing and answer.is_allowed and url.action not in (ANYONE, SIGNED_IN):
-            wrong[name] = answer.status
+        if names_a_thing(url, world) and answer.is_allowed and url.action not in (ANYONE, SIGNED_IN):
+            wrong[f"{url.method} {name}"] = answer.status
         if leaked := words_in(answer, world, but=set(url.of)):
             wrong[name] = leaked
     assert wrong == {}
+
+
+def names_a_thing(url: Url, world: World) -> bool:
+    """Whether the address or the fields name something of the site."""
+    sent = str(url.data(world))
+    named = (str(thing.uuid) in sent for thing in world.things.values() if hasattr(thing, "uuid"))
+    return any(hasattr(world.things[thing], "uuid") for thing in url.of) or any(named)
+
+
+def test_a_url_takes_the_methods_of_the_table_and_no_others(world: World) -> None:
+    """Views are called without middleware: whoever asks, a method is refused by the view."""
+    table = {(name, url.method) for name, url in [*URLS.items(), *FURTHER]}
+    taken = {}
+    for name, method in product(URLS.keys() - OF_ALLAUTH, METHODS):
+        if (name, method) in table:
+            continue
+        address = address_of(name, URLS[name], world)
+        request: Any = RequestFactory().generic(method.upper(), address, headers={"Tus-Resumable": "1.0.0"})
+        request.user = world.blinded
+        force_authenticate(request, world.blinded)
+        found = resolve(address)
+        status = found.func(request, *found.args, **found.kwargs).status_code
+        if status != 405:
+            taken[f"{method} {name}"] = status
+    assert taken == {}
+
+
+def test_what_is_ones_own_is_refused_to_a_colleague_with_every_role(world: World) -> None:
+    walk = Walk(worlds.everyone("colleague", world.site), world)
+    own = [(name, url) for name, url in [*URLS.items(), *FURTHER] if url.action == OWN]
+    answers = {f"{url.method} {name}": walk.ask(name, url) for name, url in own}
+    assert {name: answer.status for name, answer in answers.items() if answer.is_allowed} == {}
+    assert max(answer.status for answer in answers.values()) < 500
+    assert len(own) > 20
 
 
 def words_in(answer: Answer, world: World, *, but: set[str]) -> set[str]:
