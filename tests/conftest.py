@@ -20,6 +20,7 @@ from tools.browser import NO_BROWSER, find_chromium
 LONGEST = (
     "shape/test_whole_shape.py",
     "access/test_walk.py",
+    "browser/test_every_page.py",
     "ml_engine/runs/test_recovery.py",
     "ml_engine/engine/test_run_folder.py",
     "browser/viewer/test_viewer.py",
