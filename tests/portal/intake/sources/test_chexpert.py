@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from portal.intake.tables import InvalidCsv
 from portal.models import Dataset
 from tests.portal import factories
 from tests.portal.intake.sources import published
@@ -65,3 +66,39 @@ def test_facts_of_a_film(of: Dataset, folder: Path) -> None:
     assert film_named(of, film(64541, folder="valid")).csv_split == "tune"
     assert film_named(of, film(5, side="lateral")).view_position == "LATERAL"
     assert one.original_name == film(1)  # without the folder of the size, so that another size names the same films
+
+
+def test_labels_that_other_software_made_are_not_taken_for_those_of_the_dataset(of: Dataset, folder: Path) -> None:
+    other = [row(film(1), Fracture="1.0"), row(film(3), Fracture="1.0")]
+    for name in ("train_cheXbert.csv", "train_visualCheXbert.csv"):
+        published.write(folder / name, published.CHEXPERT, other)
+    batch = folder / "CheXpert-v1.0 batch 1 (validate & csv)"  # as Stanford's whole set lies in folders
+    batch.mkdir()
+    (folder / "train.csv").rename(batch / "train.csv")
+    run(of, "chexpert", folder)
+    assert label_of(of, film(1)) == ("normal", [], "software")
+    assert label_of(of, film(3)) == ("unsure", ["Cardiomegaly"], "software")
+
+
+def test_two_tables_of_one_part_are_refused(of: Dataset, folder: Path) -> None:
+    published.write(folder / "another.csv", published.CHEXPERT, [row(film(1), Fracture="1.0")])
+    with pytest.raises(InvalidCsv, match="both label the part train of CheXpert; keep one of them"):
+        run(of, "chexpert", folder)
+    assert not of.images.exists()
+
+
+def test_the_table_of_test_has_labels_alone(of: Dataset, folder: Path) -> None:
+    columns = ("Path", *published.CHEXPERT[5:])
+    nothing = dict.fromkeys(columns[1:], "0.0")
+    test = [
+        {"Path": film(64741, folder="test"), **nothing, "No Finding": "1.0"},
+        {"Path": film(64742, folder="test"), **nothing, "Edema": "1.0"},
+        {"Path": film(64742, view=2, folder="test", side="lateral"), **nothing, "Edema": "1.0"},
+    ]
+    published.write(folder / "test_labels.csv", columns, test)
+    for number, each in enumerate(test):
+        factories.jpeg(folder / each["Path"], seed=50 + number)
+    assert counts_of(run(of, "chexpert", folder))["left out: another view"] == 2  # and that of train
+    assert label_of(of, film(64741, folder="test")) == ("normal", [], "reader")
+    assert label_of(of, film(64742, folder="test")) == ("abnormal", ["Edema"], "reader")
+    assert film_named(of, film(64741, folder="test")).csv_split == "test"
