@@ -29,6 +29,13 @@ _SAME_HEIGHT = 1.7  # heights of neighbours in a line
 _FURTHEST = 1.6  # heights between neighbours in a line
 
 
+_JOINED = 4  # characters that touch each other, in a line that was found by others
+_NEXT_WORD = 2.5  # heights between a line that was found and what else is written beside it
+_MARGIN = 0.15  # heights around a line, for the edges of its characters
+
+_Place = tuple[slice, slice]
+
+
 @dataclass(frozen=True)
 class WrittenLine:
     """A rectangle in pixels of the film, (x, y) its upper left corner, and how many characters it seems to hold."""
@@ -47,34 +54,40 @@ def find_text(shown: NDArray[np.uint8]) -> list[WrittenLine]:
     low, high = np.percentile(grey, (0.5, 99.5))
     extent = max(float(high - low), 1.0)
     lines: list[WrittenLine] = []
+    rest: list[_Place] = []
     for bright in (grey >= high - 0.1 * extent, grey <= low + 0.1 * extent):  # written in white, or in black
-        lines += _lines(_characters(bright, grey, _SHARP * extent))
+        _look_at(_pieces(bright, grey, _SHARP * extent), lines, rest)
     for strokes in (grey - ndimage.grey_opening(grey, size=_STROKE), ndimage.grey_closing(grey, size=_STROKE) - grey):
-        lines += _lines(_characters(strokes >= _STANDS_OUT * extent, grey, _SHARP_STROKE * extent))
-    full_size = [
-        WrittenLine(line.x * step, line.y * step, line.width * step, line.height * step, line.characters)
-        for line in _without_repeats(lines)
-    ]
+        _look_at(_pieces(strokes >= _STANDS_OUT * extent, grey, _SHARP_STROKE * extent), lines, rest)
+    height, width = shown.shape
+    full_size = [_enlarged(line, step, width, height) for line in _whole(_without_repeats(lines), rest)]
     return sorted(full_size, key=lambda line: (line.y, line.x))
 
 
-def _characters(mask: NDArray[np.bool_], grey: NDArray[np.int16], sharp: float) -> list[tuple[slice, slice]]:
-    """The rectangles of connected pixels of the mask that are as large as characters and have sharp edges."""
+def _look_at(pieces: Sequence[tuple[_Place, bool]], lines: list[WrittenLine], rest: list[_Place]) -> None:
+    lines += _lines([place for place, is_character in pieces if is_character])
+    rest += [place for place, _ in pieces]
+
+
+def _pieces(mask: NDArray[np.bool_], grey: NDArray[np.int16], sharp: float) -> list[tuple[_Place, bool]]:
+    """The rectangles of connected pixels of the mask that have sharp edges and are no larger than a few characters,
+    and whether each is as large as one character."""
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     if count == 0:
         return []
     sizes = np.bincount(labels.ravel())
-    characters = []
+    pieces = []
     for number, place in enumerate(ndimage.find_objects(labels), start=1):
         height, width = (side.stop - side.start for side in place)
-        if not _HEIGHTS[0] <= height <= _HEIGHTS[1] or not height * 0.1 <= width <= height * _WIDEST:
+        if height > _HEIGHTS[1] or width > _JOINED * _HEIGHTS[1]:
             continue
+        is_character = height >= _HEIGHTS[0] and height * 0.1 <= width <= height * _WIDEST
         if not _FILLED[0] <= sizes[number] / (height * width) <= _FILLED[1] and width > 0.3 * height:
-            continue
+            is_character = False
         around = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in place)
         if _is_sharp(labels[around] == number, grey[around], sharp):
-            characters.append((place[0], place[1]))
-    return characters
+            pieces.append(((place[0], place[1]), is_character))
+    return pieces
 
 
 def _is_sharp(inside: NDArray[np.bool_], grey: NDArray[np.int16], sharp: float) -> bool:
@@ -86,10 +99,10 @@ def _is_sharp(inside: NDArray[np.bool_], grey: NDArray[np.int16], sharp: float) 
     return bool(np.median(np.concatenate(steps)) >= sharp) if any(map(len, steps)) else False
 
 
-def _lines(characters: Sequence[tuple[slice, slice]]) -> list[WrittenLine]:
+def _lines(characters: Sequence[_Place]) -> list[WrittenLine]:
     """Characters that stand beside each other, at one height and of about one size."""
     ordered = sorted(characters, key=lambda place: place[1].start)
-    lines: list[list[tuple[slice, slice]]] = []
+    lines: list[list[_Place]] = []
     for place in ordered:
         for line in lines:
             if _continues(line[-1], place):
@@ -100,12 +113,56 @@ def _lines(characters: Sequence[tuple[slice, slice]]) -> list[WrittenLine]:
     return [_line(line) for line in lines if len(line) >= LEAST_CHARACTERS]
 
 
-def _continues(last: tuple[slice, slice], place: tuple[slice, slice]) -> bool:
+def _continues(last: _Place, place: _Place) -> bool:
     one, other = last[0].stop - last[0].start, place[0].stop - place[0].start
     tall, small = max(one, other), min(one, other)
     overlap = min(last[0].stop, place[0].stop) - max(last[0].start, place[0].start)
     gap = place[1].start - last[1].stop
     return bool(tall <= _SAME_HEIGHT * small and overlap >= 0.5 * small and -0.3 * tall <= gap <= _FURTHEST * tall)
+
+
+def _whole(lines: Sequence[WrittenLine], rest: Sequence[_Place]) -> list[WrittenLine]:
+    """The lines with what else is written beside them: words of few characters, a date, characters that touch each
+    other, hyphens. What is blacked out as proposed may leave none of them."""
+    whole = []
+    for line in lines:
+        for place in _beside(line, rest):
+            left, right = min(line.x, place[1].start), max(line.x + line.width, place[1].stop)
+            top, bottom = min(line.y, place[0].start), max(line.y + line.height, place[0].stop)
+            line = WrittenLine(left, top, right - left, bottom - top, line.characters)
+        whole.append(line)
+    return _without_repeats(whole)
+
+
+def _beside(line: WrittenLine, rest: Sequence[_Place]) -> list[_Place]:
+    """Pieces on the line's own height, each near to the line or to one that is nearer."""
+    top, bottom, left, right = line.y, line.y + line.height, line.x, line.x + line.width
+    furthest = _NEXT_WORD * line.height
+    level = []
+    for place in rest:
+        height, width = (side.stop - side.start for side in place)
+        overlap = min(place[0].stop, bottom + 0.25 * line.height) - max(place[0].start, top - 0.25 * line.height)
+        if overlap >= 0.9 * height and height <= _SAME_HEIGHT * line.height and width <= _JOINED * line.height:
+            level.append(place)
+    beside = []
+    for place in sorted((place for place in level if place[1].stop > right), key=lambda place: place[1].start):
+        if place[1].start - right <= furthest:
+            beside.append(place)
+            right = max(right, place[1].stop)
+    for place in sorted((place for place in level if place[1].start < left), key=lambda place: -place[1].stop):
+        if left - place[1].stop <= furthest:
+            beside.append(place)
+            left = min(left, place[1].start)
+    return beside
+
+
+def _enlarged(line: WrittenLine, step: int, width: int, height: int) -> WrittenLine:
+    """The line with a margin, in pixels of the film."""
+    margin = max(1, round(_MARGIN * line.height))
+    left, top = max((line.x - margin) * step, 0), max((line.y - margin) * step, 0)
+    right = min((line.x + line.width + margin) * step, width)
+    bottom = min((line.y + line.height + margin) * step, height)
+    return WrittenLine(left, top, right - left, bottom - top, line.characters)
 
 
 def _without_repeats(lines: Sequence[WrittenLine]) -> list[WrittenLine]:
@@ -124,7 +181,7 @@ def _covered(line: WrittenLine, other: WrittenLine) -> float:
     return max(width, 0) * max(height, 0) / (line.width * line.height)
 
 
-def _line(line: Sequence[tuple[slice, slice]]) -> WrittenLine:
+def _line(line: Sequence[_Place]) -> WrittenLine:
     top, bottom = min(place[0].start for place in line), max(place[0].stop for place in line)
     left, right = min(place[1].start for place in line), max(place[1].stop for place in line)
     return WrittenLine(left, top, right - left, bottom - top, len(line))
