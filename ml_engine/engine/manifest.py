@@ -15,6 +15,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.score.calibration import LEAST_FILMS, require_calibration, too_few
 from portal.intake.tables import value_of
+from portal.labels.formula_cells import restored
 from portal.sets.patient_draw import draw_train
 
 FITTING = ("align", "fit", "tune", "calibrate")
@@ -107,7 +108,9 @@ def _row_by_column(names: list[str], cells: list[str], number: int, name: str) -
             f"Line {number} of {name} has {len(cells)} values for {len(names)} columns: put a value that holds a "
             "comma into quotation marks."
         )
-    values = {name: cell if name == "filename" else value_of(cell) for name, cell in zip(names, cells, strict=False)}
+    values = {
+        name: restored(cell) if name == "filename" else value_of(cell) for name, cell in zip(names, cells, strict=False)
+    }
     return dict.fromkeys(names, "") | values | {LINE: str(number)}
 
 

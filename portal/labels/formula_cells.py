@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # behind apostrophes, so that what is read is what was written
+# Behind apostrophes, so that what is read is what was written; full-width signs begin formulas in East Asian Excel.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
 def neutralised(text: str) -> str:

@@ -106,8 +106,9 @@ def _checked(name: str, value: str | date | None) -> str | date | None:
     return text
 
 
-def date_of(text: str) -> date | None:
-    """The day in a text such as 2027-01-31; None for an empty one. Raises InvalidDatasetFact."""
+def date_of(text: str, *, what: str = "last day") -> date | None:
+    """The day in a text such as 2027-01-31; None for an empty one. `what` names it in the message. Raises
+    InvalidDatasetFact."""
     if not text.strip():
         return None
     try:
@@ -115,5 +116,5 @@ def date_of(text: str) -> date | None:
     except ValueError:
         day = None
     if day is None or not date(1990, 1, 1) <= day <= today() + timedelta(days=36_525):
-        raise InvalidDatasetFact(f"The last day is {text[:40]!r}; write it as year, month and day, such as 2027-01-31.")
+        raise InvalidDatasetFact(f"The {what} is {text[:40]!r}; write it as year, month and day, such as 2027-01-31.")
     return day

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django.db.models import QuerySet
 
 from portal.labels.events import labels_at
+from portal.labels.formula_cells import neutralised
 from portal.models import Exposure, Image, Split, SplitImage, User
 from portal.people import blinding
 from portal.people.exposure import record_exposure
@@ -19,7 +20,8 @@ def parts_csv(split: Split) -> str:
     patient, part. Patients have the names that they have in the folders of runs.
 
     `filename` is the name in the imported CSV if every film has one and no two have the same. Otherwise all films have
-    the names of their files in the archive of a run: files/UUID.u16.gz.
+    the names of their files in the archive of a run: files/UUID.u16.gz. A name that a spreadsheet would calculate stands
+    behind an apostrophe, which the engine takes off.
     """
     rows = list(_rows(split))
     labels = labels_at([row.image_id for row in rows], split.label_cutoff)
@@ -30,7 +32,7 @@ def parts_csv(split: Split) -> str:
     for row in rows:
         film = row.image
         name = film.original_name if has_own else f"files/{film.uuid}.u16.gz"
-        writer.writerow([name, film.uuid, labels[film.pk].value, film.patient.uuid, row.member.part])
+        writer.writerow([neutralised(name), film.uuid, labels[film.pk].value, film.patient.uuid, row.member.part])
     return text.getvalue()
 
 

@@ -82,7 +82,7 @@ class Command(BaseCommand):
             except (OSError, UnicodeDecodeError) as error:
                 raise CommandError(f"{path} is no text file of UIDs that can be read; check the path.") from error
         query = StudyQuery(
-            first_day=date_of(options["first_day"]),
+            first_day=date_of(options["first_day"], what="first day"),
             last_day=date_of(options["last_day"]),
             modality=options["modality"],
             patient_id=options["patient_id"],

@@ -287,6 +287,8 @@ def test_the_command_searches_and_imports(of: Dataset, filled: Pacs, tmp_path: P
     assert of.images.count() == 3
     with pytest.raises(CommandError, match="Nothing narrows the search"):
         call_command("import_pacs", **names)
+    with pytest.raises(CommandError, match="The first day is '11/01/2026'"):
+        call_command("import_pacs", **names, first_day="11/01/2026")
     with pytest.raises(CommandError, match="Seoul has no PACS 'x'"):
         call_command("import_pacs", **{**names, "pacs": "x"}, first_day="2026-11-11")
     with pytest.raises(CommandError, match="There is no dataset 'x' at 'Seoul'"):

@@ -67,6 +67,16 @@ def test_the_command_line_has_the_parts_of_the_portal(of: Dataset, tmp_path: Pat
         assert by_part == expected
 
 
+def test_a_name_is_no_formula_and_the_command_line_reads_it_as_it_is(of: Dataset, tmp_path: Path) -> None:
+    named_films(of, third="=films/film-02.png")
+    path = tmp_path / "parts.csv"
+    path.write_text(parts_csv(drawn(of)), encoding="utf-8")
+    assert [row["filename"] for row in lines(path.read_text("utf-8")) if "02" in row["filename"]] == [
+        "'=films/film-02.png"
+    ]
+    assert "=films/film-02.png" in [row["filename"] for row in manifest.read_csv(path)]
+
+
 def test_patients_stay_together_and_unnamed(of: Dataset) -> None:
     named_films(of)
     rows = lines(parts_csv(drawn(of)))
