@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
@@ -210,6 +213,14 @@ def test_the_best_trivial_score_is_beside_the_auroc(as_analyst: Client, evaluati
     lines = as_analyst.get(url, {"part": "test"}).content.decode()
     for text in ("order of import, films imported later are abnormal", "Added over all trivial scores", "1.000"):
         assert text in lines
+
+
+def test_beside_an_auroc_too_few_films_have_their_reason(evaluation: Evaluation) -> None:
+    trivial = trivial_scores(evaluation)
+    few = replace(trivial.added[0], value=added_value(LABELS[4:8], np.arange(4.0), np.zeros((4, 1))))
+    assert few.value.added is None
+    lines = render_to_string("analysis/_beside.html", {"trivial": replace(trivial, added=(few,)), "weight": 0.6})
+    assert f'title="{few.value.reason}">not defined' in lines
 
 
 def test_beside_an_auroc_missing_results_are_reported(
