@@ -181,6 +181,7 @@ def _erase(plan: ErasurePlan, reason: str, actor: User | None) -> Erasure:
     with transaction.atomic():
         erased_films.withdraw(erasure, plan.runs)
         erased_patients.delete_rows(erasure, quarantined, report=_report(plan, files, erasure.report["nameless"]))
+    erased_patients.empty_write_ahead_log()
     return erasure
 
 

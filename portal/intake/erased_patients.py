@@ -13,7 +13,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -152,6 +152,13 @@ def delete_rows(erasure: Erasure, quarantined: Sequence[QuarantinedFile] = (), *
         )
         _delete(Patient, rows[Patient])
     erasure.refresh_from_db()
+
+
+def empty_write_ahead_log() -> None:
+    """SQLite's log of changes holds the pages that they were made in, with what was deleted from them since."""
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _delete(model: type[Model], keys: Iterable[Any]) -> int:

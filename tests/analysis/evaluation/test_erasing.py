@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -145,6 +148,29 @@ def test_the_drill(world: worlds.World) -> None:
     assert (
         "The ImageNet weights of vgg19 are not on this machine" in refused
     )  # of its alignment, which is withdrawn too
+
+
+def test_the_file_of_a_small_installation_holds_no_deleted_row(tmp_path: Path) -> None:
+    """SQLite leaves what was deleted in its file and in its log, unless it is told otherwise."""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings", "HILUM_DATA_DIR": str(tmp_path)}
+    program = """
+import sys, django; django.setup()
+from django.db import connection
+from portal.intake.erased_patients import empty_write_ahead_log
+with connection.cursor() as cursor:
+    cursor.execute("CREATE TABLE film (name TEXT)")
+    cursor.executemany("INSERT INTO film VALUES (%s)", [[f"Quagga {n}"] for n in range(500)])
+    cursor.execute("DELETE FROM film WHERE name <> 'Quagga 250'")
+    cursor.execute("UPDATE film SET name = 'x'")
+empty_write_ahead_log()
+from pathlib import Path  # while the connection is open: when the last one is closed, SQLite removes its log
+print([path.name for path in Path(sys.argv[1]).glob("hilum.sqlite3*") if b"Quagga" in path.read_bytes()])
+"""
+    for name in ("DATABASE_URL", "HILUM_TEST_DATABASE", "HILUM_TEST_DATABASE_URL"):
+        environment.pop(name, None)
+    asked = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment, capture_output=True, text=True)
+    assert asked.stdout == "[]\n", asked.stdout + asked.stderr
+    assert (tmp_path / "hilum.sqlite3").exists()
 
 
 def test_a_withdrawn_detector_is_fitted_again(data_dir: Path) -> None:
