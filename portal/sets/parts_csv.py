@@ -20,7 +20,7 @@ def parts_csv(split: Split) -> str:
     patient, part. Patients have the names that they have in the folders of runs.
 
     `filename` is the name in the imported CSV if every film has one and no two have the same. Otherwise all films have
-    the names of their files in the archive of a run: files/UUID.u16.gz. A name that a spreadsheet would calculate stands
+    the names of their files in the archive of a run: files/UUID.u16.gz. A name that a spreadsheet would calculate is
     behind an apostrophe, which the engine takes off.
     """
     rows = list(_rows(split))

@@ -168,7 +168,9 @@ print([path.name for path in Path(sys.argv[1]).glob("hilum.sqlite3*") if b"Quagg
 """
     for name in ("DATABASE_URL", "HILUM_TEST_DATABASE", "HILUM_TEST_DATABASE_URL"):
         environment.pop(name, None)
-    asked = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment, capture_output=True, text=True)
+    asked = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
     assert asked.stdout == "[]\n", asked.stdout + asked.stderr
     assert (tmp_path / "hilum.sqlite3").exists()
 
