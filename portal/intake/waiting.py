@@ -62,6 +62,8 @@ def waiting_for(upload: Upload, viewer: User) -> str:
         before = Upload.objects.filter(state=Upload.State.RECEIVED, created_at__lt=upload.created_at).count()
         queue = f"; {before} more before this one" if before else ""
         return f"Waiting for one of {len(others)} running imports to end: {_listed(others, known)}{queue}"
+    if upload.message:  # of the quota that it had reached
+        return f"There is space at {upload.dataset.site.name} again: the import begins, or goes on, within minutes"
     if (timezone.now() - upload.created_at).total_seconds() < SECONDS_TO_TAKE:
         return "Waiting for a worker to take it"
     return (

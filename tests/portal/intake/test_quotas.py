@@ -141,6 +141,7 @@ def test_an_import_that_reaches_the_quota_waits_and_goes_on(
     tasks.import_upload(str(upload.uuid))  # nothing has changed
     assert of.images.count() == imported
     allow(monkeypatch, None)
+    assert waiting_for(upload, kim) == "There is space at Seoul again: the import begins, or goes on, within minutes"
     Upload.objects.filter(pk=upload.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=6))
     published.clear()
     tasks.resume_uploads()
