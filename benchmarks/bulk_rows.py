@@ -103,7 +103,8 @@ def a_split(films: Sequence[Any]) -> Rows:
         [SplitMember(split=split, patient_id=patient, part="fit") for patient in patients], batch_size=CHUNK
     )
     member_of = {member.patient_id: member.pk for member in members}
-    return SplitImage, ("member_id", "image_id"), [(member_of[film.patient_id], film.pk) for film in films]
+    columns = ("member_id", "image_id", "split_id", "pixel_sha256")
+    return SplitImage, columns, [(member_of[film.patient_id], film.pk, split.pk, film.pixel_sha256) for film in films]
 
 
 def populate(count: int) -> list[Any]:

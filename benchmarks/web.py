@@ -56,7 +56,8 @@ def main() -> None:
 
 
 def populate(count: int, folder: Path) -> Any:
-    """A dataset of ``count`` films of count / 2 patients with three label events each, previews, and a frozen split."""
+    """A dataset of ``count`` films of count / 2 patients with three label events each, previews, a frozen split and a run
+    that scored them all."""
     from django.utils import timezone
 
     from portal.labels.events import append
@@ -112,12 +113,54 @@ def populate(count: int, folder: Path) -> Any:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.link(previews[film.pk % len(previews)], path)
         print(f"{start + len(films)} films", end="\r", file=sys.stderr)
+    score(dataset)
     from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     print(f"{count} films in {time.monotonic() - began:.0f} s, {timezone.now():%H:%M}", file=sys.stderr)
     return dataset
+
+
+def score(dataset: Any) -> None:
+    """A frozen split by patient of all films (one part of tune, one of calibrate, eight of test), and a run that scored
+    them, which nobody has looked at."""
+    from django.utils import timezone
+
+    from ml_engine.models import DetectorModel, Run, RunKind, RunState, Score
+    from portal.models import Part, Split, SplitImage, SplitMember
+    from portal.sets.bulk_insert import insert
+    from tests.ml_engine import reports
+
+    made = {"origin": "drawn", "seed": 0, "label_cutoff": timezone.now(), "frozen_at": timezone.now()}
+    split = Split.objects.create(site=dataset.site, name="All films", **made)
+    split.datasets.add(dataset)
+    films = list(dataset.images.order_by("pk").values_list("pk", "patient_id", "pixel_sha256"))
+    patients = sorted({patient for _, patient, _ in films})
+    parts = [Part.TUNE, Part.CALIBRATE, *[Part.TEST] * 8]
+    insert(SplitMember, ("split_id", "patient_id", "part"), [(split.pk, p, str(parts[p % 10])) for p in patients])
+    member_of = dict(SplitMember.objects.filter(split=split).values_list("patient_id", "pk"))
+    columns = ("member_id", "image_id", "split_id", "pixel_sha256")
+    insert(SplitImage, columns, [(member_of[patient], film, split.pk, pixels) for film, patient, pixels in films])
+    common = {"site": dataset.site, "state": RunState.DONE, "split": split}
+    fitted = Run.objects.create(name="Fit", kind=RunKind.FIT_DETECTOR, **common)
+    detector = DetectorModel.objects.create(
+        site=dataset.site,
+        split=split,
+        run=fitted,
+        sha256="0" * 64,
+        config={},
+        summary=reports.detector_report().to_json(),
+        fusion_weight=0.6,
+    )
+    run = Run.objects.create(name="Scores", kind=RunKind.SCORE, detector=detector, **common)
+    rng = random.Random(2)
+    for start in range(0, len(films), CHUNK):
+        scores = [
+            Score(image_id=film, run=run, row=row, global_score=0, region_score=0, fused_score=rng.gauss(3, 1))
+            for row, (film, *_) in enumerate(films[start : start + CHUNK], start=start)
+        ]
+        Score.objects.bulk_create(scores)
 
 
 def append_in_transaction(append: Callable[[Sequence[Any]], None], events: Sequence[Any]) -> None:
@@ -227,6 +270,14 @@ def kinds(dataset: Any, films: int) -> list[Kind]:
         while True:
             yield f"{page}?sort={rng.choice(ORDERS)}&from={rng.choice(known)}", None
 
+    def scored_page() -> Iterator[tuple[str, None]]:
+        while True:
+            yield f"{page}?sort=least-normal-{scored}&from={rng.choice(known)}", None
+
+    def scored_first() -> Iterator[tuple[str, None]]:
+        while True:
+            yield f"{page}?sort=least-normal-{scored}", None
+
     def filtered() -> Iterator[tuple[str, None]]:
         while True:
             label, view = rng.choice(("normal", "abnormal", "unlabelled", "unresolved")), rng.choice(("PA", "AP", ""))
@@ -258,14 +309,18 @@ def kinds(dataset: Any, films: int) -> list[Kind]:
             start = rng.randrange(len(known) - FILMS_A_PAGE)
             yield "/labels/", [("image", film) for film in known[start : start + FILMS_A_PAGE]] + [("value", "normal")]
 
+    from ml_engine.models import Run
     from portal.models import Image
 
+    scored = Run.objects.get(kind="score").uuid
     known = [str(address) for address in Image.objects.order_by("pk").values_list("uuid", flat=True)]
     return [
         Kind("grid, first page", grid()),
         Kind("grid, any page", deep()),
         Kind("grid, filtered", filtered()),
         Kind("grid, any page in any order", sorted_page()),
+        Kind("grid, first page by the scores of a run", scored_first()),
+        Kind("grid, any page by the scores of a run", scored_page()),
         Kind("counts of the grid, after a label", counts()),
         Kind("queue, its page", queue_page()),
         Kind("queue, the next films", queue_films()),

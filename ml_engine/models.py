@@ -305,6 +305,7 @@ class Score(models.Model):
                 name="score_or_error",
             ),
         ]
+        indexes = [models.Index(fields=["run", "-fused_score", "image"], name="score_highest_first")]  # of the grid
 
 
 class WithdrawnModel(Addressed):

@@ -6,19 +6,33 @@ Films that the person has yet to read blinded are in no grid.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, ExpressionWrapper, F, FloatField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import (
+    Case,
+    ExpressionWrapper,
+    F,
+    FilteredRelation,
+    FloatField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from analysis.evaluation.looks import runs_looked_at
 from ml_engine.core.backbone.weights import RANDOM_NOTICE
-from ml_engine.models import Run, RunKind, RunState, Score
-from portal.grid.film_order import LEAST_NORMAL, WITHOUT_SCORE, FilmOrder
+from ml_engine.models import Run, RunKind, RunState
+from portal.grid.film_order import LEAST_NORMAL, SCORE, SCORED_AT, WITHOUT_SCORE, ByScore, FilmOrder
 from portal.models import Dataset, Part, Site, SplitImage, User
 from portal.people.access import SCORES_AFTER, has_to_label, may
 
 RUNS_LISTED = 20
+_PART = "_part"  # of the film in the split of the run's detector
 _RANDOM = f"{RANDOM_NOTICE.capitalize()}."
 _LAST = "Films whose scores you may not see, and films that the run did not score, come last, as imported."
 
@@ -56,28 +70,32 @@ def _named(run: Run, person: User | None = None) -> FilmOrder:
         name=f"{LEAST_NORMAL}{run.uuid}",
         words=f"least normal first, by {run.name}",
         by=_above_is_first(person, run) if person else None,
+        by_score=ByScore(beside=lambda: _beside(run), shown=_may_see(person, run)) if person else None,
         run=run.uuid,
         note=" ".join([_RANDOM] * run.random_weights + [f"Sorted by the scores of {run.name}. {_LAST}"]),
     )
 
 
-def _above_is_first(person: User, run: Run) -> Coalesce:
-    """The negative fused score of a film, WITHOUT_SCORE where the person may see none."""
-    scores = _may_see(person, run, Score.objects.filter(run=run, error="", image=OuterRef("pk")))
-    negative = ExpressionWrapper(F("fused_score") * Value(-1.0), output_field=FloatField())
-    by_film = Subquery(scores.annotate(_negative=negative).values("_negative")[:1])
-    return Coalesce(by_film, Value(WITHOUT_SCORE), output_field=FloatField())
-
-
-def _may_see(person: User, run: Run, scores: QuerySet[Score]) -> QuerySet[Score]:
+def _beside(run: Run) -> dict[str, Any]:
+    """Joins the score and the part. Django does not take a FilteredRelation twice."""
     assert run.detector is not None  # only a scoring run has scores
-    of_split = SplitImage.objects.filter(member__split_id=run.detector.split_id, image=OuterRef("image"))
+    of_split = SplitImage.objects.filter(member__split_id=run.detector.split_id, image=OuterRef("pk"))
+    return {
+        SCORE: FilteredRelation("scores", condition=Q(scores__run=run, scores__error="")),
+        _PART: Coalesce(Subquery(of_split.values("member__part")[:1]), Value("")),
+    }
 
-    def in_parts(parts: Sequence[str]) -> Exists:
-        return Exists(of_split.filter(member__part__in=parts))
 
+def _above_is_first(person: User, run: Run) -> Case:
+    """The negative fused score of a film, WITHOUT_SCORE where the person may see none."""
+    negative = ExpressionWrapper(F(SCORED_AT) * Value(-1.0), output_field=FloatField())
+    return Case(When(_may_see(person, run), then=negative), default=Value(WITHOUT_SCORE), output_field=FloatField())
+
+
+def _may_see(person: User, run: Run) -> Q:
+    shown = Q(**{f"{SCORED_AT}__isnull": False})
     if unlabelled := [part for part in Part.values if has_to_label(person, run.site, part)]:
-        scores = scores.filter(Q(image__current_label__value__in=SCORES_AFTER) | ~Q(in_parts(unlabelled)))
+        shown &= Q(current_label__value__in=SCORES_AFTER) | ~Q(**{f"{_PART}__in": unlabelled})
     if not runs_looked_at(Run.objects.filter(pk=run.pk)):
-        scores = scores.exclude(in_parts([Part.TEST]))
-    return scores
+        shown &= ~Q(**{_PART: Part.TEST})
+    return shown

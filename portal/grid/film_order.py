@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet, TextField, Value
+from django.db.models import BooleanField, Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Coalesce
 
 from portal.models import Dataset, Exposure, Image, User
@@ -22,6 +22,19 @@ SORT = "sort"  # of the query string
 
 class UnknownOrder(Exception):
     """The message is a sentence for the user."""
+
+
+SCORE = "_score"  # the row of the run beside a film, if there is one
+SCORED_AT = f"{SCORE}__fused_score"
+
+
+@dataclass(frozen=True)
+class ByScore:
+    """How films are asked for by the scores of a run: `beside` makes the annotations for a query, with `SCORE` among
+    them, a row at most; `shown` are the films that have a place by their score."""
+
+    beside: Callable[[], Mapping[str, Any]]
+    shown: Q
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class FilmOrder:
     tells: bool = False
     run: UUID | None = None
     note: str = ""
+    by_score: ByScore | None = field(default=None, compare=False)
 
     @property
     def phrase(self) -> str:
@@ -147,7 +161,13 @@ def in_order(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:
     sign = "-" if order.descending else ""
     if order.by is None:
         return films.order_by(f"{sign}pk")
-    return films.annotate(_at=order.by).order_by(f"{sign}_at", f"{sign}pk")
+    return _with_value(films, order).order_by(f"{sign}_at", f"{sign}pk")
+
+
+def _with_value(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:
+    if order.by_score:
+        films = films.annotate(**order.by_score.beside())
+    return films.annotate(_at=order.by)
 
 
 def with_score(films: QuerySet[Image]) -> QuerySet[Image]:
@@ -166,7 +186,7 @@ def page_in_order(
     """
     start = _place_of(uuid, among, order)
     if start is None:
-        ahead, before = list(in_order(films, order)[: size + 1]), []
+        ahead, before = _first_in_order(films, order, size + 1), []
     else:
         ahead = films_beside(films, start, order, size + 1, with_start=True)
         before = films_beside(films, start, order, size, backwards=True)
@@ -186,7 +206,7 @@ def place_of(film: Image, order: FilmOrder) -> FilmPlace:
     """The film's place, now."""
     if order.by is None:
         return FilmPlace(None, film.pk)
-    return FilmPlace(Image.objects.annotate(_at=order.by).values_list("_at", flat=True).get(pk=film.pk), film.pk)
+    return FilmPlace(_with_value(Image.objects.all(), order).values_list("_at", flat=True).get(pk=film.pk), film.pk)
 
 
 def _place_of(uuid: str, among: QuerySet[Image], order: FilmOrder) -> FilmPlace | None:
@@ -197,7 +217,7 @@ def _place_of(uuid: str, among: QuerySet[Image], order: FilmOrder) -> FilmPlace 
     if order.by is None:
         pk = films.values_list("pk", flat=True).first()
         return FilmPlace(None, pk) if pk else None
-    row = films.annotate(_at=order.by).values_list("_at", "pk").first()
+    row = _with_value(films, order).values_list("_at", "pk").first()
     return FilmPlace(*row) if row else None
 
 
@@ -216,9 +236,57 @@ def films_beside(
     from_key = {f"pk__{way}{'e' if with_start else ''}": place.pk}
     if order.by is None:
         return list(films.filter(**from_key).order_by(f"{sign}pk")[:limit])
-    at = films.annotate(_at=order.by)
+    if order.by_score:
+        return _beside_by_score(films, place, order, limit, backwards=backwards, with_start=with_start)
+    at = _with_value(films, order)
     equal: list[Image] = list(at.filter(_at=place.at, **from_key).order_by(f"{sign}pk")[:limit])
     if len(equal) == limit:
         return equal
     others = at.filter(**{f"_at__{way}": place.at}).order_by(f"{sign}_at", f"{sign}pk")
     return [*equal, *others[: limit - len(equal)]]
+
+
+def _first_in_order(films: QuerySet[Image], order: FilmOrder, limit: int) -> list[Image]:
+    if order.by_score:
+        return _up_to(limit, _scored(films, order), _without_score(films, order))
+    return list(in_order(films, order)[:limit])
+
+
+def _beside_by_score(
+    films: QuerySet[Image], place: FilmPlace, order: FilmOrder, limit: int, *, backwards: bool, with_start: bool
+) -> list[Image]:
+    """As `films_beside`. The films with a score are asked for apart from those without, which come after them: so the
+    first follow the index of the scores, and the others that of the import."""
+    way, above = ("lt", "gt") if backwards else ("gt", "lt")
+    from_key = Q(**{f"pk__{way}{'e' if with_start else ''}": place.pk})
+    if place.at == WITHOUT_SCORE:
+        without = _without_score(films, order, from_key, backwards=backwards)
+        return _up_to(limit, without, *([_scored(films, order, backwards=True)] if backwards else []))
+    score = -place.at
+    beyond = Q(**{f"{SCORED_AT}__{above}e": score}) & (Q(**{f"{SCORED_AT}__{above}": score}) | from_key)
+    scored = _scored(films, order, beyond, backwards=backwards)
+    return _up_to(limit, scored, *([] if backwards else [_without_score(films, order)]))
+
+
+def _scored(films: QuerySet[Image], order: FilmOrder, *those: Q, backwards: bool = False) -> QuerySet[Image]:
+    assert order.by_score is not None
+    # filtered first, and by all at once: each further filter, and one after the value, joins the scores once more
+    found = films.annotate(**order.by_score.beside()).filter(order.by_score.shown, *those).annotate(_at=order.by)
+    return found.order_by(SCORED_AT, "-pk") if backwards else found.order_by(f"-{SCORED_AT}", "pk")
+
+
+def _without_score(films: QuerySet[Image], order: FilmOrder, *those: Q, backwards: bool = False) -> QuerySet[Image]:
+    assert order.by_score is not None
+    # a truth value and not the value itself, of which PostgreSQL supposes that few films have it and sorts them all
+    is_shown = Case(When(order.by_score.shown, then=True), default=False, output_field=BooleanField())
+    found = _with_value(films, order).alias(_is_shown=is_shown).filter(Q(_is_shown=False), *those)
+    return found.order_by("-pk" if backwards else "pk")
+
+
+def _up_to(limit: int, *questions: QuerySet[Image]) -> list[Image]:
+    """The first films of the questions, one after the other, of which those that are not needed are not asked."""
+    found: list[Image] = []
+    for films in questions:
+        if len(found) < limit:
+            found += films[: limit - len(found)]
+    return found

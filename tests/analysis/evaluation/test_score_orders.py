@@ -6,12 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from analysis.evaluation.score_orders import listed, named
 from analysis.evaluation.shown_scores import shown_scores_of_run
 from ml_engine.models import RunState
-from portal.grid.film_order import IMPORTED, WITHOUT_SCORE, UnknownOrder, exact_order, in_order, order_of
+from portal.grid.film_order import IMPORTED, WITHOUT_SCORE, UnknownOrder, exact_order, in_order, order_of, page_in_order
 from portal.grid.saved_views import gone_sentence, save_view
 from portal.models import Dataset, Exposure, Image, Role, User
 from portal.people.blinding import open_for
@@ -58,6 +60,29 @@ def test_each_person_gets_the_order_of_the_scores_they_may_see(
         assert 0 < len(expected) < of.images.count()
     else:
         assert named(person, of, str(scored.run.uuid)) is None
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("opened", [False, True])
+def test_pages_by_scores_follow_one_another_in_the_order_of_all(scored: Scored, of: Dataset, opened: bool) -> None:
+    person = factories.user("person", Role.ANALYST, Role.CURATOR)
+    if opened:
+        looked_at(scored.run)
+    order = named(person, of, str(scored.run.uuid))
+    assert order is not None
+    films = of.images.all()
+    everything = list(in_order(films, order))
+    scores = [film._at for film in everything]  # type: ignore[attr-defined]
+    assert scores[0] < WITHOUT_SCORE == scores[-1]
+    for place, film in enumerate(everything):
+        with CaptureQueriesContext(connection) as asked:
+            page = page_in_order(films, str(film.uuid), among=films, size=4, order=order)
+        assert page.films == everything[place : place + 4]
+        assert page.previous == (everything[max(place - 4, 0)].uuid if place else None)
+        assert page.next == (everything[place + 4].uuid if place + 4 < len(everything) else None)
+        # joined twice, the scores are read twice, and no index gives their order
+        assert all(query["sql"].count('JOIN "ml_engine_score"') == 1 for query in asked.captured_queries)
+    assert page_in_order(films, "", among=films, size=4, order=order).films == everything[:4]
 
 
 @pytest.mark.parametrize("stranger", ["curator", "other site"])
