@@ -16,7 +16,14 @@ from django.db import transaction
 
 from ml_engine.boards import films, stacks
 from ml_engine.core import files
-from ml_engine.core.alignment.hand_placement import InvalidPlacement, fit_affine, project, usable
+from ml_engine.core.alignment.hand_placement import (
+    LEAST_LANDMARKS,
+    InvalidPlacement,
+    fit_affine,
+    project,
+    require_spread,
+    usable,
+)
 from ml_engine.core.json_objects import to_json
 from ml_engine.models import AlignmentModel, BoardFilm, CanonicalBoard, FilmPlacement, HandMadeCanonical, HowPlaced
 from ml_engine.runs import paths
@@ -148,7 +155,7 @@ def place_film(
 ) -> StoredPlacement:
     """Store where the film lies: by ``matrix`` (9), original_from_canonical, or by ``points``, its landmarks in
     original pixels, whose least-squares affine replaces the matrix. The first film with landmarks says, by its matrix,
-    where they lie in the frame.
+    where they lie in the frame, and says it anew while no other film has any.
 
     Raises InvalidPlacement, PermissionDenied.
     """
@@ -161,10 +168,11 @@ def place_film(
     rms: float | None = None
     how = HowPlaced.HANDLES
     if points:
-        how, known = HowPlaced.LANDMARKS, landmark_targets(board)
+        how, known = HowPlaced.LANDMARKS, landmark_targets(board, without=film)
         _check_landmarks(points, size)
         shared = [name for name in LANDMARKS if name in points and name in known]
         if known:
+            _check_shared(shared, known)
             fit = fit_affine([points[name] for name in shared], [known[name] for name in shared])
             matrix, rms = fit.matrix.ravel().tolist(), fit.rms_px
             residuals = dict(zip(shared, fit.residuals_px, strict=True))
@@ -190,8 +198,17 @@ def _check_landmarks(points: Mapping[str, Sequence[float]], size: tuple[int, int
             raise InvalidPlacement(f"There is no landmark “{name[:40]}”: the landmarks are {', '.join(LANDMARKS)}.")
         if len(at) != 2 or not np.isfinite(at).all() or not (0 <= at[0] <= width and 0 <= at[1] <= height):
             raise InvalidPlacement(f"The {name} lies outside the film: mark it again.")
-    if len(points) < 6:
-        raise InvalidPlacement(f"{len(points)} landmarks are marked: mark at least 6.")
+    if len(points) < LEAST_LANDMARKS:
+        raise InvalidPlacement(f"{len(points)} landmarks are marked: mark at least {LEAST_LANDMARKS}.")
+    require_spread(list(points.values()))
+
+
+def _check_shared(shared: Sequence[str], known: Mapping[str, Sequence[float]]) -> None:
+    if len(shared) < LEAST_LANDMARKS:
+        raise InvalidPlacement(
+            f"{len(shared)} of these landmarks have a place in the frame: mark at least {LEAST_LANDMARKS} of "
+            f"{', '.join(name for name in LANDMARKS if name in known)}."
+        )
 
 
 def _targets(
@@ -203,12 +220,16 @@ def _targets(
     return {name: list(known.get(name, at)) for name, at in zip(names, own, strict=True)}
 
 
-def landmark_targets(board: CanonicalBoard) -> dict[str, list[float]]:
-    """The place of each landmark in the frame, as the first film that has it says; empty before there is one."""
+def landmark_targets(board: CanonicalBoard, *, without: BoardFilm | None = None) -> dict[str, list[float]]:
+    """The place of each landmark in the frame, as the first film that has it says; empty before there is one. Films
+    count as they are placed now, those `without` the one that is being placed: what was marked by mistake can be
+    marked anew."""
     targets: dict[str, list[float]] = {}
-    rows = FilmPlacement.objects.filter(film__board=board, how=HowPlaced.LANDMARKS).order_by("pk")
-    for of_film in rows.values_list("targets", flat=True):
-        for name, at in of_film.items():
+    current = stacks.current_placements(board)
+    for row in sorted(current.values(), key=lambda row: row.pk):
+        if row.how != HowPlaced.LANDMARKS or row.film == without:
+            continue
+        for name, at in row.targets.items():
             targets.setdefault(name, at)
     return targets
 

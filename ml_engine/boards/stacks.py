@@ -21,6 +21,7 @@ from ml_engine.core import files
 from ml_engine.core.alignment.hand_stack import Stack, layer
 from ml_engine.models import CanonicalBoard, FilmPlacement, HowPlaced
 from ml_engine.runs import paths
+from ml_engine.runs.lifecycle import RunRefused
 
 MOST_AT_ONCE = 24  # films that one request adds: the next request goes on
 
@@ -73,7 +74,10 @@ def forget(board: UUID) -> None:
 
 
 def _layers(row: FilmPlacement, side: int) -> NDArray[np.int64]:
-    film = square_of(row.film.image, side)
+    try:
+        film = square_of(row.film.image, side)
+    except RunRefused as refusal:
+        raise RunRefused(f"Film {row.film.position} cannot be averaged. {refusal}") from refusal
     original_from_canonical = np.array(row.matrix, dtype=np.float64).reshape(3, 3)
     input_from_canonical = np.linalg.inv(film.original_from_input) @ original_from_canonical
     return np.stack([layer(film.image, film.box, input_from_canonical), layer(film.image, film.box, np.eye(3))])

@@ -69,7 +69,7 @@ def film(request: SignedInRequest, uuid: UUID, image_uuid: UUID) -> HttpResponse
     try:
         content = films.png(films.square_of(image, board_data.SIDE).image)
     except RunRefused as refusal:
-        raise Http404(str(refusal)) from refusal
+        return JsonResponse({"error": str(refusal)}, status=404)
     return HttpResponse(content, content_type="image/png", headers={"Cache-Control": PRIVATE})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from django.urls import reverse
 
 from ml_engine.boards import films, stacks
-from ml_engine.boards.canonicals import LANDMARKS, landmark_targets
+from ml_engine.boards.canonicals import LANDMARKS
 from ml_engine.boards.outcome import AlignedFilm
 from ml_engine.core.film.square import square_geometry
 from ml_engine.models import AlignmentModel, BoardFilm, CanonicalBoard, FilmPlacement
@@ -40,7 +40,6 @@ def of_board(board: CanonicalBoard, shown: Sequence[BoardFilm]) -> dict[str, Any
         "varianceUrl": reverse("ml_engine:board-picture", args=[board.uuid, "variance"]),
         "startUrl": start_picture(board),
         "landmarks": list(LANDMARKS),
-        "targets": landmark_targets(board),
     }
 
 
@@ -63,6 +62,8 @@ def _board_film(
         "start": starts.get(str(film.image.uuid), base),
         "matrix": placed.matrix if placed else None,
         "points": placed.points if placed else {},
+        "targets": placed.targets if placed else {},
+        "placed": placed.pk if placed else 0,  # the order in which films were placed
         "rms": placed.rms_px if placed else None,
         "picture": reverse("ml_engine:board-film", args=[board.uuid, film.position]),
         "saveUrl": reverse("ml_engine:board-place", args=[board.uuid, film.position]),

@@ -103,7 +103,7 @@ def film(request: SignedInRequest, uuid: UUID, position: int) -> HttpResponse:
     try:
         content = films.png(films.square_of(row.image, row.board.side).image)
     except RunRefused as refusal:
-        raise Http404(str(refusal)) from refusal
+        return JsonResponse({"error": str(refusal)}, status=404)
     return HttpResponse(content, content_type="image/png", headers={"Cache-Control": PRIVATE})
 
 
@@ -158,6 +158,7 @@ def placement_facts(placed: StoredPlacement) -> dict[str, Any]:
         "rms": row.rms_px,
         "residuals": dict(placed.residuals_px),
         "targets": row.targets,
+        "placed": row.pk,
     }
 
 
@@ -193,7 +194,7 @@ def picture(request: SignedInRequest, uuid: UUID, what: str) -> HttpResponse:
         if without.isdecimal() and len(without) < 5:
             aligned = stacks.stack_without(board, int(without), now)
     except RunRefused as refusal:
-        raise Http404(str(refusal)) from refusal
+        return JsonResponse({"error": str(refusal)}, status=404)
     if what == "mean":
         content = films.png(aligned.mean())
     else:

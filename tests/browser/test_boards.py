@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from playwright.sync_api import Page, expect
 
-from ml_engine.boards import stacks
+from ml_engine.boards import films, stacks
 from ml_engine.boards.canonicals import LANDMARKS
 from ml_engine.core import files
 from ml_engine.core.alignment.model import load_alignment
 from ml_engine.models import AffineDecision, CanonicalBoard, FilmPlacement, HandMadeCanonical, Run, RunState
 from ml_engine.runs import lifecycle, paths, supervisor
+from portal.intake.film_files import pixel_path
 from portal.models import Role, Split
 from tests.browser.axe import serious_findings
 from tests.ml_engine import made
@@ -60,19 +61,19 @@ class Board:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def click_at(self, x: float, y: float) -> None:
-        """Click the film at a share of the frame."""
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The pixel of the page at a share of the frame."""
         stage = self.page.locator("#board-handles").bounding_box()
         assert stage is not None
-        self.page.mouse.click(stage["x"] + x * stage["width"], stage["y"] + y * stage["height"])
+        return stage["x"] + x * stage["width"], stage["y"] + y * stage["height"]
+
+    def click_at(self, x: float, y: float) -> None:
+        self.page.mouse.click(*self.at(x, y))
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        stage = self.page.locator("#board-handles").bounding_box()
-        assert stage is not None
-        at = [(stage["x"] + x * stage["width"], stage["y"] + y * stage["height"]) for x, y in (start, end)]
-        self.page.mouse.move(*at[0])
+        self.page.mouse.move(*self.at(*start))
         self.page.mouse.down()
-        self.page.mouse.move(*at[1], steps=4)
+        self.page.mouse.move(*self.at(*end), steps=4)
         self.page.mouse.up()
 
     def value(self, name: str) -> float:
@@ -231,6 +232,53 @@ def test_a_film_that_was_moved_is_saved_before_another_is_shown(page: Page, live
     board.press("Enter")
     expect(page.locator("#kept")).to_have_text("Not saved. 1 landmarks are marked: mark at least 6, or stop marking.")
     assert FilmPlacement.objects.count() == 2
+
+
+def test_a_drag_with_pauses_is_one_step_and_landmarks_are_undone(page: Page, live_server: Any, split: Split) -> None:
+    page.goto(f"{live_server.url}/boards/")
+    page.get_by_role("button", name="Start the board").click()
+    board = Board(page)
+    board.shows(1)
+    page.clock.install()
+    page.mouse.move(*board.at(0.5, 0.5))
+    page.mouse.down()
+    for x in (0.52, 0.55, 0.6):
+        page.mouse.move(*board.at(x, 0.5))
+        page.clock.run_for(2_000)
+    page.mouse.up()
+    assert board.value("x") == pytest.approx(0.1 * 448, abs=1)
+    board.press("z")
+    assert board.value("x") == 0
+    for text in ("1e6", ""):  # of the first, no number comes
+        page.locator("#move-scale").fill(text)
+        page.locator("#move-scale").press("Tab")
+        assert board.value("scale") == 0
+    page.get_by_role("button", name="Mark landmarks").click()
+    for x, y in SIX:
+        board.click_at(x, y)
+    board.press("z")
+    expect(page.locator("#landmarks-rms")).to_have_text("5 marked: at least 6 are needed.")
+    assert board.errors == []
+
+
+def test_a_film_without_pixels_can_be_left_out(page: Page, live_server: Any, split: Split) -> None:
+    page.goto(f"{live_server.url}/boards/")
+    page.get_by_role("button", name="Start the board").click()
+    board = Board(page)
+    board.shows(1)
+    board.press("Enter")
+    board.saved(1)
+    board.shows(2)
+    lost = CanonicalBoard.objects.get().films.get(position=3).image
+    pixel_path(lost.pixel_sha256).unlink()
+    films._square.cache_clear()  # of the films of an earlier test
+    board.press("n")
+    expect(page.locator("#kept")).to_contain_text("Film 3 could not be shown. The pixel file of film")
+    board.press("ArrowRight", "Enter")
+    expect(page.locator("#kept")).to_have_text("Not saved: Film 3 is not shown.")
+    board.press("x")
+    board.saved(3)
+    assert list(FilmPlacement.objects.order_by("pk").values_list("how", flat=True)) == ["handles", "left out"]
 
 
 ARITHMETIC = """async ([points, targets, params]) => {

@@ -19,6 +19,7 @@ LEAST_LANDMARKS = 6
 LINE = 0.02  # landmarks count as collinear if their spread across the line is at most this share of that along it
 LEAST_DEPTH = 0.2  # at a corner of the frame, of that at its centre; less is near the vanishing line
 LEAST_SHARE = 0.1  # of the frame that the film has to fill
+LEAST_SHOWN = 0.01  # of the film's area that the frame has to show; less is a film enlarged by mistake
 
 
 class InvalidPlacement(EngineError):
@@ -48,8 +49,8 @@ def fit_affine(points: Sequence[Sequence[float]], targets: Sequence[Sequence[flo
         raise InvalidPlacement(f"{len(film)} landmarks are marked: mark at least {LEAST_LANDMARKS}.")
     if not (np.isfinite(film).all() and np.isfinite(canonical).all()):
         raise InvalidPlacement("A landmark's x or y is not a finite number: mark it again.")
-    if _on_a_line(film) or _on_a_line(canonical):
-        raise InvalidPlacement("The landmarks lie on a line: mark some beside it.")
+    require_spread(film)
+    require_spread(canonical)
     solution, *_ = np.linalg.lstsq(np.column_stack([canonical, np.ones(len(film))]), film, rcond=None)
     matrix = np.vstack([solution.T, [0.0, 0.0, 1.0]])
     misses = project(np.linalg.inv(matrix), film) - canonical
@@ -57,9 +58,12 @@ def fit_affine(points: Sequence[Sequence[float]], targets: Sequence[Sequence[flo
     return LandmarkFit(matrix, tuple(residuals.tolist()), float(np.sqrt(np.mean(residuals**2))))
 
 
-def _on_a_line(points: NDArray[np.float64]) -> bool:
+def require_spread(landmarks: Sequence[Sequence[float]] | NDArray[np.float64]) -> None:
+    """Raises InvalidPlacement where the landmarks (P, 2) lie on a line, so that no affine follows from them."""
+    points = np.asarray(landmarks, dtype=np.float64)
     along, across = np.linalg.svd(points - points.mean(0), compute_uv=False)[:2]
-    return bool(across <= LINE * along)
+    if across <= LINE * along:
+        raise InvalidPlacement("The landmarks lie on a line: mark some beside it.")
 
 
 def usable(values: Sequence[float], *, side: int, film: tuple[int, int], affine: bool = False) -> Matrix:
@@ -67,7 +71,8 @@ def usable(values: Sequence[float], *, side: int, film: tuple[int, int], affine:
 
     ``film`` is the height and width of the film in pixels, ``side`` that of the canonical frame. Raises
     InvalidPlacement where the values are no transform, where it turns the film inside out or folds it over inside the
-    frame, where the film fills less than a tenth of the frame, and for a perspective where ``affine`` is wanted.
+    frame, where the film fills less than a tenth of the frame, where the frame shows less than a hundredth of the film,
+    and for a perspective where ``affine`` is wanted.
     """
     matrix: Matrix = np.asarray(values, dtype=np.float64)
     if matrix.shape != (9,) or not np.isfinite(matrix).all() or abs(matrix[8]) < 1e-12:
@@ -88,7 +93,17 @@ def usable(values: Sequence[float], *, side: int, film: tuple[int, int], affine:
         raise InvalidPlacement(
             f"The film fills less than {LEAST_SHARE:.0%} of the frame: shift it back, or reset it and begin again."
         )
+    if _area(project(matrix, corners)) < LEAST_SHOWN * film[0] * film[1]:
+        raise InvalidPlacement(
+            f"The frame shows less than {LEAST_SHOWN:.0%} of the film: make it smaller, or reset it and begin again."
+        )
     return matrix
+
+
+def _area(corners: NDArray[np.float64]) -> float:
+    """Of the quadrilateral with the corners (4, 2), in order, in squared pixels."""
+    x, y = (corners - corners[0]).T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
 def frame_filled(matrix: Matrix, *, side: int, film: tuple[int, int]) -> float:

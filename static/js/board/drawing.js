@@ -18,7 +18,9 @@ export async function grayOf(url, side) {
 }
 
 async function sentenceOf(response) {
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const text = await response.text();
+  if (response.headers.get("Content-Type")?.startsWith("application/json")) return JSON.parse(text).error;
+  const page = new DOMParser().parseFromString(text, "text/html");
   return page.querySelector("main p")?.textContent.trim() || `The server answered ${response.status}.`;
 }
 

@@ -10,7 +10,7 @@ const SIGNS = { rotate: "↻", scale: "⤢", aspect: "↔", shear: "▱", across
 export class Handles {
   #svg; #side; #dots = new Map(); #line; #drag = null; #onChange; #params = null; #allowed;
 
-  // `onChange(params)` while a handle is dragged; `isAffine` leaves out the handles of perspective.
+  // `onChange(params, isFirst)` while a handle is dragged; `isAffine` leaves out the handles of perspective.
   constructor(svg, side, { onChange, isAffine }) {
     this.#svg = svg;
     this.#side = side;
@@ -55,14 +55,15 @@ export class Handles {
   #begin(event) {
     if (event.button !== 0 || this.#svg.dataset.marking === "yes") return;
     const name = event.target.closest("[data-handle]")?.dataset.handle ?? "shift";
-    this.#drag = { name, from: this.place(event), params: { ...this.#params } };
+    this.#drag = { name, from: this.place(event), params: { ...this.#params }, isFirst: true };
     this.#svg.setPointerCapture(event.pointerId);
     event.preventDefault();
   }
 
   #move(event) {
     if (!this.#drag) return;
-    const { name, from, params } = this.#drag;
+    const { name, from, params, isFirst } = this.#drag;
+    this.#drag.isFirst = false;
     const at = this.place(event), half = this.#side / 2;
     const centre = [half + params.x, half + params.y];
     const [dx, dy] = [at[0] - from[0], at[1] - from[1]];
@@ -78,6 +79,6 @@ export class Handles {
       across: () => ({ across: params.across + percent(dx) / 2 }),
       down: () => ({ down: params.down + percent(dy) / 2 }),
     };
-    this.#onChange({ ...params, ...changes[name]() });
+    this.#onChange({ ...params, ...changes[name]() }, isFirst);
   }
 }

@@ -20,16 +20,17 @@ const inputs = new Map(PARAMS.map((name) => [name, byId(`move-${name}`)]).filter
 const landmarks = byId("landmarks")
   ? new Landmarks({
       list: byId("landmarks"), summary: byId("landmarks-rms"), svg: byId("board-handles"), side,
-      names: data.landmarks, targets: data.targets, onChange: onLandmarks,
+      names: data.landmarks, onChange: onLandmarks,
     })
   : null;
 
 let at = Math.max(0, films.findIndex((film) => !film.state && (mode === "canonical" || film.flagged)));
 let params = { ...NEUTRAL };
 let start = null; // the matrix from which `params` move the film
-let undone = []; // earlier {start, params}, the last one last
+let undone = []; // earlier {start, params, points}, the last one last
 let isBefore = false; // of an outcome: the film without its alignment
 let shownFilm = null; // whose pixels are drawn
+let lostFilm = null; // that could not be shown
 let version = 0;
 
 const current = () => films[at];
@@ -45,22 +46,36 @@ async function show(index) {
   params = { ...NEUTRAL };
   undone = [];
   isBefore = false;
-  landmarks?.load(film.points ?? {});
+  landmarks?.load(film.points ?? {}, targetsBeside(film));
   describe();
-  shownFilm = null;
+  shownFilm = lostFilm = null;
+  delete byId("board").dataset.shown;
   drawing.film = null;
   drawing.base = film.base;
   refresh();
-  try {
-    const [pixels] = await Promise.all([grayOf(film.picture, side), showMean(film)]);
-    if (film !== current()) return;
-    drawing.film = pixels;
-    shownFilm = film;
-    byId("board").dataset.shown = film.position;
-    refresh();
-  } catch (error) {
-    if (film === current()) note(`${film.name} could not be shown. ${error.message}`, "unsaved");
+  const [pixels, mean] = await Promise.allSettled([grayOf(film.picture, side), showMean(film)]);
+  if (film !== current()) return;
+  if (pixels.status === "rejected") {
+    lostFilm = film;
+    note(`${film.name} could not be shown. ${pixels.reason.message}`, "unsaved");
+    return;
   }
+  if (mean.status === "rejected") {
+    drawing.mean = drawing.variance = null;
+    byId("mean-words").textContent = "";
+    note(`The mean could not be shown. ${mean.reason.message}`, "unsaved");
+  }
+  drawing.film = pixels.value;
+  shownFilm = film;
+  byId("board").dataset.shown = film.position;
+  refresh();
+}
+
+// Where the landmarks of the other films lie in the frame: each as the first film that has it says.
+function targetsBeside(film) {
+  const others = films.filter((other) => other !== film && other.state === "landmarks");
+  others.sort((a, b) => b.placed - a.placed);
+  return Object.assign({}, ...others.map((other) => other.targets));
 }
 
 async function showMean(film) {
@@ -133,24 +148,24 @@ function listFilms() {
 
 // Moving
 
-function remember() {
-  undone.push({ start, params });
+function remember(points = landmarks?.points) {
+  undone.push({ start, params, points });
 }
 
-let lastDrag = 0;
-function change(next) {
-  const now = Date.now();
-  if (now - lastDrag > 400) remember(); // one step back for a whole drag
-  lastDrag = now;
+// `isFirst` of a drag, which is one step back as a whole.
+function change(next, isFirst) {
+  if (!isPlace(start, next)) return;
+  if (isFirst) remember();
   params = next;
   moved();
 }
 
 function step(name, by) {
-  remember();
-  params = { ...params, [name]: params[name] + by };
-  moved();
+  change({ ...params, [name]: params[name] + by }, true);
 }
+
+// Whether the film has a place by these: it can be shown, and they are numbers of which a transform can be made.
+const isPlace = (from, by) => lostFilm !== current() && matrixOf(from, by, side).every(Number.isFinite);
 
 function moved() {
   isBefore = false;
@@ -163,7 +178,7 @@ function undo() {
   const earlier = undone.pop();
   if (!earlier) return;
   ({ start, params } = earlier);
-  lastDrag = 0;
+  if (earlier.points !== landmarks?.points) landmarks.load(earlier.points, targetsBeside(current()));
   moved();
 }
 
@@ -173,9 +188,9 @@ function reset() {
   moved();
 }
 
-function onLandmarks() {
+function onLandmarks(before) {
   const fitted = landmarks.fit();
-  remember();
+  remember(before);
   if (fitted) [start, params] = [fitted, { ...NEUTRAL }];
   moved();
 }
@@ -197,7 +212,11 @@ async function ask(url, options) {
 
 async function save(body) {
   const film = current();
-  if (shownFilm !== film) return false; // what nobody has seen is not saved
+  const isLeftOut = body.left_out || body.verdict === "exclude";
+  if (shownFilm !== film && !(lostFilm === film && isLeftOut)) {
+    note(`Not saved: ${film.name} is not shown${lostFilm === film ? "" : " yet"}.`, "unsaved"); // nobody has seen its place
+    return false;
+  }
   note("Saving …", "saving");
   try {
     const headers = { "Content-Type": "application/json", "X-CSRFToken": csrf(), Accept: "application/json" };
@@ -205,7 +224,7 @@ async function save(body) {
     film.state = answer.state;
     if (mode === "canonical") {
       [film.matrix, film.points, film.rms] = [answer.matrix ?? null, body.points ?? film.points, answer.rms ?? null];
-      landmarks.learn(answer.targets);
+      [film.targets, film.placed] = [answer.targets ?? {}, answer.placed ?? 0];
     } else film.matrix = body.matrix ?? null;
     version += 1;
     undone = [];
@@ -333,7 +352,10 @@ function listen() {
     refresh();
   });
   for (const [name, input] of inputs) {
-    input.addEventListener("change", () => Number.isFinite(input.valueAsNumber) && step(name, input.valueAsNumber - params[name]));
+    input.addEventListener("change", () => {
+      if (Number.isFinite(input.valueAsNumber)) step(name, input.valueAsNumber - params[name]);
+      input.value = round(params[name]);
+    });
   }
   byId("board-handles").addEventListener("click", (event) => isMarking() && markAt(event));
   window.addEventListener("beforeunload", (event) => isChanged() && event.preventDefault());

@@ -6,16 +6,15 @@ export const LEAST = 6;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Landmarks {
-  #list; #svg; #names; #targets; #onChange; #points = {}; #marks; #summary; #side;
+  #list; #svg; #names; #targets = {}; #onChange; #points = {}; #marks; #summary; #side;
 
-  constructor({ list, summary, svg, side, names, targets, onChange }) {
+  constructor({ list, summary, svg, side, names, onChange }) {
     Object.assign(this, { next: names[0] });
     this.#list = list;
     this.#summary = summary;
     this.#svg = svg;
     this.#side = side;
     this.#names = names;
-    this.#targets = targets;
     this.#onChange = onChange;
     this.#marks = svg.appendChild(document.createElementNS(SVG, "g"));
     this.#marks.classList.add("hilum-board-marks");
@@ -48,18 +47,16 @@ export class Landmarks {
     return Object.keys(this.#points).length;
   }
 
-  // Whether other films have said where at least six of these landmarks lie.
+  // Those of which another film has said where they lie.
   get shared() {
     return Object.keys(this.#points).filter((name) => name in this.#targets);
   }
 
-  load(points) {
+  // The landmarks of a film, and where the other films have theirs in the frame.
+  load(points, targets) {
     this.#points = { ...points };
+    this.#targets = targets;
     this.next = this.#firstMissing();
-  }
-
-  learn(targets) {
-    for (const [name, at] of Object.entries(targets ?? {})) this.#targets[name] ??= at;
   }
 
   choose(name) {
@@ -73,9 +70,10 @@ export class Landmarks {
   }
 
   #change(points, next) {
+    const before = this.#points;
     this.#points = Object.fromEntries(Object.entries(points).filter(([, at]) => at));
     this.next = next ?? this.#firstMissing();
-    this.#onChange();
+    this.#onChange(before);
   }
 
   #firstMissing() {
@@ -115,7 +113,8 @@ export class Landmarks {
     const rms = Math.sqrt(misses.reduce((sum, miss) => sum + miss * miss, 0) / Math.max(misses.length, 1));
     const missing = LEAST - this.count;
     if (missing > 0) this.#summary.textContent = `${this.count} marked: at least ${LEAST} are needed.`;
-    else if (misses.length < LEAST) this.#summary.textContent = "This film says where they lie; its place stays as the handles have it.";
+    else if (!Object.keys(this.#targets).length) this.#summary.textContent = "This film says where they lie; its place stays as the handles have it.";
+    else if (misses.length < LEAST) this.#summary.textContent = `${misses.length} of these have a place in the frame: mark at least ${LEAST} that have a cross.`;
     else this.#summary.textContent = `RMS ${rms.toFixed(2)} px over ${misses.length} landmarks.`;
   }
 

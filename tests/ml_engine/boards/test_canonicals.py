@@ -236,6 +236,7 @@ def test_landmarks_of_a_known_affine_place_the_next_film(board: CanonicalBoard, 
         ({"nose": [1, 1]}, "There is no landmark “nose”"),
         ({LANDMARKS[0]: [81, 1]}, "The right lung apex lies outside the film"),
         (dict(list(MARKED.items())[:5]), "5 landmarks are marked: mark at least 6"),
+        ({name: [8.0 + k, 9.0] for k, name in enumerate(MARKED)}, "The landmarks lie on a line"),
     ],
 )
 def test_landmarks_that_cannot_be_are_refused(
@@ -244,3 +245,26 @@ def test_landmarks_that_cannot_be_are_refused(
     with pytest.raises(InvalidPlacement, match=sentence):
         place_film(film=film(board, 1), author=curator, matrix=FIT, points=points)
     assert not FilmPlacement.objects.exists()
+
+
+def test_landmarks_of_the_first_film_can_be_marked_anew(board: CanonicalBoard, curator: User) -> None:
+    mistaken = {name: [80 - x, y] for name, (x, y) in MARKED.items()}  # left and right exchanged
+    place_film(film=film(board, 1), author=curator, matrix=FIT, points=mistaken)
+    with pytest.raises(InvalidPlacement, match="inside out"):
+        place_film(film=film(board, 2), author=curator, matrix=FIT, points=MARKED)
+    again = place_film(film=film(board, 1), author=curator, matrix=FIT, points=MARKED)
+    assert (again.row.matrix, again.row.rms_px) == (FIT, None)
+    placed = place_film(film=film(board, 2), author=curator, matrix=FIT, points=MARKED)
+    np.testing.assert_allclose(placed.row.matrix, FIT, atol=1e-9)
+    for position in (1, 2):
+        leave_out(film=film(board, position), author=curator)
+    assert landmark_targets(board) == {}
+
+
+def test_landmarks_that_no_other_film_has_place_no_film(board: CanonicalBoard, curator: User) -> None:
+    place_film(film=film(board, 1), author=curator, matrix=FIT, points=MARKED)
+    others = dict(zip(LANDMARKS[5:], [[8.0 + 7 * k, 10.0 + (37 * k) % 61] for k in range(5)], strict=True))
+    with pytest.raises(
+        InvalidPlacement, match="3 of these landmarks have a place in the frame: mark at least 6 of right"
+    ):
+        place_film(film=film(board, 2), author=curator, matrix=FIT, points={**others, LANDMARKS[0]: [9.0, 70.0]})

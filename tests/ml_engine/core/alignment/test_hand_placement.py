@@ -73,6 +73,7 @@ def test_the_film_fills_the_frame_that_it_covers() -> None:
     [
         (FIT * [[-1], [1], [1]], "The transform turns the film inside out"),
         (FIT + [[0, 0, 9000], [0, 0, 0], [0, 0, 0]], "The film fills less than 10% of the frame"),
+        (np.diag([0.4, 0.4, 1]), "The frame shows less than 1% of the film"),
         (FIT + [[0, 0, 0], [0, 0, 0], [-0.002, 0, 0]], "The perspective folds the film over inside the frame"),
         (FIT * np.nan, "The transform must be nine finite numbers"),
         (np.zeros((3, 3)), "The transform must be nine finite numbers"),
