@@ -102,14 +102,25 @@ function show(width) {
 function keep(width) {
   clearTimeout(kept);
   zoom.dataset.state = "saving";
-  kept = setTimeout(async () => {
-    const body = new FormData();
-    body.append("width", width);
-    const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
-    const response = await fetch(zoom.dataset.url, { method: "POST", body, headers, redirect: "manual" }).catch(() => null);
-    zoom.dataset.state = response?.ok ? "kept" : "lost";
-  }, pauseMs);
+  kept = setTimeout(() => send(width), pauseMs);
 }
+
+async function send(width) {
+  kept = null;
+  const body = new FormData();
+  body.append("width", width);
+  const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
+  const asked = { method: "POST", body, headers, redirect: "manual", keepalive: true }; // the page may be left meanwhile
+  const response = await fetch(zoom.dataset.url, asked).catch(() => null);
+  zoom.dataset.state = response?.ok ? "kept" : "lost";
+}
+
+// Who opens a film at once finds the size when they are back.
+addEventListener("pagehide", () => {
+  if (kept === null) return;
+  clearTimeout(kept);
+  send(widths[slider.value]);
+});
 
 function setStep(step) {
   const bounded = Math.max(0, Math.min(step, widths.length - 1));
