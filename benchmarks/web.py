@@ -56,8 +56,8 @@ def main() -> None:
 
 
 def populate(count: int, folder: Path) -> Any:
-    """A dataset of ``count`` films of count / 2 patients with three label events each, previews, a frozen split and a run
-    that scored them all."""
+    """A dataset of ``count`` films of count / 2 patients with three label events each, previews, a frozen split and a
+    run that scored them all."""
     from django.utils import timezone
 
     from portal.labels.events import append

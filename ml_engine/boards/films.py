@@ -16,7 +16,7 @@ from ml_engine.core.film.square import SquareFilm, square_film
 from ml_engine.engine import manifest
 from ml_engine.engine.decode_films import as_array
 from ml_engine.engine.manifest import InvalidManifest
-from ml_engine.models import AlignmentModel, CanonicalBoard
+from ml_engine.models import AlignmentModel, CanonicalBoard, Run
 from ml_engine.runs import paths
 from ml_engine.runs.lifecycle import RunRefused
 from portal.imaging.film import Film, PixelFacts, unpack
@@ -85,7 +85,12 @@ def png(gray: NDArray[np.float32] | NDArray[np.float64]) -> bytes:
 def fitted_affines(alignment: AlignmentModel) -> dict[str, NDArray[np.float64]]:
     """Image id -> original_from_canonical (2, 3) of the films that the alignment was fitted on, in pixels of its own
     frame; empty where its run's folder is gone."""
-    folder = paths.run_folder(alignment.run.uuid)
+    return placed_affines(alignment.run)
+
+
+def placed_affines(run: Run) -> dict[str, NDArray[np.float64]]:
+    """As `fitted_affines`, of the films of a run, in pixels of that run's frame."""
+    folder = paths.run_folder(run.uuid)
     try:
         rows, affines = manifest.read(folder / "images.csv"), files.read_npy(folder / "affines.npy")
     except (InvalidManifest, OSError):

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from django.db import transaction
 from django.db.models import QuerySet
 
 from ml_engine.boards import films
 from ml_engine.core.alignment.hand_placement import InvalidPlacement, usable
+from ml_engine.core.config import PipelineConfig
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine import manifest
 from ml_engine.engine.manifest import InvalidManifest
-from ml_engine.models import AffineDecision, AffineVerdict, AlignmentModel
+from ml_engine.engine.scored_folder import ResultsMissing, ScoredFolder
+from ml_engine.models import AffineDecision, AffineVerdict, AlignmentModel, Run, RunKind, RunState, Score
 from ml_engine.runs import paths
 from ml_engine.runs.affine_decisions import current_decisions
 from ml_engine.runs.lifecycle import RunRefused
@@ -26,11 +29,13 @@ from portal.people import audit
 from portal.people.access import require
 from portal.people.blinding import refuse_withheld
 
+RUNS_LISTED = 20
+
 
 @dataclass(frozen=True)
 class AlignedFilm:
-    """A film that the alignment was fitted on. ``matrix`` (9) is original_from_canonical in pixels of a frame of the
-    side of `films.frame_side`, as the run fitted it; ``is_flagged`` if that failed a check."""
+    """A film that the alignment places. ``matrix`` (9) is original_from_canonical in pixels of a frame of the
+    side of `films.frame_side`, as the run has it; ``is_flagged`` if that failed a check."""
 
     image: Image
     matrix: list[float]
@@ -45,19 +50,37 @@ class AlignedFilm:
         return "flagged" if self.is_flagged else ""
 
 
-def aligned_films(alignment: AlignmentModel) -> list[AlignedFilm]:
-    """The films of the alignment's run, flagged ones that nobody has decided first. Empty where its folder is gone."""
+def placing_runs(alignment: AlignmentModel) -> list[Run]:
+    """The newest finished scoring runs whose films the alignment placed."""
+    scored = Run.objects.filter(kind=RunKind.SCORE, state=RunState.DONE, parent=None, detector__alignment=alignment)
+    return list(scored.select_related("detector").order_by("-pk")[:RUNS_LISTED])
+
+
+def is_placed(alignment: AlignmentModel, image: Image) -> bool:
+    """Whether the alignment was fitted on the film, or a scoring run placed it by the alignment."""
+    if Score.objects.filter(image=image, run__detector__alignment=alignment, run__state=RunState.DONE).exists():
+        return True
+    return str(image.uuid) in films.fitted_affines(alignment)
+
+
+def aligned_films(alignment: AlignmentModel, placed_by: Run | None = None) -> list[AlignedFilm]:
+    """The films of the alignment's own run, or of a scoring run that it `placed_by`; flagged ones that nobody has
+    decided first. Empty where the run's folder is gone."""
+    run = placed_by or alignment.run
+    folder = paths.run_folder(run.uuid)
     try:
-        rows = manifest.read(paths.run_folder(alignment.run.uuid) / "images.csv")
-        flagged = {rows[k].image for k in alignment.fit_report.flagged if k < len(rows)}
-    except (InvalidManifest, IncompleteJson):
+        rows = manifest.read(folder / "images.csv")
+        at = ScoredFolder(folder).summary.flagged or () if placed_by else alignment.fit_report.flagged
+    except (InvalidManifest, IncompleteJson, ResultsMissing):
         return []
-    affines, decisions = films.fitted_affines(alignment), current_decisions(alignment)
+    flagged = {rows[k].image for k in at if k < len(rows)}
+    to_own = np.diag([_frame_of(run, alignment), _frame_of(run, alignment), 1.0])
+    affines, decisions = films.placed_affines(run), current_decisions(alignment)
     by_name = {str(image.uuid): image for image in _images(list(affines))}
     aligned = [
         AlignedFilm(
             image=by_name[row.image],
-            matrix=[*affines[row.image].ravel().tolist(), 0.0, 0.0, 1.0],
+            matrix=(np.vstack([affines[row.image], [0.0, 0.0, 1.0]]) @ to_own).ravel().tolist(),
             is_flagged=row.image in flagged,
             decision=decisions.get(by_name[row.image].pk),
         )
@@ -65,6 +88,13 @@ def aligned_films(alignment: AlignmentModel) -> list[AlignedFilm]:
         if row.image in by_name
     ]
     return sorted(aligned, key=lambda film: not (film.is_flagged and film.decision is None))
+
+
+def _frame_of(run: Run, alignment: AlignmentModel) -> float:
+    """The side of the run's frame, as its ratio to that of the alignment's own."""
+    if run.detector is None:
+        return 1.0
+    return PipelineConfig.from_json(run.detector.config).alignment.size / films.frame_side(alignment)
 
 
 def _images(uuids: Sequence[str]) -> list[Image]:

@@ -15,10 +15,13 @@ from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.views import board_data
 from ml_engine.views.boards import PRIVATE, body_of, numbers
 from portal.models import Exposure, Image
+from portal.people.accepted_query import accepts_query
 from portal.people.access import get_visible, require
 from portal.people.blinding import left_out, refuse_withheld, withheld_patients
 from portal.people.exposure import record_exposure
 from portal.people.signed_in import SignedInRequest
+
+MOST_SHOWN = 1000  # films on one page, each of which has a button
 
 
 def _alignment(request: SignedInRequest, uuid: UUID) -> AlignmentModel:
@@ -33,18 +36,29 @@ def _alignment(request: SignedInRequest, uuid: UUID) -> AlignmentModel:
 
 
 @require_GET
+@accepts_query("run")
 def board(request: SignedInRequest, uuid: UUID) -> HttpResponse:
-    """The films that the alignment was fitted on, flagged ones first."""
+    """The films that the alignment was fitted on, or those of a scoring run that it placed; flagged ones first."""
     alignment = _alignment(request, uuid)
+    placing = outcome.placing_runs(alignment)
+    asked = request.GET.get("run", "")
+    placed_by = next((run for run in placing if str(run.uuid) == asked), None)
+    if asked and placed_by is None:
+        raise Http404("No finished scoring run of this address uses the alignment.")
     withheld = withheld_patients(request.user)
-    aligned = outcome.aligned_films(alignment)
-    shown = [film for film in aligned if film.image.patient_id not in withheld]
-    record_exposure(request.user, Exposure.Kind.LABEL, [film.image.pk for film in shown])
+    aligned = outcome.aligned_films(alignment, placed_by)
+    seen = [film for film in aligned if film.image.patient_id not in withheld]
+    shown = seen[:MOST_SHOWN]
+    if placed_by is None:  # that an alignment was fitted on a film says that it is normal
+        record_exposure(request.user, Exposure.Kind.LABEL, [film.image.pk for film in shown])
     context = {
         "room": "runs",
         "run": alignment.run,
+        "placing": placing,
+        "placed_by": placed_by,
         "data": board_data.of_alignment(alignment, shown),
         "films": len(shown),
+        "more": len(seen) - len(shown),
         "steps": board_data.STEPS,
         "moves": board_data.MOVES,
         "is_gone": not aligned,
@@ -57,15 +71,16 @@ def _film(request: SignedInRequest, uuid: UUID, image_uuid: UUID) -> tuple[Align
     alignment = _alignment(request, uuid)
     image = get_visible(Image.objects.select_related("dataset__site"), request.user, image_uuid)
     refuse_withheld(request.user, image)
-    if str(image.uuid) not in films.fitted_affines(alignment):
-        raise Http404("The alignment was not fitted on this film.")
+    if not outcome.is_placed(alignment, image):
+        raise Http404("The alignment places no film of this address.")
     return alignment, image
 
 
 @require_GET
 def film(request: SignedInRequest, uuid: UUID, image_uuid: UUID) -> HttpResponse:
-    _, image = _film(request, uuid, image_uuid)
-    record_exposure(request.user, Exposure.Kind.LABEL, [image.pk])
+    alignment, image = _film(request, uuid, image_uuid)
+    if str(image.uuid) in films.fitted_affines(alignment):
+        record_exposure(request.user, Exposure.Kind.LABEL, [image.pk])
     try:
         content = films.png(films.square_of(image, board_data.SIDE).image)
     except RunRefused as refusal:

@@ -161,10 +161,11 @@ def in_order(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:
     sign = "-" if order.descending else ""
     if order.by is None:
         return films.order_by(f"{sign}pk")
-    return _with_value(films, order).order_by(f"{sign}_at", f"{sign}pk")
+    ordered: QuerySet[Image] = _with_value(films, order).order_by(f"{sign}_at", f"{sign}pk")
+    return ordered
 
 
-def _with_value(films: QuerySet[Image], order: FilmOrder) -> QuerySet[Image]:
+def _with_value(films: QuerySet[Image], order: FilmOrder) -> Any:  # the annotation is unknown to the stubs
     if order.by_score:
         films = films.annotate(**order.by_score.beside())
     return films.annotate(_at=order.by)
@@ -279,7 +280,7 @@ def _without_score(films: QuerySet[Image], order: FilmOrder, *those: Q, backward
     assert order.by_score is not None
     # a truth value and not the value itself, of which PostgreSQL supposes that few films have it and sorts them all
     is_shown = Case(When(order.by_score.shown, then=True), default=False, output_field=BooleanField())
-    found = _with_value(films, order).alias(_is_shown=is_shown).filter(Q(_is_shown=False), *those)
+    found: QuerySet[Image] = _with_value(films, order).alias(_is_shown=is_shown).filter(Q(_is_shown=False), *those)
     return found.order_by("-pk" if backwards else "pk")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,23 @@ from PIL import Image as Picture
 from ml_engine.boards.canonicals import BoardRequest, make_canonical, place_film, start_board
 from ml_engine.core import files
 from ml_engine.engine import manifest
+from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.forms.runs import AlignmentForm, DetectorForm
-from ml_engine.models import AffineDecision, CanonicalBoard, FilmPlacement, HandMadeCanonical, Run, RunKind
+from ml_engine.models import (
+    AffineDecision,
+    CanonicalBoard,
+    FilmPlacement,
+    HandMadeCanonical,
+    Run,
+    RunKind,
+    RunState,
+    Score,
+)
 from ml_engine.runs import lifecycle, paths, requests
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
 from portal.models import Exposure, Image, Role, Split, User
-from tests.ml_engine import made, reports
+from tests.ml_engine import made, reports, scored_folders
 
 pytestmark = [pytest.mark.django_db]
 FIT = [80 / 448, 0, 0, 0, 80 / 448, 0, 0, 0, 1.0]
@@ -251,6 +263,52 @@ def test_the_films_of_an_alignment_are_decided_on(browser: Client, fitted: Run) 
     ]:
         response = send(browser, flagged["saveUrl"], body)
         assert (response.status_code, sentence in response.json()["error"]) == (400, True), response.json()
+
+
+@pytest.fixture
+def scoring(fitted: Run, split: Split) -> Run:
+    """A scoring run with the alignment, in a frame of twice its side; the second of its two films is flagged."""
+    config = made.small_config()
+    config = replace(config, alignment=replace(config.alignment, size=128)).to_json()
+    detector = made.detector_model(split, alignment=fitted.alignment_made, config=config)
+    run = made.run(split, kind=RunKind.SCORE, state=RunState.DONE, name="Scores", detector=detector)
+    films = list(Image.objects.filter(split_images__member__part="calibrate").order_by("pk")[:2])
+    folder = paths.run_folder(run.uuid)
+    folder.mkdir(parents=True)
+    rows = [manifest.ManifestRow(filename=str(k), image=str(film.uuid)) for k, film in enumerate(films)]
+    manifest.write(folder / "images.csv", rows, with_labels=False)
+    files.write_npy(folder / "affines.npy", np.repeat(np.eye(2, 3)[None] * 80 / 128, len(rows), axis=0))
+    ScoredFolder(folder).write_summary(scored_folders.summary(flagged=[1]))
+    numbers = {"global_score": 0, "region_score": 0, "fused_score": 0}
+    Score.objects.bulk_create([Score(image=film, run=run, row=k, **numbers) for k, film in enumerate(films)])
+    return run
+
+
+def test_the_films_of_a_scoring_run_are_decided_on_too(browser: Client, fitted: Run, scoring: Run) -> None:
+    address = f"/runs/{fitted.uuid}/films/"
+    assert f'href="?run={scoring.uuid}"' in browser.get(address).text
+    films = data_of(browser.get(f"{address}?run={scoring.uuid}"))["films"]
+    assert [film["flagged"] for film in films] == [True, False]
+    assert films[0]["start"] == pytest.approx(FIT)
+    assert gray(browser.get(films[0]["picture"])).shape == (448, 448)
+    shown = Exposure.objects.values_list("image__uuid", flat=True)
+    assert not {str(uuid) for uuid in shown} & {
+        film["saveUrl"].split("/")[-2] for film in films
+    }  # that a film was scored says nothing of its label
+    moved = [*FIT[:2], 4.0, *FIT[3:]]
+    assert send(browser, films[0]["saveUrl"], {"verdict": "by hand", "matrix": moved}).json() == {"state": "by hand"}
+    np.testing.assert_allclose(AffineDecision.objects.get().affine, [[80 / 64, 0, 4], [0, 80 / 64, 0]])
+    again = data_of(browser.get(f"{address}?run={scoring.uuid}"))["films"]
+    assert [film["state"] for film in again] == ["", "by hand"]
+
+
+def test_films_that_the_alignment_does_not_place_are_not_there(browser: Client, fitted: Run, scoring: Run) -> None:
+    other = Image.objects.filter(split_images__member__part="test")[0]
+    assert browser.get(f"/runs/{fitted.uuid}/films/{other.uuid}.png").status_code == 404
+    for asked in ("nonsense", made.run(fitted.split, kind=RunKind.SCORE, detector=scoring.detector).uuid):
+        assert browser.get(f"/runs/{fitted.uuid}/films/?run={asked}").status_code == 404
+    shutil.rmtree(paths.run_folder(scoring.uuid))
+    assert "Score the films again" in browser.get(f"/runs/{fitted.uuid}/films/?run={scoring.uuid}").text
 
 
 def test_an_alignment_without_its_folder_has_no_films(browser: Client, split: Split) -> None:
