@@ -182,3 +182,21 @@ def test_without_a_map_the_page_says_how_to_make_one(
     expect(page.get_by_role("heading", name="Embedding map")).to_be_visible()
     assert page.get_by_label("Films", exact=True).is_checked()
     assert serious_findings(page) == []
+
+
+def test_a_session_that_ended_is_said(
+    page: Page, live_server: Any, sign_in: Callable[[Any], None], kim: User, of: Dataset, run: Run
+) -> None:
+    sign_in(kim)
+    open_map(page, live_server, of)
+    page.get_by_role("button", name="Lasso").click()
+    drag_over_the_right_half(page)
+    page.context.clear_cookies(name="sessionid")
+    page.locator("#map-colour").select_option("label")
+    ended = "Your session has ended: log in in another tab, then try again."
+    expect(page.locator("#map-status")).to_have_text(ended)
+    expect(page.locator("#map-colour")).to_have_value("view")
+    page.locator("#exclude-reason").fill("not a chest film")
+    page.get_by_role("button", name="Exclude", exact=True).click()
+    expect(page.locator("#kept")).to_have_text(ended)
+    assert not LabelEvent.objects.filter(value="exclude").exists()

@@ -10,7 +10,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from ml_engine.models import Run
+from ml_engine.models import CanonicalBoard, Run
 from portal.models import Dataset, User
 from tests.access import world as worlds
 from tests.access.url_table import URLS
@@ -23,11 +23,11 @@ PORTAL = (
     *("queues", "queue", "image", "duplicates", "duplicate", "splits", "new-split", "split", "people", "keys"),
     *("findings", "criteria", "manual", "manual-page", "mapping"),
 )
-RUNS = ("runs", "run", "run-new")
+RUNS = ("runs", "run", "run-new", "boards", "board", "alignment-outcome")
 RESULTS = (
     *("results", "evaluation", "external-validation", "drift", "comparison", "changed-films", "ablation", "sweep"),
     *("bank-study", "blind-spots", "plan", "split-data", "film", "film-scores", "study-size", "evaluate-set"),
-    *("set-evaluation", "search", "erasures", "erase-patient", "double-reading"),
+    *("set-evaluation", "search", "embedding-map", "erasures", "erase-patient", "double-reading"),
 )
 READING = (
     *("worklists", "new-worklist", "worklist", "reader-study", "adjudications", "escalations", "head-proposals"),
@@ -58,7 +58,7 @@ LONG = "NIH-ChestXray14_normals_2026-11-29_wide_resnet50_2_seed42_rate0.01"  # a
 def world(data_dir: Path) -> World:
     """With names that no space divides."""
     built = worlds.build()
-    for row in (*Run.objects.all(), *Dataset.objects.all()):
+    for row in (*Run.objects.all(), *Dataset.objects.all(), *CanonicalBoard.objects.all()):
         type(row).objects.filter(pk=row.pk).update(name=f"{LONG}-{row.pk}")
     return built
 

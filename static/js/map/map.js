@@ -14,6 +14,7 @@ const [canvas, status, kept, card] = [element("map-canvas"), element("map-status
 const PREVIEWS = 12;
 const ROWS = 200;
 const MOST_LABELLED = 5000;
+const OUT = "Your session has ended: log in in another tab, then try again.";
 const NONE = { kind: "names", names: [], values: [], counts: [], note: "" };
 const format = new Intl.NumberFormat("en");
 const films = (count) => `${format.format(count)} film${count === 1 ? "" : "s"}`;
@@ -29,7 +30,8 @@ const chosen = () => Array.from(states.keys()).filter((k) => states[k] & CHOSEN)
 const shownCount = () => states.reduce((sum, state) => sum + (state & HIDDEN ? 0 : 1), 0);
 
 async function askJson(url) {
-  const response = await fetch(url, { headers: { Accept: "application/json" } }).catch(() => null);
+  const response = await fetch(url, { headers: { Accept: "application/json" }, redirect: "manual" }).catch(() => null);
+  if (response?.type === "opaqueredirect") throw new Error(OUT);
   const answer = await response?.json().catch(() => null);
   if (!response?.ok || !answer) throw new Error(answer?.error ?? "The server did not answer; try again.");
   return answer;
@@ -246,7 +248,7 @@ async function save(send) {
     if (colouring.by === "label") await recolour();
     kept.textContent = sentence;
   } catch (error) {
-    kept.textContent = error.message;
+    kept.textContent = error.kind === "out" ? OUT : error.message;
   }
 }
 

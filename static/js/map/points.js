@@ -4,7 +4,7 @@
 const BYTES_OF_NAME = 16;
 
 export async function fetchPoints(url) {
-  const response = await fetch(url);
+  const response = await fetch(url, { redirect: "manual" });
   if (!response.ok) throw new Error("The points of the map could not be loaded; reload the page.");
   return readPoints(await response.arrayBuffer(), response.headers.get("X-Fingerprint"));
 }
