@@ -272,22 +272,22 @@ def _beside_by_score(
 def _scored(films: QuerySet[Image], order: FilmOrder, *those: Q, backwards: bool = False) -> QuerySet[Image]:
     assert order.by_score is not None
     # filtered first, and by all at once: each further filter, and one after the value, joins the scores once more
-    found = films.annotate(**order.by_score.beside()).filter(order.by_score.shown, *those).annotate(_at=order.by)
-    return found.order_by(SCORED_AT, "-pk") if backwards else found.order_by(f"-{SCORED_AT}", "pk")
+    scored = films.annotate(**order.by_score.beside()).filter(order.by_score.shown, *those).annotate(_at=order.by)
+    return scored.order_by(SCORED_AT, "-pk") if backwards else scored.order_by(f"-{SCORED_AT}", "pk")
 
 
 def _without_score(films: QuerySet[Image], order: FilmOrder, *those: Q, backwards: bool = False) -> QuerySet[Image]:
     assert order.by_score is not None
     # a truth value and not the value itself, of which PostgreSQL supposes that few films have it and sorts them all
     is_shown = Case(When(order.by_score.shown, then=True), default=False, output_field=BooleanField())
-    found: QuerySet[Image] = _with_value(films, order).alias(_is_shown=is_shown).filter(Q(_is_shown=False), *those)
-    return found.order_by("-pk" if backwards else "pk")
+    without: QuerySet[Image] = _with_value(films, order).alias(_is_shown=is_shown).filter(Q(_is_shown=False), *those)
+    return without.order_by("-pk" if backwards else "pk")
 
 
 def _up_to(limit: int, *questions: QuerySet[Image]) -> list[Image]:
     """The first films of the questions, one after the other, of which those that are not needed are not asked."""
-    found: list[Image] = []
+    listed: list[Image] = []
     for films in questions:
-        if len(found) < limit:
-            found += films[: limit - len(found)]
-    return found
+        if len(listed) < limit:
+            listed += films[: limit - len(listed)]
+    return listed
