@@ -71,6 +71,7 @@ class FilmsAhead:
         self._ahead: deque[tuple[Path, Future[FileAhead]]] = deque()
         self._threads = ThreadPoolExecutor(len(decoders), thread_name_prefix="films-ahead")
         self._current: FileAhead | None = None
+        self._is_given_up = False
 
     def __enter__(self) -> FilmsAhead:
         self._fill()
@@ -81,6 +82,7 @@ class FilmsAhead:
     ) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if kind is not None:
+            self._is_given_up = True
             self._slots.give_up()
             for decoder in self._decoders:
                 decoder.interrupt()
@@ -137,12 +139,17 @@ class FilmsAhead:
                 film, header = decoder.prepare(path, packed, **facts)
                 film_files.keep_pixels(packed, film.pixel_sha256)
         except UnusableFile as unusable:
-            with suppress(UnusableFile):
-                unusable.patient_id = decoder.patient_of_unusable(path)
-            if unusable.reason in PREVIEWED:
-                with suppress(UnusableFile):
-                    unusable.preview = decoder.preview_unusable(path)
+            self._ask_about(unusable, path, decoder)
             return unusable
         finally:
             self._free.put(decoder)
         return film, header
+
+    def _ask_about(self, unusable: UnusableFile, path: Path, decoder: Decoder) -> None:
+        """Whose file it is, and how it looks; nothing once the import has been given up, which interrupts decoders."""
+        with suppress(UnusableFile):
+            if not self._is_given_up:
+                unusable.patient_id = decoder.patient_of_unusable(path)
+        with suppress(UnusableFile):
+            if unusable.reason in PREVIEWED and not self._is_given_up:
+                unusable.preview = decoder.preview_unusable(path)

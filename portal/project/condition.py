@@ -215,7 +215,7 @@ def films() -> Condition:
             "Run manage.py fill_bucket, which puts them there.",
         )
     here = [path for path in map(pixel_path, hashes[:1000]) if path.exists()]
-    broken = [path.name for path in here if not _can_be_unpacked(path)]
+    broken = [path.name.removesuffix(film_bucket.ENDING) for path in here if not _can_be_unpacked(path)]
     if broken:
         return Condition(name, f"Films whose pixels are damaged: {len(broken)}, such as {broken[0]}.", remedy)
     return Condition(name)

@@ -134,11 +134,13 @@ class StoppedDecoder(Decoder):
     def __init__(self) -> None:
         super().__init__(seconds=250)
         self.sent = threading.Event()
+        self.requests = 0
 
     def _send(self, request: dict[str, Any]) -> None:
         assert self.pid is not None
         os.kill(self.pid, signal.SIGSTOP)
         super()._send(request)
+        self.requests += 1
         self.sent.set()
 
 
@@ -155,6 +157,7 @@ def test_an_import_that_fails_does_not_wait_for_its_decoders(paths: list[Path]) 
         with pytest.raises(KeyboardInterrupt):
             fail()
         assert threading.active_count() == before
+        assert [one.requests, other.requests] == [1, 1]  # none about files whose decoder was interrupted
 
 
 @pytest.mark.slow
