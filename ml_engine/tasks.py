@@ -12,12 +12,15 @@ from django.db import DatabaseError
 from ml_engine.runs import blacked_out_films, lifecycle, run_files, supervisor
 from ml_engine.runs.end_mail import send_end_mail
 from portal.intake.emptied_broker import send_again_also
+from portal.project.newer_database import is_left_to_a_newer_worker
 
 logger = logging.getLogger(__name__)
 
 
 @shared_task(name=lifecycle.EXECUTE)
 def execute_run(run_uuid: str) -> None:
+    if is_left_to_a_newer_worker(f"run {run_uuid}"):
+        return
     supervisor.execute(UUID(run_uuid))
 
 

@@ -33,6 +33,7 @@ from portal.intake.zip_uploads import (
 )
 from portal.models import Dataset, Site, Upload
 from portal.people import audit_chain, downloads
+from portal.project.newer_database import is_left_to_a_newer_worker
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
@@ -41,6 +42,8 @@ LOOK_SECONDS = 5.0
 @shared_task(name=IMPORT)
 def import_upload(uuid: str) -> None:
     """Claim the upload by a conditional UPDATE and import it, or leave it until another of its author's has ended."""
+    if is_left_to_a_newer_worker(f"upload {uuid}"):
+        return
     upload = Upload.objects.select_related("dataset__site", "uploaded_by").get(uuid=uuid)
     if has_to_wait(upload) or (upload.state == Upload.State.RECEIVED and full_usage(upload.dataset.site)):
         return

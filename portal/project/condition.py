@@ -29,6 +29,7 @@ from portal.intake.pseudonym_key import has_other_key
 from portal.intake.virus_scan import ScannerAway, signatures_from, version
 from portal.models import AuditEvent, Image, Site, Upload
 from portal.project.application_role import owns_tables
+from portal.project.newer_database import newer_migrations
 
 PING_SECONDS = 1.0
 MOST_CLOCK_SECONDS = 5.0  # between this machine and the database
@@ -67,13 +68,12 @@ def database() -> Condition:
 def migrations() -> Condition:
     name = "migrations"
     try:
+        newer = newer_migrations()
         executor = MigrationExecutor(connection)
-        known, applied = set(executor.loader.disk_migrations), set(executor.loader.applied_migrations)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except (DatabaseError, ImproperlyConfigured):
         return Condition(name, "It is not known which migrations are applied.", "See to the database first.")
-    ours = {app for app, _ in known}
-    if newer := sorted(f"{app}.{step}" for app, step in applied - known if app in ours):
+    if newer:
         return Condition(
             name,
             f"The database is of a newer Hilum, which applied {newer[0]}.",

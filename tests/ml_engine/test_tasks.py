@@ -38,6 +38,7 @@ def test_the_tasks_have_the_names_that_the_settings_use() -> None:
         assert current_app.amqp.router.route({}, entry["task"])["queue"].name == "upkeep"
 
 
+@pytest.mark.django_db
 def test_a_task_takes_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     executed = []
     monkeypatch.setattr(supervisor, "execute", executed.append)
