@@ -13,9 +13,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from analysis.models import Evaluation
+from analysis.models import Evaluation, Worklist
 from ml_engine.runs import erased_films
 from ml_engine.runs.erased_films import RunsOfFilms
 from portal.backups import erasure_list
@@ -24,12 +25,31 @@ from portal.intake import erased_patients, quarantined_patients
 from portal.intake.import_plans import plan_path
 from portal.intake.resumable import discard, part_path
 from portal.intake.zip_uploads import zip_path
-from portal.models import AuditEvent, Erasure, Image, PartialUpload, Patient, QuarantinedFile, Site, Upload, User
+from portal.models import (
+    AuditEvent,
+    Cohort,
+    Dataset,
+    Erasure,
+    Image,
+    PartialUpload,
+    Patient,
+    QuarantinedFile,
+    Site,
+    Split,
+    Upload,
+    User,
+)
 from portal.people.access import require
 from portal.people.blinding import refuse_withheld
+from portal.people.downloads import VERB
 
 LONGEST_REASON = 500
-_HANDED_OUT = ("download run", "download report", "export heatmap")
+_HANDED_OUT = ("download run", "download report", "export heatmap", "export labels", "export films")
+# of portal.people.downloads: files with a line or picture for each film
+_FILES_OF_FILMS = (
+    *("scores", "readings", "readings of a study", "parts"),
+    *("heatmap as DICOM", "segmentation as DICOM"),
+)
 _WAITING = (Upload.State.RECEIVED, Upload.State.MAPPING, Upload.State.IMPORTING)
 
 
@@ -86,15 +106,20 @@ def plan_erasure(patient: Patient) -> ErasurePlan:
 
 
 def _handed_out(patient: Patient, affected: RunsOfFilms) -> list[dict[str, Any]]:
-    """Who was given files with films or results of the patient, without naming the films."""
+    """Who was given files with films, labels or results of the patient, without naming the films."""
     films = list(patient.images.values_list("uuid", flat=True))
-    runs = {run.uuid: run.name for run in affected.runs}
-    evaluations = dict(Evaluation.objects.filter(run__in=affected.runs).values_list("uuid", "run__name"))
-    events = AuditEvent.objects.filter(verb__in=_HANDED_OUT, target_uuid__in=[*films, *runs, *evaluations])
+    names = {run.uuid: run.name for run in affected.runs}
+    names |= dict(Evaluation.objects.filter(run__in=affected.runs).values_list("uuid", "run__name"))
+    names |= dict(Worklist.objects.filter(run__in=affected.runs).values_list("uuid", "name"))
+    names |= dict(Dataset.objects.filter(images__patient=patient).values_list("uuid", "name"))
+    names |= dict(Split.objects.filter(members__patient=patient).values_list("uuid", "name"))
+    names |= dict(Cohort.objects.filter(members__image__patient=patient).values_list("uuid", "name"))
+    is_file = Q(verb__in=_HANDED_OUT) | Q(verb=VERB, after__what__in=_FILES_OF_FILMS)
+    events = AuditEvent.objects.filter(is_file, target_uuid__in=[*films, *names])
     return [
         {
-            "what": event.verb,
-            "run": (runs | evaluations).get(event.target_uuid, "") if event.target_uuid else "",
+            "what": f"{event.verb} {event.after['what']}" if event.verb == VERB and event.after else event.verb,
+            "run": names.get(event.target_uuid, "") if event.target_uuid else "",
             "who": event.actor.username if event.actor else "",
             "when": f"{event.created_at:%Y-%m-%d}",
         }

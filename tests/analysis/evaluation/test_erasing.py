@@ -16,6 +16,8 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
 from django.db import DatabaseError, transaction
+from django.test import Client
+from django.urls import reverse
 
 from analysis.evaluation.erasing import CannotErase, confirmation_of, erase_patient, plan_erasure
 from ml_engine.engine import hand_affines
@@ -220,6 +222,19 @@ def test_what_is_refused(data_dir: Path, more: dict[str, Any], sentence: str) ->
     with pytest.raises(CannotErase, match=sentence):
         erase_patient(patient=film.patient, **asked)
     assert not Erasure.objects.exists()
+
+
+def test_who_took_lists_with_the_patients_films_is_named(data_dir: Path, client: Client) -> None:
+    of = factories.dataset()
+    film, other = factories.film(of, "normal"), factories.film(factories.dataset("Others"), "normal")
+    boss = factories.user("boss", Role.MANAGER, at=of.site)
+    client.force_login(boss)
+    for dataset in (of, other.dataset):
+        answer = client.get(reverse("analysis:dataset-labels", args=[dataset.uuid]), {"file": "labels.csv"})
+        assert b"".join(answer.streaming_content) if answer.streaming else answer.content
+    assert [(row["what"], row["run"], row["who"]) for row in plan_erasure(film.patient).handed_out] == [
+        ("export labels", of.name, "boss")
+    ]
 
 
 def test_only_a_manager_erases(data_dir: Path) -> None:
