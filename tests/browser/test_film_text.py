@@ -95,6 +95,8 @@ def test_a_box_is_drawn_with_the_mouse(
     sign_in(kim)
     page.goto(f"{live_server.url}/images/{film.uuid}/text/")
     ready(page, film)
+    for written in (".hv-corner", ".hv-side", ".hv-scale"):  # where burned-in text is
+        assert [one.is_visible() for one in page.locator(written).all()].count(True) == 0
     own = page.locator(".hv-own")
     own.first.focus()
     page.keyboard.press("Delete")
