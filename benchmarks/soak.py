@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SECONDS_TO_ANSWER = 300.0  # until labels are saved again, on a busy machine; the report has the true time
 SECONDS_TO_FIT = 900.0
 JUMP_SECONDS = 600
+OUTAGE_SECONDS = 300
 FILMS_TO_LABEL = 40
 READERS = ("rosa", "ravi", "rieke")
 PARTS = (("tune", "test"), ("fit", "tune", "test"))  # few films, and more than HILUM_SHARD_FILMS
@@ -106,6 +107,12 @@ def kill_database(stack: Stack, rng: random.Random) -> Done:
         return Done("kill -9 of a connection's process of PostgreSQL, which then ends all others")
     stack.database.kill()
     return Done("kill -9 of PostgreSQL")
+
+
+def away_database(stack: Stack, rng: random.Random) -> Done:
+    stack.database.kill()
+    time.sleep(OUTAGE_SECONDS)
+    return Done(f"PostgreSQL is away for {OUTAGE_SECONDS} s")
 
 
 def flush_broker(stack: Stack, rng: random.Random) -> Done:
@@ -190,6 +197,7 @@ FAULTS: dict[str, Callable[[Stack, random.Random], Done]] = {
     "clock": jump_clock,
     "beats": second_beat,
 }
+LONG_FAULTS = {"outage": away_database}  # minutes each, so only where they are asked for
 
 
 def possible_faults(stack: Stack, asked: Sequence[str]) -> list[str]:
@@ -305,7 +313,7 @@ class Soak:
         words = fault
         time.sleep(rng.uniform(0.2, 1.5))
         try:
-            done = FAULTS[fault](self.stack, rng)
+            done = (FAULTS | LONG_FAULTS)[fault](self.stack, rng)
             words = done.words
             time.sleep(rng.uniform(0.3, 2.5))
             done.undo()
@@ -419,7 +427,7 @@ def report(soak: Soak, problems: Sequence[str], seconds: float) -> None:
     ledger = soak.load.ledger
     counts = Counter(one.fault for one in soak.rounds)
     slowest = {name: max(one.seconds for one in soak.rounds if one.fault == name) for name in counts}
-    rows = [[name, counts[name], f"{slowest[name]:.0f}"] for name in FAULTS if name in counts]
+    rows = [[name, counts[name], f"{slowest[name]:.0f}"] for name in FAULTS | LONG_FAULTS if name in counts]
     print(tabulate(rows, ["fault", "rounds", "slowest round (s)"], tablefmt="github"))
     acts = [label.act for label in ledger.labels]
     stored = LabelEvent.objects.filter(batch__in=acts).values("batch").distinct().count()
@@ -453,12 +461,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=1, help="the number of the first round")
-    parser.add_argument("--faults", default="", help=f"of {','.join(FAULTS)}, by turns; all at random without")
+    parser.add_argument(
+        "--faults", default="", help=f"of {','.join(FAULTS | LONG_FAULTS)}, by turns; without, all but outage at random"
+    )
     parser.add_argument("--patience", type=float, default=420, help="seconds in which everything has to have ended")
     given = parser.parse_args()
     asked = [name for name in given.faults.split(",") if name]
-    if unknown := sorted(set(asked) - set(FAULTS)):
-        parser.error(f"--faults names {unknown[0]}; there are {', '.join(FAULTS)}")
+    if unknown := sorted(set(asked) - set(FAULTS | LONG_FAULTS)):
+        parser.error(f"--faults names {unknown[0]}; there are {', '.join(FAULTS | LONG_FAULTS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped
     with whole_stack(faulty_disk=not asked or "disk" in asked, faulty_clock=not asked or "clock" in asked) as stack:
         stack.failed = soak(stack, given, asked) > 0
