@@ -105,7 +105,7 @@ def test_the_pixels_are_hard_links_beside_their_facts(split: Any) -> None:
     folder = written(made.run(split))
     line = manifest(folder)[0]
     image = Image.objects.get(uuid=line["image"])
-    assert (folder / line["filename"]).samefile(write_folder.pixel_path(image.pixel_sha256))
+    assert (folder / line["filename"]).samefile(pixel_path(image.pixel_sha256))
     facts = folder / line["filename"].replace(".u16.gz", ".json")
     assert json.loads(facts.read_text()) == image.facts
 
@@ -158,7 +158,7 @@ def test_a_run_that_asks_for_a_device_gets_it(split: Any, settings: Any) -> None
 
 def test_a_missing_pixel_file_is_a_sentence(split: Any) -> None:
     image = Image.objects.filter(split_images__member__part="fit").first()
-    write_folder.pixel_path(image.pixel_sha256).unlink()
+    pixel_path(image.pixel_sha256).unlink()
     run = made.run(split)
     supervisor.execute(run.uuid)
     run.refresh_from_db()
@@ -204,7 +204,7 @@ def test_a_film_that_cannot_be_read_is_a_score_with_an_error(split: Any) -> None
     supervisor.execute(fit.uuid)
     detector = DetectorModel.objects.get()
     bad = Image.objects.filter(split_images__member__part="test").first()
-    write_folder.pixel_path(bad.pixel_sha256).write_bytes(b"not gzip")
+    pixel_path(bad.pixel_sha256).write_bytes(b"not gzip")
     run = requests.request_score(RunRequest(site=split.site, name="S"), detector=detector, parts=["test"])
     supervisor.execute(run.uuid)
     run.refresh_from_db()
