@@ -7,7 +7,8 @@ An upload that is announced counts at once, whatever has arrived of it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,10 +131,14 @@ def _remembered(site: Site, kind: str, counter: Counter, fresh: bool) -> int:
 
 
 def _films(site: Site) -> int:
-    """Films of equal pixels share a file. With a bucket, what lies there counts, whether or not a copy is here."""
+    """Films of equal pixels share a file. With a bucket, what lies there counts, whether or not a copy is here; while it
+    is away, the copies alone, so that pages which show the usage are still shown."""
     films = Image.objects.filter(dataset__site=site)
     hashes = set(films.values_list("pixel_sha256", flat=True).iterator())
-    there = film_bucket.objects() if film_bucket.is_used() else {}
+    there: Mapping[str, film_bucket.Stored] = {}
+    if film_bucket.is_used():
+        with suppress(film_bucket.BucketAway):
+            there = film_bucket.objects()
     total = sum(there[one].size if one in there else _size(film_files.pixel_path(one)) for one in hashes)
     return total + sum(_size(film_files.preview_path(film)) for film in films.only("uuid").iterator())
 

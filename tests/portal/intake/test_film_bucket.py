@@ -157,3 +157,13 @@ def test_the_quota_counts_what_lies_in_the_bucket(bucket: Use) -> None:
     with_copy = quotas.usage_of(site, fresh=True).by_kind["films"]
     pixel_path(image.pixel_sha256).unlink()
     assert quotas.usage_of(site, fresh=True).by_kind["films"] == with_copy > 0
+
+
+def test_pages_with_the_usage_are_shown_while_the_bucket_is_away(bucket: Use, client: Client, settings: Any) -> None:
+    settings.SITE_QUOTA_GIB = 1
+    image = film()
+    bucket(CLOSED)
+    quotas.usage_of(image.dataset.site, fresh=True)
+    client.force_login(factories.curator(at=image.dataset.site))
+    assert client.get(reverse("portal:dataset", args=[image.dataset.uuid])).status_code == 200
+    assert content_of(client.get(reverse("portal:image-pixels", args=[image.uuid])))
