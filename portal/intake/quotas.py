@@ -131,8 +131,8 @@ def _remembered(site: Site, kind: str, counter: Counter, fresh: bool) -> int:
 
 
 def _films(site: Site) -> int:
-    """Films of equal pixels share a file. With a bucket, what lies there counts, whether or not a copy is here; while it
-    is away, the copies alone, so that pages which show the usage are still shown."""
+    """Films of equal pixels share a file. With a bucket, what lies there counts, whether or not a copy is here; while
+    it is away, the copies alone, so that pages which show the usage are still shown."""
     films = Image.objects.filter(dataset__site=site)
     hashes = set(films.values_list("pixel_sha256", flat=True).iterator())
     there: Mapping[str, film_bucket.Stored] = {}
