@@ -55,7 +55,7 @@ def test_what_no_film_has_gives_the_reason(scored: Scored, analyst: User) -> Non
         pixel_path(film.pixel_sha256).unlink()
     assert shortcuts(scored, analyst).reasons == {
         "number": "No file name is kept: only an import with a CSV keeps names.",
-        "bytes": "The pixel files are not in the data folder any more.",
+        "bytes": "The pixel files are not in the data folder.",
     }
 
 
