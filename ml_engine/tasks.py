@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from ml_engine.runs import blacked_out_films, lifecycle, run_files, supervisor
 from ml_engine.runs.end_mail import send_end_mail
 from portal.intake.emptied_broker import send_again_also
-from portal.project.newer_database import is_left_to_a_newer_worker
+from portal.intake.newer_database import is_left_to_a_newer_worker
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from portal.intake.emptied_broker import send_again_also
 from portal.intake.film_bucket import BucketAway
 from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
 from portal.intake.import_plans import PlanKind, plan_path, read_plan
+from portal.intake.newer_database import is_left_to_a_newer_worker
 from portal.intake.pseudonym_key import OtherKey
 from portal.intake.quarantine import import_again, remove_expired
 from portal.intake.quotas import QuotaReached, full_usage
@@ -33,7 +34,6 @@ from portal.intake.zip_uploads import (
 )
 from portal.models import Dataset, Site, Upload
 from portal.people import audit_chain, downloads
-from portal.project.newer_database import is_left_to_a_newer_worker
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0

@@ -25,11 +25,11 @@ from portal import celery
 from portal.intake import film_bucket
 from portal.intake.film_bucket import BucketAway
 from portal.intake.film_files import pixel_path
+from portal.intake.newer_database import newer_migrations
 from portal.intake.pseudonym_key import has_other_key
 from portal.intake.virus_scan import ScannerAway, signatures_from, version
 from portal.models import AuditEvent, Image, Site, Upload
 from portal.project.application_role import owns_tables
-from portal.project.newer_database import newer_migrations
 
 PING_SECONDS = 1.0
 MOST_CLOCK_SECONDS = 5.0  # between this machine and the database

@@ -14,9 +14,9 @@ from django.db.migrations.recorder import MigrationRecorder
 from ml_engine.models import Run, RunState
 from ml_engine.tasks import execute_run
 from portal import tasks
+from portal.intake.newer_database import newer_migrations
 from portal.intake.zip_uploads import receive_zip
 from portal.models import Upload
-from portal.project.newer_database import newer_migrations
 from tests.ml_engine import made
 from tests.portal import factories
 
