@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TIMINGS = {
     "performance.md": "seconds, bytes and queries of one machine; its page names the script of each table",
+    "reliability.md": "counts and seconds of one soak, which make soak prints",
     "scale.md": "times and sizes that follow from measured costs of one machine; its page names the script",
 }
 NOT_MEASURED = {"weights.md": "strides and multiples of networks, which tests compare with the code"}
