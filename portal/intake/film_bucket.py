@@ -5,8 +5,6 @@ object before the film has its row. The file is a copy from then on: it is fetch
 against the hash.
 """
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +23,6 @@ from portal.models import Image
 ALIAS = "films"
 FOLDER = "pixels"
 ENDING = ".u16.gz"
-PART = ".part-"  # begins the name of a file that is being written
-
-
 AWAY = (
     "Waiting for the bucket in which films are kept, which does not answer. What was sent is kept; the import begins, "
     "or goes on, within minutes once it answers"
@@ -65,17 +60,17 @@ def keep(sha256: str, path: Path) -> None:
             _storage().save(object_name(sha256), File(file))
 
 
-def fetch(sha256: str, path: Path) -> bool:
-    """Copy the object of a film to the path, whole or not at all. Returns whether there is one. Raises BucketAway, and
+def fetched(sha256: str) -> bytes | None:
+    """The object of a film, packed as in its file, checked; None where there is none. Raises BucketAway, and
     WrongPixels."""
     film = Image.objects.filter(pixel_sha256=sha256).only("rows", "columns").first()
     if film is None:
-        return False
+        return None
     with _answering():
         if not _storage().exists(object_name(sha256)):
-            return False
+            return None
         with _storage().open(object_name(sha256)) as source:
-            packed = source.read()
+            packed: bytes = source.read()
     try:
         is_ours = pixel_sha256(unpack(packed, film.rows, film.columns)) == sha256
     except UnusableFile:
@@ -85,16 +80,7 @@ def fetch(sha256: str, path: Path) -> bool:
             f"The bucket has other bytes than those of the film under {object_name(sha256)}: restore that object from "
             "a backup."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=PART)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(packed)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return True
+    return packed
 
 
 def remove(sha256: str) -> bool:
@@ -116,13 +102,6 @@ def objects() -> Mapping[str, Stored]:
             for one in storage.bucket.objects.filter(Prefix=before)
             if one.key.endswith(ENDING)
         }
-
-
-def require_answer() -> None:
-    """Raises BucketAway."""
-    with _answering():
-        storage = _storage()
-        storage.connection.meta.client.head_bucket(Bucket=storage.bucket_name)
 
 
 def _storage() -> Any:

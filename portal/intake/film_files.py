@@ -14,21 +14,21 @@ from portal.intake import film_bucket, stored_files
 from portal.models import Dataset, Image, Upload
 
 _END_OF_JPEG = b"\xff\xd9"
-PART = film_bucket.PART
+PART = ".part-"  # begins the name of a file that is being written
 
 
 def pixel_path(pixel_sha256: str) -> Path:
     """The gzip file of the stored uint16 pixels, named by their hash, so that equal films share a file. To read it, ask
     for `pixels_here`."""
-    return _root("pixels") / pixel_sha256[:2] / f"{pixel_sha256}.u16.gz"
+    return Path(settings.DATA_DIR) / film_bucket.object_name(pixel_sha256)
 
 
 def pixels_here(pixel_sha256: str) -> Path:
     """`pixel_path`, after the file was fetched from the bucket if that has it and the data folder does not. Raises
     BucketAway."""
     path = pixel_path(pixel_sha256)
-    if film_bucket.is_used() and not path.exists():
-        film_bucket.fetch(pixel_sha256, path)
+    if film_bucket.is_used() and not path.exists() and (packed := film_bucket.fetched(pixel_sha256)) is not None:
+        _write(path, packed, is_flushed=True)  # a copy that a power failure cut off would not be fetched again
     return path
 
 
