@@ -6,7 +6,7 @@ import sys
 # Threads that wait for one another sleep instead of spinning, before any library with OpenMP is loaded: where another
 # process has the core of one of them, the others would spin until it is back.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# oneDNN keeps a program for each shape of a product, a thousand unless told otherwise. The shapes of a selection hardly
+# oneDNN caches a program for each shape of a product, by default up to 1,024. The shapes of a selection hardly
 # repeat, so that this would be hundreds of megabytes; a network has less than a hundred.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 

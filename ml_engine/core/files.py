@@ -32,7 +32,7 @@ _DISK_PROBLEMS = {
 
 
 def disk_problem(problem: BaseException) -> str:
-    """What to do about a disk that cannot be written; empty where the exception says nothing of the kind."""
+    """What to do about a disk that cannot be written; empty for any other exception."""
     return _DISK_PROBLEMS.get(problem.errno or 0, "") if isinstance(problem, OSError) else ""
 
 

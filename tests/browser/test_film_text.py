@@ -51,7 +51,7 @@ def pictured(page: Page, name: str) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         for theme in ("light", "dark"):
             page.evaluate("theme => document.documentElement.setAttribute('data-bs-theme', theme)", theme)
-            page.screenshot(path=f"{PICTURES}/{name}-{width}-{theme}.png")
+            page.screenshot(path=f"{PICTURES}/{name}-{width}-{theme}.png", animations="disabled")
     page.set_viewport_size({"width": 1440, "height": 900})
 
 

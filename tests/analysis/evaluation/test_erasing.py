@@ -153,7 +153,7 @@ def test_the_drill(world: worlds.World) -> None:
 
 
 def test_the_file_of_a_small_installation_holds_no_deleted_row(tmp_path: Path) -> None:
-    """SQLite leaves what was deleted in its file and in its log, unless it is told otherwise."""
+    """SQLite leaves what was deleted in its file and in its log, unless secure_delete is on."""
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "portal.settings", "HILUM_DATA_DIR": str(tmp_path)}
     program = """
 import sys, django; django.setup()

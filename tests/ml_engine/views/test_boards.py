@@ -294,7 +294,7 @@ def test_the_films_of_a_scoring_run_are_decided_on_too(browser: Client, fitted: 
     shown = Exposure.objects.values_list("image__uuid", flat=True)
     assert not {str(uuid) for uuid in shown} & {
         film["saveUrl"].split("/")[-2] for film in films
-    }  # that a film was scored says nothing of its label
+    }  # that a film was scored does not reveal its label
     moved = [*FIT[:2], 4.0, *FIT[3:]]
     assert send(browser, films[0]["saveUrl"], {"verdict": "by hand", "matrix": moved}).json() == {"state": "by hand"}
     np.testing.assert_allclose(AffineDecision.objects.get().affine, [[80 / 64, 0, 4], [0, 80 / 64, 0]])
