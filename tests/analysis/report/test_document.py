@@ -9,12 +9,15 @@ import re
 import subprocess
 import sys
 import unicodedata
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pypdf
 import pytest
+from django.conf import settings
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -47,6 +50,55 @@ A4 = (595.28, 841.89)
 DOORS = ("analysis:report", "api-report")
 
 
+@dataclass(frozen=True)
+class Printed:
+    """A report as both doors gave it, and what the portal said beside it. Its rows are gone."""
+
+    answers: dict[str, tuple[int, str, bytes]]  # by door: status, type, body
+    text: str
+    areas: list[str]  # as the page of the evaluation prints them
+    downloads: list[tuple[str, UUID]]  # who and what, in the audit
+    analyst: str
+    evaluation: UUID
+    detector_sha256: str
+
+    @property
+    def pdf(self) -> bytes:
+        return self.answers["analysis:report"][2]
+
+
+@pytest.fixture(scope="module")
+def printed(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Printed:
+    """One report for all tests that only read it: drawing one takes seconds."""
+    with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
+        patch.setattr(settings, "DATA_DIR", tmp_path_factory.mktemp("printed"))
+        analyst = factories.user("analyst", Role.ANALYST)
+        scored = scored_run(factories.site(), author=analyst)
+        (run_folder(scored.run.uuid) / "images.csv").write_text("image\n")
+        evaluation = with_settings(evaluate(run=scored.run, author=analyst))
+        client = Client()
+        client.force_login(analyst)
+        got = {door: client.get(reverse(door, args=[evaluation.uuid])) for door in DOORS}
+        page = reverse("analysis:evaluation", args=[evaluation.uuid])
+        pages = [without_gaps(client.get(page, {"part": part})) for part in ("tune", "test")]
+        assert evaluation.run.detector
+        report = Printed(
+            answers={
+                door: (answer.status_code, answer["Content-Type"], answer.content) for door, answer in got.items()
+            },
+            text=text_of(got["analysis:report"].content),
+            areas=[area for page in pages for area in re.findall(r'data-auroc="\w+"[^>]*>([^<]+)<', page)],
+            downloads=list(
+                AuditEvent.objects.filter(verb="download report").values_list("actor__username", "target_uuid")
+            ),
+            analyst=analyst.username,
+            evaluation=evaluation.uuid,
+            detector_sha256=evaluation.run.detector.sha256,
+        )
+        transaction.set_rollback(True)
+    return report
+
+
 @pytest.fixture
 def evaluation(scored: Scored, analyst: User) -> Evaluation:
     return with_settings(evaluate(run=scored.run, author=analyst))
@@ -69,18 +121,16 @@ def text_of(pdf: bytes) -> str:
     return " ".join(" ".join(page.extract_text() for page in opened(pdf).pages).split())
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("door", DOORS)
-def test_the_report_prints_the_page_s_areas(as_analyst: Client, evaluation: Evaluation, door: str) -> None:
-    answer = as_analyst.get(reverse(door, args=[evaluation.uuid]))
-    assert (answer.status_code, answer["Content-Type"]) == (200, "application/pdf")
-    text = text_of(answer.content)
-    for part in ("tune", "test"):
-        page = without_gaps(as_analyst.get(reverse("analysis:evaluation", args=[evaluation.uuid]), {"part": part}))
-        areas = re.findall(r'data-auroc="\w+"[^>]*>([^<]+)<', page)
-        assert len(areas) == 3
-        for area in areas:
-            assert area in text
+def test_the_report_prints_the_page_s_areas(printed: Printed) -> None:
+    assert len(printed.areas) == 6  # three of each part
+    for area in printed.areas:
+        assert area in printed.text
+
+
+def test_page_and_api_give_the_same_bytes_each_time(printed: Printed) -> None:
+    assert {answer[:2] for answer in printed.answers.values()} == {(200, "application/pdf")}
+    assert len({answer[2] for answer in printed.answers.values()}) == 1
+    assert "/CreationDate" not in (opened(printed.pdf).metadata or {})
 
 
 @pytest.mark.django_db
@@ -103,9 +153,8 @@ def test_it_prints_the_page_s_trivial_scores(scored: Scored, evaluation: Evaluat
     assert "Spread of the AUROC over coreset starts: With random weights another seed is another network" in text
 
 
-@pytest.mark.django_db
-def test_every_page_is_a4_and_carries_the_notices(evaluation: Evaluation) -> None:
-    reader = opened(report_pdf(evaluation))
+def test_every_page_is_a4_and_carries_the_notices(printed: Printed) -> None:
+    reader = opened(printed.pdf)
     assert len(reader.pages) >= 6
     for number, page in enumerate(reader.pages, 1):
         text = page.extract_text()
@@ -121,26 +170,19 @@ def test_trained_weights_are_not_called_random(data_dir: Any, analyst: User) -> 
     text = text_of(report_pdf(evaluation))
     assert NOTICE in text
     assert "random weights" not in text
+    assert "Example films" not in text  # nobody asks
 
 
-@pytest.mark.django_db
-def test_every_font_is_embedded(evaluation: Evaluation) -> None:
+def test_every_font_is_embedded(printed: Printed) -> None:
     fonts = {
         font.get_object()["/BaseFont"]: font.get_object()
-        for page in opened(report_pdf(evaluation)).pages
+        for page in opened(printed.pdf).pages
         for font in page["/Resources"]["/Font"].values()
     }
     assert len(fonts) >= 2
     for font in fonts.values():
         descendant = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
         assert "/FontFile2" in descendant["/FontDescriptor"].get_object()
-
-
-@pytest.mark.django_db
-def test_the_same_rows_give_the_same_bytes(evaluation: Evaluation) -> None:
-    pdf = report_pdf(evaluation)
-    assert pdf == report_pdf(Evaluation.objects.get(pk=evaluation.pk))
-    assert "/CreationDate" not in (opened(pdf).metadata or {})
 
 
 def test_another_process_writes_the_same_bytes() -> None:
@@ -164,16 +206,11 @@ def test_another_process_writes_the_same_bytes() -> None:
     assert len(hashlib.sha256().hexdigest()) == len(digests.pop().strip())
 
 
-@pytest.mark.django_db
-def test_it_prints_the_provenance_of_the_run(evaluation: Evaluation, scored: Scored) -> None:
-    folder = run_folder(scored.run.uuid)
-    (folder / "images.csv").write_text("image\n")
-    wanted = hashlib.sha256(b"image\n").hexdigest()
-    text = text_of(report_pdf(evaluation))
-    joined = text.replace(" ", "")
-    assert wanted in joined
-    assert str(evaluation.uuid) in text
-    assert evaluation.run.detector and evaluation.run.detector.sha256 in joined
+def test_it_prints_the_provenance_of_the_run(printed: Printed) -> None:
+    text, joined = printed.text, printed.text.replace(" ", "")
+    assert hashlib.sha256(b"image\n").hexdigest() in joined
+    assert str(printed.evaluation) in text
+    assert printed.detector_sha256 in joined
     for heading in (
         "Provenance",
         "Methods",
@@ -193,7 +230,6 @@ def test_it_prints_the_provenance_of_the_run(evaluation: Evaluation, scored: Sco
         assert citation in text
     assert "average precision with 95 % interval" in text
     assert "No abnormal film of test with a score has a box" in text
-    assert "Example films" not in text  # nobody asks
 
 
 @pytest.mark.django_db
@@ -210,17 +246,15 @@ def test_the_operating_point_is_the_page_s(as_analyst: Client, evaluation: Evalu
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("door", DOORS)
-def test_the_plan_is_printed_and_its_operating_point_taken(
-    as_analyst: Client, scored: Scored, analyst: User, door: str
-) -> None:
+def test_the_plan_is_printed_and_its_operating_point_taken(as_analyst: Client, scored: Scored, analyst: User) -> None:
     detector = scored.run.detector
     assert detector
     point = RequestedPoint(rule="specificity", target=0.8, prevalence=0.02)
     intent = Intent(primary=detector.run, looks=2, hypothesis="Region helps.", operating_point=point)
     plan = lock_plan(split=scored.split, author=analyst, intent=intent)
-    address = reverse(door, args=[evaluate(run=scored.run, author=analyst).uuid])
-    text = text_of(as_analyst.get(address).content)
+    evaluation = evaluate(run=scored.run, author=analyst)
+    page, api = (reverse(door, args=[evaluation.uuid]) for door in DOORS)
+    text = text_of(as_analyst.get(page).content)
     assert plan.sha256 in text.replace(" ", "")
     assert (
         f"Primary detector {detector.run.name} Compared with it none Looks planned 2 Hypothesis Region helps." in text
@@ -228,24 +262,23 @@ def test_the_plan_is_printed_and_its_operating_point_taken(
     assert "Operating point specificity of 0.8, fixed on calibrate or tune; prevalence 0.02" in text
     assert "a specificity of 0.8 fixed on" in text
     assert "At a prevalence of 0.02" in text
-    asked = text_of(as_analyst.get(address, {"target": "0.85"}).content)
+    asked = text_of(as_analyst.get(api, {"target": "0.85"}).content)
     assert "a specificity of 0.85 fixed on" in asked
     assert "At a prevalence of 0.02" in asked
 
 
-@pytest.mark.django_db
-def test_a_missing_plan_is_reported(evaluation: Evaluation) -> None:
-    assert "No plan was locked before the first look at test." in text_of(report_pdf(evaluation))
+def test_a_missing_plan_is_reported(printed: Printed) -> None:
+    assert "No plan was locked before the first look at test." in printed.text
 
 
 @pytest.mark.django_db
-def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation) -> None:
+def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation, printed: Printed) -> None:
     report = gather(evaluation, point=RequestedPoint())
     known = facts(report)
     used = {fact for topics in STANDARDS.values() for _, fact in topics if fact}
     assert used == set(known)
     assert all(known.values())
-    text = text_of(report_pdf(evaluation))
+    text = printed.text
     assert f"Ethics approval {UNKNOWN}" in text
     assert "This does not claim that a study complies" in text
     assert not re.search(r"\b(complies with (STARD|CLAIM|TRIPOD)|compliant)\b", text)
@@ -274,12 +307,8 @@ def test_a_run_without_settings_is_not_given_any(scored: Scored, analyst: User) 
     assert "preset default" not in text
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("door", DOORS)
-def test_each_download_is_audited(as_analyst: Client, evaluation: Evaluation, analyst: User, door: str) -> None:
-    as_analyst.get(reverse(door, args=[evaluation.uuid]))
-    event = AuditEvent.objects.get(verb="download report")
-    assert (event.actor, event.target_uuid) == (analyst, evaluation.uuid)
+def test_each_download_is_audited(printed: Printed) -> None:
+    assert printed.downloads == [(printed.analyst, printed.evaluation)] * len(DOORS)
 
 
 @pytest.mark.django_db
@@ -306,13 +335,12 @@ def test_who_gets_no_report(client: Client, evaluation: Evaluation, scored: Scor
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("door", DOORS)
 def test_the_semi_supervised_score_is_beside_the_one_class_score_and_after_it(
-    as_analyst: Client, scored: Scored, analyst: User, door: str
+    as_analyst: Client, scored: Scored, analyst: User
 ) -> None:
     head = with_head(scored, trained=scored.films[6:8])
     evaluation = evaluate(run=scored.run, author=analyst)
-    text = text_of(as_analyst.get(reverse(door, args=[evaluation.uuid])).content)
+    text = text_of(report_pdf(evaluation))
     for part in ("tune", "test"):
         answer = as_analyst.get(reverse("api-semi-supervised", args=[evaluation.uuid]), {"part": part}).json()
         combined = format_auroc(Auroc(**answer["aurocs"]["combined"]))
@@ -351,9 +379,8 @@ def test_the_report_of_a_head_counts_no_verdicts(scored: Scored, analyst: User) 
     assert report_pdf(again) == before
 
 
-@pytest.mark.django_db
-def test_a_report_without_a_head_names_none(evaluation: Evaluation) -> None:
-    assert "emi-supervised" not in text_of(report_pdf(evaluation))
+def test_a_report_without_a_head_names_none(printed: Printed) -> None:
+    assert "emi-supervised" not in printed.text
 
 
 # The paper ----------------------------------------------------------------------------------------------
