@@ -101,6 +101,11 @@ def read_stamp() -> dict[str, object]:
     return stamp if isinstance(stamp, dict) else {}
 
 
+def write_stamp(stamp: dict[str, object], extras: list[str]) -> None:
+    """Remember that the environment has what the stamp depends on, so that no task installs it again."""
+    STAMP.write_text(json.dumps({**stamp, "extras": extras}), encoding="utf-8")
+
+
 def is_up_to_date(current: dict[str, object]) -> bool:
     stamp = read_stamp()
     same = all(stamp.get(key) == current[key] for key in ("files", "place"))
@@ -151,7 +156,7 @@ def install(stamp: dict[str, object]) -> None:
         install_without_cuda(pip)
     if subprocess.run([*pip, "-e", ".[" + ",".join(extras) + "]"], cwd=ROOT).returncode:
         stop("could not install the packages; see the lines above. Run the same command to continue.")
-    STAMP.write_text(json.dumps({**stamp, "extras": extras}), encoding="utf-8")
+    write_stamp(stamp, extras)
     say(f"is installed, after {time.monotonic() - started:.0f} seconds.")
 
 

@@ -49,6 +49,14 @@ def check(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def tell_bootstrap(target: Path, extras: list[str]) -> None:
+    """Keep `make demo` there from installing again, for which it would ask the registries."""
+    sys.path.insert(0, str(target))
+    from tools import bootstrap
+
+    bootstrap.write_stamp(bootstrap.current_stamp(tuple(extras)), extras)
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         stop("needs the folder to install into: python3 install.py /srv/hilum")
@@ -67,6 +75,7 @@ def main() -> None:
     extras = ",".join(manifest["extras"])
     if subprocess.run([*pip, "--quiet", *of_bundle, "-e", f".[{extras}]"], cwd=target).returncode:
         stop("could not install the packages; see the lines above.")
+    tell_bootstrap(target, manifest["extras"])
     print(
         f"hilum: {manifest['version']} is installed in {target}, after {time.monotonic() - started:.0f} s. Go on there:"
         "\n  .venv/bin/python manage.py setup\n  .venv/bin/python manage.py start",

@@ -1,6 +1,6 @@
 """The bundle for a host without the internet: its manifest, and that nothing is installed that differs from it.
 
-The whole way, which takes gigabytes, is tried by a person: docs/admin.md says how.
+The whole way, which takes gigabytes, is tried by a person: docs/admin.md says how, and what it took.
 """
 
 from __future__ import annotations
@@ -80,6 +80,22 @@ def test_a_folder_with_files_is_left_alone(collected: Path, tmp_path: Path) -> N
     (target / "mine").touch()
     assert "is not empty" in install(collected, target)
     assert [path.name for path in target.iterdir()] == ["mine"]
+
+
+def test_what_is_installed_is_not_installed_again_by_make(collected: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    with tarfile.open(collected / bundle.SOURCE) as source:
+        source.extractall(target, filter="data")
+    (target / ".venv").mkdir()
+    told = "import install; from pathlib import Path; install.tell_bootstrap(Path(sys.argv[1]), ['cpu', 'local'])"
+    asked = (
+        "from tools import bootstrap; assert str(bootstrap.ROOT) == sys.argv[1];"
+        "print(bootstrap.read_stamp() == bootstrap.current_stamp(('local', 'cpu')))"
+    )
+    for line, folder in ((told, collected), (asked, target)):
+        command = [sys.executable, "-c", f"import sys; {line}", target]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_what_pip_has_to_find_is_all_of_the_project() -> None:
