@@ -9,6 +9,7 @@ the standard library only. Nothing is written outside the folder that is named.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
@@ -52,8 +53,7 @@ def check(folder: Path) -> dict[str, Any]:
 def tell_bootstrap(target: Path, extras: list[str]) -> None:
     """Keep `make demo` there from installing again, for which it would ask the registries."""
     sys.path.insert(0, str(target))
-    from tools import bootstrap
-
+    bootstrap = importlib.import_module("tools.bootstrap")
     bootstrap.write_stamp(bootstrap.current_stamp(tuple(extras)), extras)
 
 
