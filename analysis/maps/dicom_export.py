@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID, uuid5
 
-import highdicom as hd
 import numpy as np
 from django.db import transaction
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
@@ -98,6 +96,8 @@ def film_uid(image: Image) -> str:
 
 
 def _secondary_capture(source: _Source) -> Dataset:
+    import highdicom as hd
+
     image, run, facts = source.image, source.score.run, source.facts
     values = source.heatmap.in_original_pixels(facts.rows, facts.columns)
     picture = with_legend(
@@ -142,6 +142,9 @@ def _secondary_capture(source: _Source) -> Dataset:
 
 
 def _segmentation(source: _Source) -> Dataset:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
     threshold, facts = source.heatmap.threshold, source.facts
     if threshold is None:
         raise CannotExportDicom(

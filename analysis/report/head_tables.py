@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from analysis.figures import format_auroc
-from analysis.report import drawings
 from analysis.report.csv_tables import Table
 from analysis.report.gathering import BesideOneClass
-from analysis.report.paper import MUTED, Paper
 from analysis.report.trivial_tables import signed
 from analysis.sections.semi_supervised import ABOUT, NAMES, NOTE, SHORT
 from analysis.studies.head_curve import curve_of
 from ml_engine.models import HeadModel
+
+if TYPE_CHECKING:
+    from analysis.report.paper import Paper
 
 _AREAS = ("head", "combined", "gain")
 COLUMNS = (
@@ -39,6 +42,9 @@ def table_of_curve(head: HeadModel) -> Table:
 def add_semi_supervised(paper: Paper, beside: BesideOneClass) -> None:
     """The areas of the one-class and the semi-supervised scores on a part, with their curves. No reading is shown:
     whoever gets the report may still have to read these films blinded."""
+    from analysis.report import drawings
+    from analysis.report.paper import MUTED
+
     result = beside.result
     paper.heading("Semi-supervised score, beside the one-class score")
     paper.paragraph(f"Fitted on films that people confirmed as abnormal, beside the detector, which saw none. {ABOUT}")

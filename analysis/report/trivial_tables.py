@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from analysis import statistics
 from analysis.figures import format_auroc
 from analysis.figures.paper import with_interval
-from analysis.report.paper import Paper
 from analysis.sections.coreset_starts import CoresetStarts
 from analysis.sections.trivial_baselines import Trivial
+
+if TYPE_CHECKING:
+    from analysis.report.paper import Paper
 
 BEATEN = {None: "not known", True: "yes", False: "not shown"}
 

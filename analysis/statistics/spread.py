@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from analysis.statistics.sample import normal_quantile
 
@@ -38,7 +37,9 @@ def spread_over_seeds(values: Sequence[float | None], *, confidence: float = 0.9
     if len(known) == 1:
         return Spread(seeds=1, mean=mean, deviation=None, low=low, high=high, mean_low=None, mean_high=None)
     deviation = float(known.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(known) - 1)) * deviation / math.sqrt(len(known))
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(known) - 1, 0.5 + confidence / 2)) * deviation / math.sqrt(len(known))
     return Spread(
         seeds=len(known),
         mean=mean,

@@ -18,7 +18,6 @@ from analysis.evaluation.operating_point import InvalidOperatingPoint
 from analysis.evaluation.scored_parts import evaluated_part
 from analysis.models import Evaluation, ScoreKind
 from analysis.report.csv_tables import Table, as_csv, sentences
-from analysis.report.document import report_pdf
 from analysis.report.figure_tables import AT_OPERATING_POINT, AT_RUN_WEIGHT, COMPARED, FIGURES, Figure, table_of
 from analysis.report.risk_tables import RISK_FIGURES
 from analysis.sections.comparison import CannotCompare
@@ -89,6 +88,8 @@ def report(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def report_of(user: User, uuid: UUID, query: Mapping[str, Any]) -> Download:
     """An evaluation as PDF, at the operating point of `rule`, `target` and `prevalence`, each by default that of the
     plan. Raises as `figure_of`."""
+    from analysis.report.document import report_pdf  # Matplotlib takes a second to load, and one page needs it
+
     evaluation = get_evaluation(user, uuid)
     planned = planned_point(current_plan(evaluation.split))
     try:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 LEAST_CHARACTERS = 5  # of a line of text; a side marker has fewer
 _LONGEST_SIDE = 2500  # pixels; larger films are looked at in coarser ones
@@ -49,6 +48,8 @@ class WrittenLine:
 
 def find_text(shown: NDArray[np.uint8]) -> list[WrittenLine]:
     """Lines that look like text in a film as it is shown, uint8 (H, W), from the top down."""
+    from scipy import ndimage
+
     step = max(1, int(np.ceil(max(shown.shape) / _LONGEST_SIDE)))
     grey = shown[::step, ::step].astype(np.int16)
     low, high = np.percentile(grey, (0.5, 99.5))
@@ -72,6 +73,8 @@ def _look_at(pieces: Sequence[tuple[_Place, bool]], lines: list[WrittenLine], re
 def _pieces(mask: NDArray[np.bool_], grey: NDArray[np.int16], sharp: float) -> list[tuple[_Place, bool]]:
     """The rectangles of connected pixels of the mask that have sharp edges and are no larger than a few characters,
     and whether each is as large as one character."""
+    from scipy import ndimage
+
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     if count == 0:
         return []

@@ -8,7 +8,6 @@ previews, grey (H, W) uint8 as shown, so that a film that is there can be compar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import fft, ndimage
 
 Grey = NDArray[np.uint8]
 BITS = 256
@@ -27,6 +26,8 @@ _FLAT = 12  # grey levels within which a border is empty
 def fingerprint(preview: Grey) -> bytes:
     """BITS bits: the signs of the lowest coefficients of the cosine transform of the preview's ranks, without its
     empty border. Ranks do not change with window or gamma; inversion changes every sign."""
+    from scipy import fft
+
     ranks = _ranks(_resized(without_border(preview), 64))
     coefficients = fft.dctn(ranks, norm="ortho")
     low = np.append(coefficients[:16, :16].ravel()[1:], coefficients[16, 0])  # without the mean
@@ -85,6 +86,8 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _warp(image: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """The square image at affine @ (y, x, 1) of each pixel."""
+    from scipy import ndimage
+
     half = (len(image) - 1) / 2
     matrix, shift = affine[:, :2], affine[:, 2] * half
     centre = np.array([half, half])
@@ -96,6 +99,8 @@ def _register(
     fixed: NDArray[np.float64], moving: NDArray[np.float64], affine: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The affine map after _STEPS steps of Gauss-Newton on the squared difference (Lucas and Kanade, 1981)."""
+    from scipy import ndimage
+
     side = len(fixed)
     fixed = ndimage.gaussian_filter(fixed, 1.0)
     moving = ndimage.gaussian_filter(moving, 1.0)
@@ -120,6 +125,8 @@ def _register(
 
 def _fine_structure(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The image less its surroundings, over their local contrast; and that contrast."""
+    from scipy import ndimage
+
     fine = image - ndimage.gaussian_filter(image, _DETAIL)
     contrast = np.sqrt(ndimage.gaussian_filter(fine * fine, 3 * _DETAIL))
     return fine / (contrast + _NO_CONTRAST), contrast

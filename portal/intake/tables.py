@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import openpyxl
-
 from portal.labels.formula_cells import restored
 
 TABLE_ENDINGS = (".csv", ".tsv", ".xlsx")
@@ -236,6 +234,8 @@ def _workbook(path: Path, is_known: Callable[[str], bool]) -> tuple[list[str], I
 
 def _sheets(path: Path) -> list[tuple[list[str], list[TableRow]]]:
     """Header and rows of every sheet that has a cell. Formulas count by the values that were saved with them."""
+    from openpyxl import load_workbook
+
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
@@ -245,7 +245,7 @@ def _sheets(path: Path) -> list[tuple[list[str], list[TableRow]]]:
             warnings.simplefilter("ignore")  # of styles and validations that openpyxl does not read
             with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as bounded:
                 _copy_members(archive, bounded)
-                book = openpyxl.load_workbook(bounded, read_only=True, data_only=True, keep_links=False)
+                book = load_workbook(bounded, read_only=True, data_only=True, keep_links=False)
                 try:
                     sheets = [_sheet_rows(path, sheet) for sheet in book.worksheets]
                 finally:
