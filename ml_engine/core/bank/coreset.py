@@ -26,7 +26,8 @@ from ml_engine.core.determinism import exact_products
 from ml_engine.core.errors import EmptyBank
 
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every integer
-BLOCK = 8192
+BLOCK_SIZES = (1024, 8192)  # points updated together: a quarter of all, within these limits,
+BLOCK_VALUES = 2**22  # and this many values at most, over which each pick passes
 PICKS = 1024  # picks compared at once
 CHUNK_VALUES = 2**19  # values of points at once: 2 MiB in float32, which stays in a cache
 EXACT_BYTES = 2**31  # largest grid in full dimension; larger ones are projected, whatever exact_limit is
@@ -49,7 +50,7 @@ def k_center(
     seed: int = 0,
     dimensions: int = 128,
     exact_limit: float = 2e8,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> Coreset:
     """The first ``count`` picks of the greedy k-centre algorithm over features float32 (N, D), tensor or array.
 
@@ -134,11 +135,12 @@ def _are_short(points: Tensor) -> Tensor:
     return (points.double().square().sum(1) <= NORM_LIMIT**2).all()
 
 
-def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: int = BLOCK) -> Tensor:
+def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: int | None = None) -> Tensor:
     """The picks of the greedy k-centre algorithm on integer points int16 (N, D), int64 (count,).
 
     The first ``picked`` points are taken as picks in their order; if there are none, ``start`` is the first pick.
-    ``block`` changes the speed only. Raises ValueError for a count, start or number of picks out of range.
+    ``block``, the number of points updated together, changes the speed only. Raises ValueError for a count, start or
+    number of picks out of range.
     """
     return selection(grid, count, start=start, picked=picked, block=block, counts=()).indices
 
@@ -159,7 +161,7 @@ def selection(
     *,
     start: int = 0,
     picked: int = 0,
-    block: int = BLOCK,
+    block: int | None = None,
     counts: Iterable[int] | None = None,
 ) -> OrderedPicks:
     """`greedy`, with the nearest picks after each of ``counts`` picks, by default `counts_of` them."""
@@ -180,10 +182,10 @@ class _Greedy:
     """
 
     def __init__(
-        self, grid: Tensor, count: int, first: Sequence[int], *, block: int, counts: Iterable[int] = ()
+        self, grid: Tensor, count: int, first: Sequence[int], *, block: int | None, counts: Iterable[int] = ()
     ) -> None:
         total, device = len(grid), grid.device
-        self.grid, self.count, self.block = grid, count, block
+        self.grid, self.count, self.block = grid, count, block or _block_of(*grid.shape)
         self.rows = max(1, CHUNK_VALUES // grid.shape[1])
         self.norms = torch.cat([chunk.float().square_().sum(1) for chunk in grid.split(self.rows)])
         self.bound, self.exact = (torch.full((total,), math.inf, device=device) for _ in range(2))
@@ -297,6 +299,12 @@ class _Greedy:
         free[self.picks] = False
         rest = torch.nonzero(free)[: self.count - len(self.picks), 0]
         self.picks.extend(int(index) for index in rest)
+
+
+def _block_of(total: int, wide: int) -> int:
+    """Few enough points that a pick among them is made in a cache, and many enough that few blocks are needed."""
+    least, most = BLOCK_SIZES
+    return min(most, max(least, min(total // 4, BLOCK_VALUES // wide)))
 
 
 def _lowest(values: Tensor) -> tuple[Tensor, Tensor]:
