@@ -21,7 +21,12 @@ from torch import Tensor
 from ml_engine.core.arrays import Array, as_tensor
 from ml_engine.core.backbone.feature_file import Features
 from ml_engine.core.bank.covering_radius import Rows, counts_of, covering_radius
-from ml_engine.core.bank.rough_distances import GrowingProduct, multiplies_bfloat16
+from ml_engine.core.bank.rough_distances import (
+    GrowingInt8Product,
+    GrowingProduct,
+    multiplies_bfloat16,
+    multiplies_int8,
+)
 from ml_engine.core.determinism import exact_products
 from ml_engine.core.errors import EmptyBank
 
@@ -29,6 +34,7 @@ NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every
 BLOCK_SIZES = (1024, 8192)  # points updated together: a quarter of all, within these limits,
 BLOCK_VALUES = 2**22  # and this many values at most, over which each pick passes
 PICKS = 1024  # picks compared at once
+CLIP = 8.0  # times the root mean square of the numbers of all points
 CHUNK_VALUES = 2**19  # values of points at once: 2 MiB in float32, which stays in a cache
 EXACT_BYTES = 2**31  # largest grid in full dimension; larger ones are projected, whatever exact_limit is
 
@@ -194,7 +200,11 @@ class _Greedy:
         )
         self.centres = torch.empty(count, grid.shape[1], device=device)
         self.centre_norms = torch.empty(count, device=device)
-        self.rough = GrowingProduct(count, grid.shape[1]) if multiplies_bfloat16(device) else None
+        self.rough: GrowingInt8Product | GrowingProduct | None = None
+        if multiplies_int8(device):
+            self.rough = GrowingInt8Product(self.centres, CLIP * float(self.norms.mean() / grid.shape[1]) ** 0.5)
+        elif multiplies_bfloat16(device):
+            self.rough = GrowingProduct(self.centres)
         self.picks: list[int] = []
         self.counts = sorted({*counts, count}, reverse=True)
         self.kept: dict[int, Tensor] = {}
@@ -234,13 +244,13 @@ class _Greedy:
         self.centre_norms[position] = self.norms[index]
         self.picks.append(index)
 
-    def _lower(self, members: Tensor, rough: GrowingProduct) -> None:
+    def _lower(self, members: Tensor, rough: GrowingInt8Product | GrowingProduct) -> None:
         """Lower the bounds of the members by the rough distances to the picks that they have not seen."""
         now = len(self.picks)
-        rough.extend(self.centres[:now])
+        rough.extend(now)
         for part in self._parts(members, self.seen):
             bound, nearest = self.bound[part], self.nearest[part]
-            for upper, pick in rough.nearest(self.grid[part].float(), int(self.seen[part[0]]), now):
+            for upper, pick in rough.nearest(self._points(part), int(self.seen[part[0]]), now):
                 nearest = torch.where(upper < bound, pick.int(), nearest)
                 bound = torch.minimum(bound, upper)
             self.bound[part], self.nearest[part], self.seen[part] = bound, nearest, now
@@ -249,7 +259,7 @@ class _Greedy:
         """Compute the exact distances of the members to their nearest picks."""
         now = len(self.picks)
         for part in self._parts(members, self.measured):
-            points, norms = self.grid[part].float(), self.norms[part]
+            points, norms = self._points(part), self.norms[part]
             exact, owner = self.exact[part], self.owner[part]
             for first in range(int(self.measured[part[0]]), now, PICKS):
                 last = min(first + PICKS, now)
@@ -259,6 +269,9 @@ class _Greedy:
                 owner = torch.where(lowest < exact, (pick + first).int(), owner)
                 exact = torch.minimum(exact, lowest)
             self._write(part, exact, owner)
+
+    def _points(self, members: Tensor) -> Tensor:
+        return self.grid.index_select(0, members).float()
 
     def _parts(self, members: Tensor, up_to: Tensor) -> Iterable[Tensor]:
         """The members that are behind the picks, some at a time, those furthest behind first."""
@@ -275,7 +288,7 @@ class _Greedy:
         """Pick the farthest member repeatedly, as long as it is farther than every bound outside. Only members beyond
         that bound can be picked."""
         members = members[self.bound[members] > max(outside, 0.0)]
-        points, norms = self.grid[members].float(), self.norms[members]
+        points, norms = self._points(members), self.norms[members]
         exact, owner = self.exact[members], self.owner[members]
         while len(self.picks) < self.counts[-1]:
             position = int(exact.argmax())  # the lowest index among equals: members are in ascending order

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core.backbone.feature_file import Features
+from ml_engine.core.backbone.feature_file import Features, rows_at
 from ml_engine.core.bank.rough_distances import FLOAT32_EPS, Side, product_for
 from ml_engine.core.determinism import exact_products
 
@@ -49,7 +49,7 @@ class Rows:
         if self.rows is None:
             yield from self.features.split(size)
         else:
-            yield from (self.features[part] for part in self.rows.split(size))
+            yield from (rows_at(self.features, part) for part in self.rows.split(size))
 
     def rows_of(self, values: int = CHUNK_VALUES) -> int:
         """How many rows have about ``values`` numbers, at least one."""
@@ -57,7 +57,7 @@ class Rows:
 
     def take(self, indices: Tensor) -> Tensor:
         """The features at ``indices``, which count within the rows."""
-        return self.features[indices if self.rows is None else self.rows[indices.to(self.rows.device)]]
+        return rows_at(self.features, indices if self.rows is None else self.rows[indices.to(self.rows.device)])
 
 
 def counts_of(count: int) -> list[int]:
@@ -130,7 +130,7 @@ class _Cover:
         """Lower the bounds of some points by their distances to the picks that the hints name."""
         rounding = 1 + (self.points.wide + 8) * FLOAT32_EPS
         for part in indices.split(self.points.rows_of()):
-            difference = self.points.take(part).float() - self.picks[hints[part]]
+            difference = self.points.take(part).float() - self.picks.index_select(0, hints[part])
             self.bound[part] = torch.minimum(self.bound[part], difference.square_().sum(1) * rounding)
         self.hinted[indices] = hints[indices]
 

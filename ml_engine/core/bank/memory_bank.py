@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ml_engine.core.backbone.feature_file import Features
+from ml_engine.core.backbone.feature_file import Features, rows_at
 from ml_engine.core.bank import coreset
 from ml_engine.core.bank.covering_radius import counts_of, covering_radius
 from ml_engine.core.bank.nearest_search import NearestSearch, scores_at
@@ -174,7 +174,7 @@ def _points(features: Features, rows: Tensor) -> tuple[Tensor | None, Features]:
     if len(rows) == len(features):
         return None, features
     if len(rows) * features.shape[1] <= GATHERED_VALUES:
-        return None, features[rows]
+        return None, rows_at(features, rows)
     return rows, features
 
 

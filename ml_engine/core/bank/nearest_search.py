@@ -89,7 +89,12 @@ class NearestSearch:
         query has at least k."""
         at_once = max(1, PAIR_VALUES // queries.shape[1])
         pairs = zip(of.split(at_once), rows.split(at_once), strict=True)
-        squared = torch.cat([(self.bank[row] - queries[query]).square_().sum(-1) for query, row in pairs])
+        squared = torch.cat(
+            [
+                (self.bank.index_select(0, row) - queries.index_select(0, query)).square_().sum(-1)
+                for query, row in pairs
+            ]
+        )
         order = rows.argsort(stable=True)
         order = order[squared[order].argsort(stable=True)]
         order = order[of[order].argsort(stable=True)]  # by query, then distance, then row

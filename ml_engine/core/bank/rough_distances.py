@@ -68,6 +68,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def multiplies_int8(device: torch.device) -> bool:
+    """Whether the processor has instructions for products of int8, which are summed as integers."""
+    return device.type == "cpu" and bool(torch.cpu._is_vnni_supported())
+
+
 def product_for(centred: Tensor) -> Product:
     """The faster product for a bank of centred vectors float32 (M, D) on their device."""
     return BFloat16Product(centred) if multiplies_bfloat16(centred.device) else Float32Product(centred)
@@ -141,26 +146,28 @@ class BFloat16Product:
 
 
 class GrowingProduct:
-    """`BFloat16Product` of points with a list that grows to ``count`` vectors of ``wide`` numbers, on a processor.
+    """`BFloat16Product` of points with a list of vectors that grows, on a processor.
 
     It is for small numbers around 0, since nothing is centred.
     """
 
-    def __init__(self, count: int, wide: int) -> None:
+    def __init__(self, vectors: Tensor) -> None:
+        """For a list that grows in ``vectors`` float32 (count, D)."""
+        count, wide = vectors.shape
+        self.listed = vectors
         self.product = BFloat16Product(torch.zeros(1, wide))
         self.product.vectors = torch.zeros(count, wide + 6, dtype=torch.bfloat16)
         self.product.side = Side(torch.zeros(count), torch.zeros(count))
         self.length = 0
 
-    def extend(self, vectors: Tensor) -> None:
-        """Append those of the vectors float32 (M, D) that come after the ones known."""
-        first, last = self.length, len(vectors)
-        if last > first:
-            more = BFloat16Product(vectors[first:])
-            self.product.vectors[first:last] = more.vectors[: last - first]
-            self.product.side.norms[first:last] = more.side.norms[: last - first]
-            self.product.side.residuals[first:last] = more.side.residuals[: last - first]
-            self.length = last
+    def extend(self, count: int) -> None:
+        """The first ``count`` vectors are known now."""
+        first, self.length = self.length, count
+        if count > first:
+            more = BFloat16Product(self.listed[first:count])
+            self.product.vectors[first:count] = more.vectors[: count - first]
+            self.product.side.norms[first:count] = more.side.norms[: count - first]
+            self.product.side.residuals[first:count] = more.side.residuals[: count - first]
 
     def nearest(self, points: Tensor, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
         """A near vector of those from ``first`` up to ``last`` for each of the points float32 (N, D): upper bounds of
@@ -173,6 +180,45 @@ class GrowingProduct:
             column = torch.from_numpy(order.argmin(1))
             near = closeness.gather(1, column[:, None])[:, 0]
             yield self.product.bounds(near, queries, self.product.side.at(start + column))[1], start + column
+
+
+class GrowingInt8Product:
+    """Near vectors of a growing list of small integers, by a product in int8, which processors with the instructions
+    for it multiply twice as fast as bfloat16.
+
+    Points and vectors are rounded, and clipped, to 255 steps, so that the product only proposes a vector; the distance
+    to that one is then computed exactly.
+    """
+
+    def __init__(self, vectors: Tensor, largest: float) -> None:
+        """For a list that grows in ``vectors`` float32 (count, D), of integers; points beyond ±``largest`` are
+        clipped."""
+        self.vectors = vectors
+        self.scale = 127 / max(largest, 1.0)
+        self.rounded = torch.zeros(vectors.shape, dtype=torch.int8)
+        self.half_norms = torch.zeros(len(vectors), dtype=torch.int32)
+        self.length = 0
+
+    def extend(self, count: int) -> None:
+        """The first ``count`` vectors are known now."""
+        new = slice(self.length, count)
+        self.rounded[new] = self._in_steps(self.vectors[new])
+        self.half_norms[new] = self.rounded[new].int().square().sum(1).div(2, rounding_mode="floor")
+        self.length = count
+
+    def nearest(self, points: Tensor, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """A near vector of those from ``first`` up to ``last`` for each of the points float32 (N, D), as
+        `GrowingProduct.nearest`; the squared distance is exact."""
+        prepared = self._in_steps(points)
+        for start in range(first, last, AT_ONCE):
+            part = slice(start, min(start + AT_ONCE, last))
+            products = torch._int_mm(prepared, self.rounded[part].T)
+            farness = torch.sub(self.half_norms[part], products, out=products)
+            column = start + torch.from_numpy(farness.numpy().argmin(1))
+            yield (points - self.vectors.index_select(0, column)).square_().sum(1), column
+
+    def _in_steps(self, vectors: Tensor) -> Tensor:
+        return (vectors * self.scale).round_().clamp_(-127, 127).to(torch.int8)
 
 
 def _rounded(vectors: Tensor) -> tuple[Tensor, Side]:

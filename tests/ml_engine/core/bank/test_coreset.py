@@ -72,10 +72,11 @@ DATA = {
 
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("block", [1, 7, 64, 4096])
-@pytest.mark.parametrize("bfloat16", [True, False])
-def test_picks_equal_the_plain_greedy(name: str, block: int, bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With and without the rough product, which any processor can compute, if slowly."""
-    monkeypatch.setattr(coreset, "multiplies_bfloat16", lambda device: bfloat16)
+@pytest.mark.parametrize("rough", ["int8", "bfloat16", "none"])
+def test_picks_equal_the_plain_greedy(name: str, block: int, rough: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each rough product, which any processor can compute, if slowly, and without."""
+    monkeypatch.setattr(coreset, "multiplies_int8", lambda device: rough == "int8")
+    monkeypatch.setattr(coreset, "multiplies_bfloat16", lambda device: rough == "bfloat16")
     grid = coreset.integer_grid(Rows(DATA[name](), None))
     count = len(grid) * 3 // 4
 

@@ -10,6 +10,7 @@ from ml_engine.core.bank.rough_distances import (
     PADDING,
     BFloat16Product,
     Float32Product,
+    GrowingInt8Product,
     GrowingProduct,
     Product,
     multiplies_bfloat16,
@@ -124,9 +125,9 @@ def test_a_growing_list_bounds_the_distance_to_a_near_vector(
     """However it grew; and on vectors as different as these, the near one is one of the nearest."""
     monkeypatch.setattr(rough_distances, "AT_ONCE", at_once)
     bank, queries = CASES[name]()
-    growing = GrowingProduct(len(bank), bank.shape[1])
+    growing = GrowingProduct(bank)
     for length in (1, 20, 20, 61):
-        growing.extend(bank[:length])
+        growing.extend(length)
 
     parts = list(growing.nearest(queries, 3, 61))
 
@@ -138,3 +139,27 @@ def test_a_growing_list_bounds_the_distance_to_a_near_vector(
         assert (own <= upper.double().numpy()).all()
         if name in ("wide", "narrow"):
             assert (np.sqrt(own) <= 1.02 * np.sqrt(squared[:, first:last].min(1)) + 1e-3).all()
+
+
+@pytest.mark.parametrize("at_once", [7, 100])
+@pytest.mark.parametrize("largest", [3.0, 40.0, 1000.0])
+def test_int8_proposes_a_near_vector_at_its_exact_distance(
+    largest: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is clipped; where nothing is and the steps are small, the near one is one of the nearest."""
+    monkeypatch.setattr(rough_distances, "AT_ONCE", at_once)
+    bank, queries = ((draw(n, 60, seed) * 12).round() for n, seed in ((90, 1), (40, 2)))
+    growing = GrowingInt8Product(bank, largest)
+    for length in (1, 20, 20, 61):
+        growing.extend(length)
+
+    parts = list(growing.nearest(queries, 3, 61))
+
+    squared = exact(queries, bank)
+    for first, (upper, vector) in zip(range(3, 61, at_once), parts, strict=True):
+        last = min(first + at_once, 61)
+        assert bool(((vector >= first) & (vector < last)).all())
+        own = squared[np.arange(len(queries)), vector.numpy()]
+        assert own.tolist() == upper.tolist()
+        if largest == 40:
+            assert (np.sqrt(own) <= 1.02 * np.sqrt(squared[:, first:last].min(1))).all()
