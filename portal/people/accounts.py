@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 
 from portal.models import User
 from portal.people import audit, sessions
-from portal.people.single_sign_on import provider_name
+from portal.people.single_sign_on import provider_names
 
 TOO_MANY = (
     "Too many wrong passwords. Wait five minutes, then try again; a manager of your site can give you a new link."
@@ -46,7 +46,7 @@ class Adapter(DefaultAccountAdapter):
             audit.record(
                 verb="fail to log in", site=None, actor=None, target=user, reason="passwords are of administrators"
             )
-            messages.warning(request, f"Passwords are for administrators here. Log in with {provider_name()}.")
+            messages.warning(request, f"Passwords are for administrators here. Log in with {provider_names()}.")
             return redirect("login")
         return response
 

@@ -1,14 +1,17 @@
-"""Log-in through the OpenID Connect provider of the settings: who is let in, as whom, and with what.
+"""Log-in through the providers of the settings, OpenID Connect and SAML: who is let in, as whom, and with what.
 
 Whoever the provider names gets an account without any role, to which a manager gives roles: a log-in makes no member.
 An account that was there before is used only if its owner connected it, or, where HILUM_OIDC_LINK_EMAIL allows it, if
 the provider vouches for its mail address. Nobody becomes an administrator by a mail address."""
 
 import logging
+import secrets
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal import ratelimit
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.internal import jwtkit
 from allauth.socialaccount.models import SocialAccount
@@ -26,19 +29,41 @@ from django.urls import reverse
 from portal.models import User
 from portal.people import audit
 
-PROVIDER = "sso"  # in addresses and in the rows of accounts
+PROVIDER = "sso"  # that of OpenID Connect, in the rows of accounts; a SAML provider has its entity ID there
 SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+NONE = "This installation has no single sign-on. Log in with your password."
+FAILED = "The log-in at {name} failed or took too long. Try it again."
+_VIEWS = {"openid_connect": "openid_connect_login", "saml": "saml_login"}
 logger = logging.getLogger(__name__)
 
 
-def provider_name() -> str:
-    """As people know the provider; empty without one."""
-    apps = settings.SOCIALACCOUNT_PROVIDERS.get("openid_connect", {}).get("APPS", [])
-    return str(apps[0]["name"]) if apps else ""
+@dataclass(frozen=True)
+class SignOn:
+    """A way in: its name as people know it, the view that leads to it, and its name in the rows of accounts."""
+
+    name: str
+    view: str
+    provider: str
 
 
-def is_connected(person: User | AnonymousUser) -> bool:
-    return bool(SocialAccount.objects.filter(user_id=person.pk, provider=PROVIDER).exists())
+def sign_ons() -> list[SignOn]:
+    """The ways in beside passwords: none, one, or OpenID Connect and SAML."""
+    return [
+        SignOn(name=app["name"], view=view, provider=app["provider_id"])
+        for kind, view in _VIEWS.items()
+        for app in settings.SOCIALACCOUNT_PROVIDERS.get(kind, {}).get("APPS", [])
+    ]
+
+
+def provider_names() -> str:
+    """For a sentence; empty without a provider."""
+    return " or ".join(way.name for way in sign_ons())
+
+
+def is_connected(person: User | AnonymousUser, provider: str = "") -> bool:
+    """With this provider, or with any."""
+    accounts = SocialAccount.objects.filter(user_id=person.pk)
+    return bool((accounts.filter(provider=provider) if provider else accounts).exists())
 
 
 class SignOnAdapter(DefaultSocialAccountAdapter):
@@ -58,7 +83,12 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
         owners = list(User.objects.filter(email__iexact=email)[:2]) if email else []
         if not owners:
             return
-        if len(owners) == 1 and is_verified and settings.OIDC_LINK_EMAIL and _may_be_linked(owners[0]):
+        if (
+            len(owners) == 1
+            and is_verified
+            and settings.OIDC_LINK_EMAIL
+            and _may_be_linked(owners[0], sociallogin.account.provider)
+        ):
             with transaction.atomic():
                 sociallogin.connect(request, owners[0])
                 audit.record(verb="link account", site=None, actor=None, target=owners[0], after={"by": "mail address"})
@@ -67,14 +97,14 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
             to_log_in(
                 request,
                 "There is an account of Hilum with your mail address already. Log in with its password, and connect it "
-                f"with {provider_name()} under your name.",
+                f"with {sociallogin.provider.name} under your name.",
             )
         )
 
     @transaction.atomic
     def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> Any:
         person = super().save_user(request, sociallogin, form)
-        after = {"username": person.username, "by": provider_name()}
+        after = {"username": person.username, "by": sociallogin.provider.name}
         audit.record(verb="make user", site=None, actor=None, target=person, after=after)
         return person
 
@@ -92,12 +122,10 @@ class SignOnAdapter(DefaultSocialAccountAdapter):
     ) -> None:
         """Always answers with the log-in page, where a password works whatever the provider does."""
         if error == AuthError.CANCELLED:
-            raise ImmediateHttpResponse(to_log_in(request, f"You cancelled the log-in at {provider_name()}."))
-        reason = request.GET.get("error", "")[:80]
-        logger.warning("log-in by %s failed: %s", provider_name(), reason or repr(exception)[:300])
-        raise ImmediateHttpResponse(
-            to_log_in(request, f"The log-in at {provider_name()} failed or took too long. Try it again.")
-        )
+            raise ImmediateHttpResponse(to_log_in(request, f"You cancelled the log-in at {provider.name}."))
+        detail = request.GET.get("error", "")[:80] or repr(exception)[:300]
+        note_failure(request, provider.name, "the provider's answer was refused", detail)
+        raise ImmediateHttpResponse(to_log_in(request, FAILED.format(name=provider.name)))
 
 
 class CheckedProvider(OpenIDConnectOAuth2Adapter):
@@ -133,6 +161,29 @@ class CheckedProvider(OpenIDConnectOAuth2Adapter):
         return decoded
 
 
+def are_too_many(request: HttpRequest) -> bool:
+    """Log-ins and failed ones from this address, by password and through a provider counted together."""
+    return not (
+        ratelimit.consume(request, app="allauth.account", action="login", limit_get=True)
+        and _count_failure(request, dry_run=True)
+    )
+
+
+def note_failure(request: HttpRequest, name: str, reason: str, detail: str) -> None:
+    """Audited as often as wrong passwords from one address are, in words of ours; `detail`, which has some of whoever
+    sent the answer, is for the log alone."""
+    logger.warning("log-in by %s failed: %s (%s)", name, reason, detail)
+    if _count_failure(request):
+        audit.record(verb="fail to log in", site=None, actor=None, reason=f"{name}: {reason}")
+
+
+def _count_failure(request: HttpRequest, *, dry_run: bool = False) -> bool:
+    """False: there were too many. Nobody is named whose failures could be counted, so the key is another each time."""
+    key = secrets.token_hex()
+    rate = {"app": "allauth.account", "action": "login_failed", "key": key}
+    return bool(ratelimit.consume(request, **rate, dry_run=dry_run, limit_get=True))
+
+
 def to_log_in(request: HttpRequest, sentence: str) -> Any:
     messages.warning(request, sentence)
     return redirect("change-password" if request.user.is_authenticated else "login")
@@ -151,5 +202,5 @@ def _address_of(sociallogin: Any) -> tuple[str, bool]:
     return (addresses[0].email, bool(addresses[0].verified)) if addresses else ("", False)
 
 
-def _may_be_linked(person: User) -> bool:
-    return person.is_active and not person.is_staff and not person.is_superuser and not is_connected(person)
+def _may_be_linked(person: User, provider: str) -> bool:
+    return person.is_active and not (person.is_staff or person.is_superuser or is_connected(person, provider))

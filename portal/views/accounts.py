@@ -14,7 +14,7 @@ from portal.models import User
 from portal.people import audit
 from portal.people.lost_passwords import LostPasswordForm
 from portal.people.sessions import why_ended
-from portal.people.single_sign_on import is_connected, provider_name
+from portal.people.single_sign_on import is_connected, provider_names, sign_ons
 
 
 class LogIn(LoginView):
@@ -25,7 +25,7 @@ class LogIn(LoginView):
         return super(LoginView, self).get_context_data(
             **kwargs,
             next=self.get_next_url() or "",
-            sign_on=provider_name(),
+            sign_ons=sign_ons(),
             session_ended=why_ended(self.request),
         )
 
@@ -49,8 +49,8 @@ class ChangePassword(PasswordChangeView):
         return super().get_context_data(
             **kwargs,
             sends_mail=bool(settings.EMAIL_HOST),
-            sign_on=provider_name(),
-            is_connected=bool(provider_name()) and is_connected(self.request.user),
+            provider_names=provider_names(),
+            sign_ons=[(way, is_connected(self.request.user, way.provider)) for way in sign_ons()],
         )
 
     @transaction.atomic

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 from requests import RequestException
 
-from portal.people.single_sign_on import CheckedProvider, logger, provider_name, to_log_in
+from portal.people.single_sign_on import NONE, CheckedProvider, logger, to_log_in
 
 
 @login_not_required
@@ -25,16 +25,18 @@ def come_back(request: HttpRequest, provider_id: str) -> HttpResponse:
 
 
 def _through(view: Any, request: HttpRequest, provider_id: str) -> HttpResponse:
+    adapter = CheckedProvider(request, provider_id)
     try:
-        response: HttpResponse = view.adapter_view(CheckedProvider(request, provider_id))(request)
+        response: HttpResponse = view.adapter_view(adapter)(request)
         return response
     except SocialApp.DoesNotExist:
-        return _to_log_in(request, "This installation has no single sign-on. Log in with your password.")
+        return _to_log_in(request, NONE)
     except (RequestException, KeyError, ValueError, TypeError) as problem:  # what a broken provider leads to
-        logger.warning("%s cannot be used: %s", provider_name(), repr(problem)[:300])
+        name = adapter.get_provider().name
+        logger.warning("%s cannot be used: %s", name, repr(problem)[:300])
         return _to_log_in(
             request,
-            f"{provider_name()} does not answer as it should. If you have a password, log in with it; otherwise try "
+            f"{name} does not answer as it should. If you have a password, log in with it; otherwise try "
             "again later, or ask an administrator.",
         )
 

@@ -188,6 +188,8 @@ def test_an_answer_that_is_not_the_providers_lets_nobody_in(provider: IdentityPr
     assert person_of(client) == ""
     assert "The log-in at Ward log-in failed" in one_line(page)
     assert not User.objects.exists()
+    event = AuditEvent.objects.get()
+    assert (event.verb, event.reason) == ("fail to log in", "Ward log-in: the provider's answer was refused")
 
 
 def test_an_answer_to_a_question_that_was_not_asked_lets_nobody_in(provider: IdentityProvider) -> None:
@@ -200,6 +202,7 @@ def test_an_answer_to_a_question_that_was_not_asked_lets_nobody_in(provider: Ide
 def test_a_cancelled_log_in_says_so(provider: IdentityProvider) -> None:
     provider.cancels = True
     assert "You cancelled the log-in at Ward log-in" in one_line(log_in()[1])
+    assert not AuditEvent.objects.exists()
 
 
 def test_passwords_work_while_the_provider_is_away(provider: IdentityProvider) -> None:
