@@ -34,6 +34,7 @@ from portal.intake.zip_uploads import (
 )
 from portal.models import Dataset, Site, Upload
 from portal.people import audit_chain, downloads
+from portal.people.sessions import remove_ended
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
@@ -167,6 +168,7 @@ def resume_uploads() -> None:
 @shared_task
 def tidy_up() -> None:
     """Remove what was kept for long enough."""
+    remove_ended()
     if removed := remove_expired():
         logger.info("removed the bytes of %d files in quarantine", removed)
 

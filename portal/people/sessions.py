@@ -5,6 +5,7 @@ import time
 
 from django.conf import settings
 from django.contrib.auth import logout
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 
 from portal.models import User
@@ -43,6 +44,11 @@ def note(request: HttpRequest, person: User) -> None:
 def why_ended(request: HttpRequest) -> str:
     """Once, for the log-in page; empty for a session that its person ended."""
     return str(request.session.pop(ENDED, "")) if ENDED in request.session else ""
+
+
+def remove_ended() -> None:
+    """Rows of sessions that nobody can go on with, and of log-ins that were begun and not finished."""
+    SessionStore.clear_expired()
 
 
 def _why_over(request: HttpRequest, person: User, now: float) -> str:

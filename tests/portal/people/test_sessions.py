@@ -6,9 +6,12 @@ import time
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
+from portal import tasks
 from portal.models import AuditEvent, User
 from portal.people import sessions
 from tests.pages import one_line
@@ -106,3 +109,10 @@ def test_the_api_is_closed_to_a_session_that_is_over(kim: Client) -> None:
 )
 def test_spans_are_words(minutes: int, words: str) -> None:
     assert sessions._span(minutes) == words
+
+
+def test_rows_of_sessions_that_ended_are_removed(kim: Client) -> None:
+    over = Session.objects.create(session_key="over", session_data="", expire_date=timezone.now())
+    tasks.tidy_up()
+    assert not Session.objects.filter(pk=over.pk).exists()
+    assert Session.objects.filter(pk=kim.session.session_key).exists()
