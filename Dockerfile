@@ -20,12 +20,12 @@ COPY pyproject.toml constraints.txt ./
 RUN python -m venv /opt/hilum \
     && grep -E '^torch(vision)?==' constraints.txt > torch.txt \
     && pip install --index-url "$TORCH_INDEX" --no-deps -r torch.txt \
-    && pip install -c constraints.txt '.[cpu,timm,s3,sentry]'
+    && pip install -c constraints.txt '.[cpu,timm,s3,saml,sentry]'
 
 FROM base AS packages-gpu
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[gpu,timm,s3,sentry]'
+RUN python -m venv /opt/hilum && pip install -c constraints.txt '.[gpu,timm,s3,saml,sentry]'
 
 FROM base AS runtime
 # The root file system may be read-only: nothing is written but below /data and /tmp. So modules are compiled here, and

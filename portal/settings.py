@@ -8,7 +8,7 @@ from typing import Any
 from csp.constants import NONE, SELF
 
 from portal.dicomweb.targets import read_targets
-from portal.project import environment, error_reports, logs, production
+from portal.project import environment, error_reports, logs, production, saml_provider
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PRODUCTION = environment.choice("HILUM_ENV", ("local", "production"), "local") == "production"
@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
     "portal",
     "ml_engine",
     "analysis",
@@ -202,9 +203,11 @@ SESSION_COOKIE_AGE = environment.integer("HILUM_SESSION_HOURS", 336, low=1, high
 ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
 # Who has to have a second factor; anybody may
 SECOND_FACTOR = environment.choice("HILUM_SECOND_FACTOR", ("nobody", "managers", "everybody"), "nobody")
-# Log-in through an OpenID Connect provider, beside passwords
+# Log-in through an OpenID Connect or a SAML provider, beside passwords
 SOCIALACCOUNT_ADAPTER = "portal.people.single_sign_on.SignOnAdapter"
-SOCIALACCOUNT_PROVIDERS = environment.single_sign_on(production=PRODUCTION)
+SOCIALACCOUNT_PROVIDERS = environment.single_sign_on(production=PRODUCTION) | saml_provider.from_environment(
+    production=PRODUCTION
+)
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a link: after a form, the policy of contents would stop the way to the provider
 SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True  # before an account is connected
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 10  # seconds

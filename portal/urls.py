@@ -6,7 +6,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from portal.project.metrics import metrics
 from portal.project.readiness import readyz
-from portal.views import accounts, frame, second_factors, single_sign_on
+from portal.views import accounts, frame, saml, second_factors, single_sign_on
 
 handler400 = "portal.views.frame.bad_request"
 handler403 = "portal.views.frame.forbidden"
@@ -25,6 +25,11 @@ urlpatterns = [
     # under the names that allauth uses; the provider is told the second address
     path("accounts/sso/", single_sign_on.leave, {"provider_id": "sso"}, name="openid_connect_login"),
     path("accounts/sso/callback/", single_sign_on.come_back, {"provider_id": "sso"}, name="openid_connect_callback"),
+    # the provider is told the second and the last one
+    path("accounts/saml/", saml.leave, name="saml_login"),
+    path("accounts/saml/acs/", saml.receive, name="saml_acs"),
+    path("accounts/saml/acs/finish/", saml.finish, name="saml_finish_acs"),
+    path("accounts/saml/metadata/", saml.metadata, name="saml_metadata"),
     path("accounts/logout/", login_not_required(accounts.LogOut.as_view()), name="logout"),
     path("accounts/password/", accounts.ChangePassword.as_view(), name="change-password"),
     path("accounts/password/lost/", accounts.LostPassword.as_view(), name="lost-password"),

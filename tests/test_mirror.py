@@ -21,6 +21,7 @@ ELSEWHERE = {
     "portal/pages.py": "URLs of pages: tests/portal/test_strangers.py requests each",
     "portal/second_factor_pages.py": "URLs: tests/portal/views/test_second_factors.py",
     "portal/views/single_sign_on.py": "tests/portal/people/test_single_sign_on.py goes both ways",
+    "portal/views/saml.py": "tests/portal/people/test_saml_assertions.py goes both ways",
     "*/views/downloads.py": "tables: tests/access/test_walk.py asks each URL",
     "portal/templatetags/figures.py": "tests/portal/project/test_content_policy.py renders it",
     "portal/api/session_authentication.py": "tests/portal/views/test_refused_forms.py asks the API",

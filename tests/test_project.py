@@ -373,7 +373,8 @@ def test_compose_passes_on_every_setting_of_the_docs() -> None:
     not_for_production = {"HILUM_DEBUG", "HILUM_RUN_WORKERS", "HILUM_TEST_DATABASE_URL"}
     assert named - fixed - not_for_production == set(compose["x-hilum"]["environment"])
     read = "".join(
-        (ROOT / "portal" / name).read_text(encoding="utf-8") for name in ("settings.py", "project/environment.py")
+        (ROOT / "portal" / name).read_text(encoding="utf-8")
+        for name in ("settings.py", "project/environment.py", "project/saml_provider.py")
     )
     assert set(re.findall(r'"(HILUM_[A-Z_]+)"', read)) - {"HILUM_DATA_DIR"} == {
         name for name in named if name.startswith("HILUM_")

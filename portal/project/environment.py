@@ -201,7 +201,8 @@ def passwords(*, single_sign_on: bool) -> str:
     whose = choice("HILUM_PASSWORDS", ("everybody", "administrators"), "everybody")
     if whose == "administrators" and not single_sign_on:
         raise ImproperlyConfigured(
-            "HILUM_PASSWORDS=administrators lets nobody else in without HILUM_OIDC_URL; set that too."
+            "HILUM_PASSWORDS=administrators lets nobody else in without HILUM_OIDC_URL or a SAML provider; set one up "
+            "too."
         )
     return whose
 

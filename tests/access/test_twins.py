@@ -110,6 +110,7 @@ TWINS = {
 # page -> why the API does without
 OF_A_BROWSER = {
     "login": "opens a session of a browser; a script has a token",
+    "saml_acs": "a browser brings an answer of the provider; a script has a token",
     "logout": "ends that session",
     "lost-password": "a link comes by mail to a person who cannot log in",
     "account_login": "opens a session, under the name that allauth uses",

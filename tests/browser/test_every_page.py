@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.
 PREFIX = "/hilum"
 NO_PAGES = {
     *("logout", "openid_connect_login", "openid_connect_callback", "readyz", "healthz", "metrics", "schema"),
+    *("saml_login", "saml_finish_acs", "saml_metadata"),
     *("invitation", "mfa_authenticate"),  # asked by somebody who is not logged in: tests/browser/test_second_factors.py
     *("analysis:report", "analysis:run-archive", "portal:image-pixels"),  # files, slow ones among them
 }
