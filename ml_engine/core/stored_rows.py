@@ -14,6 +14,7 @@ from ml_engine.core import files
 
 LEVELS = 65535  # of an image in [0, 1]: read again, a value is wrong by at most 8e-6
 BYTES_AT_ONCE = 2**22  # converted to float32 at once
+GAP_BYTES = 2**14  # between two wanted rows: a gap of so many is read too, which takes less time than another read
 
 
 class StoredRows:
@@ -55,13 +56,22 @@ class StoredRows:
         return values
 
     def _stored(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
-        """The rows as they are stored; those that follow one another are read at once."""
+        """The rows as they are stored; those that follow one another, or nearly, are read at once."""
         stored = np.empty((len(rows), *self.shape[1:]), dtype=self._kind)
-        bytes_of = stored.reshape(len(rows), -1).view(np.uint8) if stored.size else stored
-        ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+        if not stored.size:
+            return stored
+        steps = np.diff(rows)
+        is_apart = (steps <= 0) | (steps > 1 + GAP_BYTES // self._row_bytes)
+        ends = [*(np.flatnonzero(is_apart) + 1).tolist(), len(rows)]
         first = 0
         for end in ends:
-            self._read(bytes_of[first:end].data.cast("B"), int(rows[first]))
+            row, count = int(rows[first]), int(rows[end - 1] - rows[first]) + 1
+            if count == end - first:
+                self._read(_bytes_of(stored[first:end]), row)
+            else:
+                span = np.empty((count, *self.shape[1:]), dtype=self._kind)
+                self._read(_bytes_of(span), row)
+                stored[first:end] = span[rows[first:end] - row]
             first = end
         return stored
 
@@ -73,6 +83,10 @@ class StoredRows:
                 row += done // self._row_bytes
                 raise OSError(f"{self._path} ends within row {row}: it was cut off, and has to be written again.")
             done += count
+
+
+def _bytes_of(array: NDArray[np.generic]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _spans(count: int, size: int) -> Iterator[slice]:

@@ -65,12 +65,14 @@ def test_neither_a_pass_over_a_file_nor_scattered_rows_bring_it_into_memory(tmp_
     assert highest - before <= 16
 
 
-def test_rows_in_any_order_are_those_of_the_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gap", [0, 48, 2**14])
+def test_rows_in_any_order_are_those_of_the_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: int) -> None:
     monkeypatch.setattr(stored_rows, "BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(stored_rows, "GAP_BYTES", gap)
     array = np.random.default_rng(0).random((50, 3, 4)).astype(np.float16)
     files.write_npy(tmp_path / "a.npy", array)
     rows = StoredRows(tmp_path / "a.npy")
-    some = np.array([3, 4, 5, 49, 0, 0, -1, 7])
+    some = np.array([3, 4, 5, 49, 0, 0, -1, 7, 9, 10, 13, 20])
     np.testing.assert_array_equal(rows[some], array[some].astype(np.float32))
     np.testing.assert_array_equal(rows[40:4:-3], array[40:4:-3].astype(np.float32))
     assert rows[some[:0]].shape == (0, 3, 4)
