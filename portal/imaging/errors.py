@@ -10,6 +10,8 @@ REASONS = frozenset(
         "too_large",
         "unreadable",
         "unsupported",
+        "infected",  # by a virus scanner, before anything of portal.imaging opens the file; as the next
+        "not_scanned",
     }
 )
 

@@ -41,6 +41,7 @@ from portal.intake.patient_identifiers import (
 )
 from portal.intake.pseudonym_key import require_same_key, site_key
 from portal.intake.quotas import film_bytes, grow, require_room
+from portal.intake.scanned_files import INFECTED, TOO_LARGE, InfectedFilm, record_finding
 from portal.models import Image, QuarantinedFile, Upload, User
 from portal.people import audit, blinding
 
@@ -55,12 +56,14 @@ def import_entries(
     entries: Sequence[Entry],
     report: ImportReport,
     actor: User | None,
+    are_scanned: bool = False,
     processes: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
-    """Import every entry into the upload's dataset and mark the upload as done. `processes` decode the films, by
-    default as many as the settings say. Raises OtherKey, and QuotaReached; then the films imported so far are kept, and
-    the import goes on from there when it is begun again."""
+    """Import every entry into the upload's dataset and mark the upload as done. Unless the files `are_scanned`, the
+    virus scanner gets each before it is decoded. `processes` decode the films, by default as many as the settings say.
+    Raises OtherKey, and QuotaReached and ScannerAway; then the films imported so far are kept, and the import goes on
+    from there when it is begun again."""
     batch = Batch(entries, rows=len(entries))
     return import_batches(
         upload=upload,
@@ -68,6 +71,7 @@ def import_entries(
         total=batch.rows,
         report=report,
         actor=actor,
+        are_scanned=are_scanned,
         processes=processes,
         on_progress=on_progress,
     )
@@ -98,11 +102,12 @@ def import_batches(
     total: int,
     report: ImportReport,
     actor: User | None,
+    are_scanned: bool = False,
     processes: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
     """`import_entries` for a table that is read bit by bit: nothing of a batch is kept once it is imported. Raises
-    OtherKey."""
+    OtherKey, QuotaReached and ScannerAway."""
     require_same_key(upload.dataset.site)
     Upload.objects.filter(pk=upload.pk).update(
         state=Upload.State.IMPORTING, total=total, done=0, heartbeat_at=timezone.now()
@@ -119,7 +124,7 @@ def import_batches(
                 batch,
                 report,
                 imported=imported,
-                rules=_Rules(batch.leave_out, batch.bits, erased),
+                rules=_Rules(batch.leave_out, batch.bits, erased, are_scanned),
                 processes=processes,
                 on_progress=partial(progress.at, done),
             )
@@ -134,6 +139,7 @@ class _Rules:
     leave_out: LeaveOut
     bits: int | None
     erased: ErasedKeys
+    are_scanned: bool
 
 
 @dataclass(frozen=True)
@@ -217,7 +223,13 @@ def _films_ahead(upload: Upload, batch: Batch, processes: int, rules: _Rules) ->
     with ExitStack() as stack:
         decoders = [stack.enter_context(Decoder()) for _ in range(max(1, min(processes, len(paths))))]
         ahead = FilmsAhead(
-            decoders, paths, known.__contains__, lambda: _beat(upload), bits=rules.bits, inverted=inverted
+            decoders,
+            paths,
+            known.__contains__,
+            lambda: _beat(upload),
+            bits=rules.bits,
+            inverted=inverted,
+            are_scanned=rules.are_scanned,
         )
         yield stack.enter_context(ahead)
 
@@ -262,7 +274,9 @@ def _import_one(
             of_patient = _patient_identifier(entry, {PATIENT_ID: unusable.patient_id}, report.patients_of)
             if rules.erased.holds(of_patient):
                 return _leave_out_erased(quarantined)
-            return _quarantine(upload, entry, source, unusable)
+            count = _quarantine(upload, entry, source, unusable)
+            report.refused += [path] if count in (INFECTED, TOO_LARGE) else []
+            return count
         if left_out := rules.leave_out(entry.row, header):
             film_files.remove_unused_pixels(film.pixel_sha256)
             return left_out
@@ -323,13 +337,25 @@ def _quarantine(upload: Upload, entry: Entry, source: str, unusable: UnusableFil
             "sentence": unusable.sentence,
         },
     )
-    quarantine_files.keep(quarantined, entry, unusable.preview)
-    if is_new:
-        return "quarantined"
+    if unusable.reason == INFECTED:
+        quarantine_files.forget(quarantined)
+    elif unusable.reason != TOO_LARGE:
+        quarantine_files.keep(quarantined, entry, unusable.preview)
     if (quarantined.reason, quarantined.sentence) != (unusable.reason, unusable.sentence):
         quarantined.reason, quarantined.sentence = unusable.reason, unusable.sentence
         quarantined.save(update_fields=["reason", "sentence"])
-    return "quarantined already"
+    if isinstance(unusable, InfectedFilm):
+        record_finding(
+            signature=unusable.signature,
+            site=upload.dataset.site,
+            author=upload.uploaded_by,
+            dataset=upload.dataset,
+            upload=str(upload.uuid),
+            sha256=source,
+        )
+    if unusable.reason in (INFECTED, TOO_LARGE):
+        return unusable.reason
+    return "quarantined" if is_new else "quarantined already"
 
 
 def _leave_out_erased(quarantined: QuarantinedFile | None) -> str:

@@ -26,6 +26,7 @@ from portal.imaging.prepared_film import PreparedFilm
 from portal.imaging.unusable_preview import PREVIEWED
 from portal.intake import film_files
 from portal.intake.decoder_slots import DecoderSlots
+from portal.intake.scanned_files import film_refusal
 
 SECONDS_BETWEEN_BEATS = 5.0
 FILMS_WAITING = 2  # finished before their turn, beside those that are being decoded
@@ -45,7 +46,8 @@ class FilmsAhead:
 
     `is_known` tells by its hash a file that need not be decoded; it is called in several threads. `while_waiting` is
     called every few seconds while a film is waited for. `bits` are used of the 16 of a picture, if its values fit; of
-    the `inverted` pictures 0 is white. Of the other methods one thread may call one at a time.
+    the `inverted` pictures 0 is white. Unless they `are_scanned`, files are sent to the virus scanner before they are
+    decoded. Of the other methods one thread may call one at a time.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class FilmsAhead:
         *,
         bits: int | None = None,
         inverted: Collection[Path | None] = frozenset(),
+        are_scanned: bool = False,
     ) -> None:
+        self._are_scanned = are_scanned
         self._inverted = inverted
         self._bits = bits
         self._while_waiting = while_waiting
@@ -93,7 +97,7 @@ class FilmsAhead:
         return self._file(path).source_sha256
 
     def decode(self, path: Path) -> tuple[PreparedFilm, dict[str, str]]:
-        """Return the film and its header, as `Decoder.decode` does. Raises UnusableFile."""
+        """Return the film and its header, as `Decoder.decode` does. Raises UnusableFile, and ScannerAway."""
         file = self._file(path)
         film = file.film or self._decoded(path)
         if isinstance(film, UnusableFile):
@@ -129,6 +133,8 @@ class FilmsAhead:
         return FileAhead(path, source, None if self._is_known(source) else self._decoded(path))
 
     def _decoded(self, path: Path) -> tuple[PreparedFilm, dict[str, str]] | UnusableFile:
+        if not self._are_scanned and (refusal := film_refusal(path)) is not None:
+            return refusal
         decoder = self._free.get()
         try:
             # The row in the database comes later: pixels without one are those of a film that an import was about to

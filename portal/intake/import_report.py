@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from portal.imaging.film_warnings import WARNINGS
 from portal.intake.csv_labels import SPLIT_WORDS, CsvRow
@@ -13,6 +14,7 @@ from portal.intake.header_facts import Fact, KeptDifferences
 from portal.intake.left_out import LeftOut
 from portal.intake.name_matching import Rule, name_shape
 from portal.intake.patient_identifiers import PatientDifference, PatientSource
+from portal.intake.scanned_files import INFECTED, TOO_LARGE
 
 _MOST_NAMED = 10
 _SPLIT_WORDS = f"{', '.join(SPLIT_WORDS[:-1])} or {SPLIT_WORDS[-1]}"
@@ -46,6 +48,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "quarantined": ("file in quarantine, with the reason", "files in quarantine, with the reasons"),
     "quarantined already": ("file was already in quarantine", "files were already in quarantine"),
+    INFECTED: (
+        "file refused, because the virus scanner found something in it; quarantine names what",
+        "files refused, because the virus scanner found something in them; quarantine names what",
+    ),
+    TOO_LARGE: (
+        "file refused, because it is larger than what the virus scanner takes",
+        "files refused, because they are larger than what the virus scanner takes",
+    ),
     "left quarantine": (
         "file left quarantine, because it can be decoded now",
         "files left quarantine, because they can be decoded now",
@@ -233,6 +243,7 @@ class ImportReport:
     ambiguous: list[CsvRow] = field(default_factory=list)  # among the files of the import
     ambiguous_films: list[CsvRow] = field(default_factory=list)  # among the films of the dataset
     unused: list[str] = field(default_factory=list)  # the first names of files that no row names
+    refused: list[Path] = field(default_factory=list)  # by the virus scanner; for the command line, never stored
     left_out: tuple[str, ...] = ()  # names of CSV columns
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
     unknown_splits: tuple[str, ...] = ()

@@ -96,6 +96,13 @@ def remove(file: QuarantinedFile) -> None:
         path.unlink(missing_ok=True)
 
 
+def forget(file: QuarantinedFile) -> None:
+    """Remove bytes, row and preview, if they are there; the database's row says so."""
+    remove(file)
+    file.kept_at, file.bytes_kept, file.has_preview = None, 0, False
+    file.save(update_fields=["kept_at", "bytes_kept", "has_preview"])
+
+
 def _row_to_json(entry: Entry) -> dict[str, object]:
     assert entry.row is not None
     boxes = None if entry.boxes is None else [box.to_json() for box in entry.boxes]

@@ -1,4 +1,4 @@
-"""Files are sent to a virus scanner, clamd, while they are unpacked, and before anything reads them.
+"""Files are sent to a virus scanner, clamd, before anything reads them: those of a zip while they are unpacked.
 
 clamd's protocol is that of its manual page: over TCP or a Unix socket, `zINSTREAM`, then pieces of a file, each with
 its length before it, a length of 0, and an answer that ends with a zero byte.
@@ -9,17 +9,23 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 Address = tuple[str, int] | str  # host and port, or the path of a Unix socket
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 120.0  # a film takes a second; clamd gives up after its own limit of two minutes
 MOST_ANSWER_BYTES = 4096
+PIECE_BYTES = 2**20
 TOO_LARGE = "size limit exceeded"
 
 AWAY = (
     "The virus scanner does not answer, and nothing is imported unscanned. What was sent is kept; the import begins "
     "within minutes once it does. Your administrator sees the cause by manage.py doctor"
+)
+AWAY_AT_COMMAND = (
+    "The virus scanner does not answer, and nothing is imported unscanned. Start clamd, or correct HILUM_CLAMD; "
+    "manage.py doctor says whether it answers."
 )
 
 
@@ -69,6 +75,14 @@ def scan(address: Address) -> Iterator[FileScan]:
     """Raises ScannerAway where no connection is made."""
     with _connected(address, ANSWER_SECONDS) as connection:
         yield FileScan(connection)
+
+
+def signature_in(path: Path, address: Address) -> str:
+    """What the scanner finds in the file, blank if nothing. Raises ScannerAway, NotScanned and OSError."""
+    with scan(address) as scanned, path.open("rb") as file:
+        while data := file.read(PIECE_BYTES):
+            scanned.send(data)
+        return scanned.signature()
 
 
 def version(address: Address, *, seconds: float = CONNECT_SECONDS) -> str:

@@ -36,6 +36,7 @@ from portal.intake.name_matching import ENDINGS
 from portal.intake.patient_identifiers import PatientSource
 from portal.intake.quotas import QuotaReached, require_room
 from portal.intake.remembered_mappings import SiteMappings
+from portal.intake.scanned_files import RAISE_LIMIT, Infected, TooLargeToScan, record_finding
 from portal.intake.sources.choice import OWN_FILES, SourceChoice
 from portal.intake.sources.file_index import files_of_folder
 from portal.intake.sources.importing import import_source
@@ -85,17 +86,6 @@ _DAMAGE = (
 
 class InvalidUpload(Exception):
     """The message is shown to the user."""
-
-
-class Infected(Exception):
-    """The virus scanner found something. The message is shown to the user."""
-
-    def __init__(self, signature: str, number: int) -> None:
-        self.signature = signature
-        super().__init__(
-            f"The virus scanner found {signature} in file {number} of the zip. Nothing of it was imported, and it was "
-            "deleted. Have the computer that it came from looked at, and send the films without that file."
-        )
 
 
 @dataclass(frozen=True)
@@ -266,26 +256,21 @@ def import_zip(upload: Upload) -> None:
         Upload.objects.filter(pk=upload.pk).update(state=Upload.State.MAPPING, message=str(question))
         return
     except Infected as found:
-        _record_infection(upload, found)
+        record_finding(
+            signature=found.signature,
+            site=upload.dataset.site,
+            author=upload.uploaded_by,
+            dataset=upload.dataset,
+            upload=str(upload.uuid),
+        )
         fail(upload, str(found))
-    except (InvalidUpload, InvalidCsv, InvalidSource, InvalidFolder) as error:
+    except (InvalidUpload, InvalidCsv, InvalidSource, InvalidFolder, TooLargeToScan) as error:
         fail(upload, str(error))
     except OSError as error:
         if not is_full(error):
             raise
         fail(upload, f"{DISK_IS_FULL} The films imported so far are kept.")
     path.unlink(missing_ok=True)
-
-
-def _record_infection(upload: Upload, found: Infected) -> None:
-    with transaction.atomic():
-        audit.record(
-            verb="find virus",
-            site=upload.dataset.site,
-            actor=upload.uploaded_by,
-            target=upload.dataset,
-            after={"upload": str(upload.uuid), "signature": found.signature},
-        )
 
 
 def _unpack_and_import(upload: Upload, path: Path) -> None:
@@ -306,7 +291,7 @@ def _unpack_and_import(upload: Upload, path: Path) -> None:
         report.counts.update(contents.counts)
         report.deidentified.tables.extend(contents.fates)
         entries = entries_of(contents.files, contents.rows, contents.boxes, report)
-        import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by)
+        import_entries(upload=upload, entries=entries, report=report, actor=upload.uploaded_by, are_scanned=True)
 
 
 def import_upload_of_source(upload: Upload, path: Path) -> None:
@@ -315,7 +300,7 @@ def import_upload_of_source(upload: Upload, path: Path) -> None:
     report = ImportReport(patients_of=PatientSource(upload.patients))
     source = source_named(upload.source)
 
-    def run(files: Iterable[NamedFile], tables: Sequence[NamedFile] = ()) -> None:
+    def run(files: Iterable[NamedFile], tables: Sequence[NamedFile] = (), *, are_scanned: bool) -> None:
         import_source(
             upload=upload,
             source=source,
@@ -324,14 +309,15 @@ def import_upload_of_source(upload: Upload, path: Path) -> None:
             tables=tables,
             report=report,
             actor=upload.uploaded_by,
+            are_scanned=are_scanned,
         )
 
     if upload.folder:
-        run(files_of_folder(server_folder(upload.folder), beat=lambda: _heartbeat(upload)))
+        run(files_of_folder(server_folder(upload.folder), beat=lambda: _heartbeat(upload)), are_scanned=False)
         return
     with film_files.unpacking_folder(upload) as folder:
         unpacked = open_zip(path, folder, heartbeat=lambda: _heartbeat(upload), scanner=settings.SCANNER)
-        run(unpacked.files([]), [NamedFile(table.name, table) for table in unpacked.tables])
+        run(unpacked.files([]), [NamedFile(table.name, table) for table in unpacked.tables], are_scanned=True)
 
 
 def is_full(error: BaseException) -> bool:
@@ -470,10 +456,14 @@ class _Unpacking:
         except NotScanned:
             raise InvalidUpload(
                 f"File {number} of the zip is larger than what the virus scanner takes, and nothing is imported "
-                "unscanned. Ask your administrator to raise its StreamMaxLength, or leave the file out."
+                f"unscanned. {RAISE_LIMIT}"
             ) from None
         if signature:
-            raise Infected(signature, number)
+            raise Infected(
+                signature,
+                f"The virus scanner found {signature} in file {number} of the zip. Nothing of it was imported, and it "
+                "was deleted. Have the computer that it came from looked at, and send the films without that file.",
+            )
         return size
 
     def _copy(self, source: IO[bytes], target: Path, chunk: int, scanned: FileScan | None = None) -> int:

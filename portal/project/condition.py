@@ -276,7 +276,7 @@ def virus_scanner() -> Condition:
     except ScannerAway as problem:
         return Condition(
             name,
-            f"The virus scanner does not answer ({problem}), so uploads wait.",
+            f"The virus scanner does not answer ({problem}), so imports wait.",
             "Start clamd, and check HILUM_CLAMD: the workers of imports have to reach it. What waits is imported "
             "within minutes then.",
         )

@@ -26,13 +26,13 @@ def pseudonym_secret(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[c
 
 @checks.register(checks.Tags.security)
 def virus_scanner(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn of a scanner that does not answer: uploads wait for it."""
+    """Warn of a scanner that does not answer: imports wait for it."""
     if settings.SCANNER is None:
         return []
     try:
         version(settings.SCANNER, seconds=2.0)
     except ScannerAway as problem:
         sentence = f"The virus scanner of HILUM_CLAMD does not answer ({problem})."
-        hint = "Start clamd, or take the setting out. Uploads wait until it answers; nothing is imported unscanned."
+        hint = "Start clamd, or take the setting out. Imports wait until it answers; nothing is imported unscanned."
         return [checks.Warning(sentence, hint=hint, id="hilum.W002")]
     return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.test import Client
 
 from portal.imaging.decoding import Decoder
 from portal.models import User
+from tests.portal.intake import clamd
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,14 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("portal.tasks.publish_look", lambda site: None)
     monkeypatch.setattr("portal.tasks.publish", lambda upload: sent.append(str(upload.uuid)))
     return sent
+
+
+@pytest.fixture
+def scanner(settings: Any) -> Iterator[Any]:
+    """A server that speaks clamd's protocol, and to which the settings point."""
+    with clamd.running() as server:
+        settings.SCANNER = server.address
+        yield server
 
 
 @pytest.fixture

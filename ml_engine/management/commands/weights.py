@@ -10,6 +10,8 @@ from ml_engine.core.backbone.weights import StoredFile, list_files, verify
 from ml_engine.core.errors import EngineError
 from ml_engine.core.published_weights import SETS, all_known
 from ml_engine.runs import paths
+from portal.intake.scanned_files import Infected, TooLargeToScan, require_clean
+from portal.intake.virus_scan import AWAY_AT_COMMAND, ScannerAway
 
 
 class Command(BaseCommand):
@@ -74,6 +76,12 @@ class Command(BaseCommand):
         self.stdout.write(f"Stored as {path.name}.")
 
     def import_(self, file: Path, architecture: str | None) -> None:
+        try:
+            require_clean(file, words=str(file))
+        except (Infected, TooLargeToScan) as refusal:
+            raise CommandError(str(refusal)) from refusal
+        except ScannerAway as away:
+            raise CommandError(AWAY_AT_COMMAND) from away
         stored = import_file(file, folder=paths.weights_folder(), architecture=architecture)
         self.stdout.write(f"Imported: {_line(stored)}")
 

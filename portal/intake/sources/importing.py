@@ -14,6 +14,7 @@ from portal.intake.entries import Entry, NamedFile
 from portal.intake.film_storage import view_of
 from portal.intake.films import Batch, import_batches
 from portal.intake.import_report import ImportReport
+from portal.intake.scanned_files import require_clean
 from portal.intake.sources.file_index import FileIndex, is_published_table
 from portal.intake.sources.published_table import PublishedTable, open_published
 from portal.intake.sources.source import LeftOut, PublishedSource, SourceFilm, SourceOptions
@@ -37,11 +38,13 @@ def import_source(
     tables: Sequence[NamedFile] = (),
     report: ImportReport,
     actor: User | None,
+    are_scanned: bool = False,
     processes: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportReport:
-    """Import the dataset with the tables among its files, and further `tables`. Raises InvalidCsv before a film is
-    stored."""
+    """Import the dataset with the tables among its files, and further `tables`. Unless the files `are_scanned`, the
+    virus scanner gets each table before it is opened, and each film before it is decoded. Raises InvalidCsv, Infected
+    and TooLargeToScan before a film is stored, and ScannerAway."""
     found_tables = [*tables]
 
     def films() -> Iterator[NamedFile]:
@@ -52,6 +55,9 @@ def import_source(
                 yield file
 
     index = FileIndex(films(), parts=source.parts_of_name)
+    if not are_scanned:
+        for number, table in enumerate(found_tables, start=1):
+            require_clean(table.path, words=table_words(table.name, number))
     opened = _opened(found_tables)
     by_key = source.tables_of(opened)
     report.deidentified.tables.extend(_fates(source, opened))
@@ -66,6 +72,7 @@ def import_source(
         total=total,
         report=report,
         actor=actor,
+        are_scanned=are_scanned,
         processes=processes,
         on_progress=on_progress,
     )

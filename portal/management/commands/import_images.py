@@ -21,16 +21,20 @@ from portal.intake.patient_identifiers import PatientSource
 from portal.intake.pseudonym_key import OtherKey
 from portal.intake.quotas import QuotaReached
 from portal.intake.remembered_mappings import SiteMappings, remember
+from portal.intake.scanned_files import Infected, TooLargeToScan, record_finding, require_clean
 from portal.intake.sources.file_index import files_of_folder
 from portal.intake.sources.importing import import_source
 from portal.intake.sources.registry import SOURCES
 from portal.intake.sources.source import Views
 from portal.intake.stored_words import table_words
 from portal.intake.tables import UnclearTable
+from portal.intake.virus_scan import AWAY_AT_COMMAND, ScannerAway
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload, User
 from portal.people import audit, members
 from portal.people.retired import why_retired
+
+GOES_ON = "The films imported so far are kept; the same command goes on from there."
 
 
 class Command(BaseCommand):
@@ -118,6 +122,9 @@ class Command(BaseCommand):
             return
         if options["views"] or options["children"]:
             raise CommandError("--views and --children say what to take of a published dataset; pass --source too.")
+        for path in (options["labels"], options["boxes"], options["mapping"]):
+            if path is not None:
+                self._require_clean(path, site, actor)
         mappings = self._mappings(options, site, actor)
         try:
             rows = boxes = None
@@ -158,9 +165,10 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except (QuotaReached, BucketAway) as error:
             fail(upload, str(error))
-            raise CommandError(
-                f"{error} The films imported so far are kept; the same command goes on from there."
-            ) from error
+            raise CommandError(f"{error} {GOES_ON}") from error
+        except ScannerAway as error:
+            fail(upload, AWAY_AT_COMMAND)
+            raise CommandError(f"{AWAY_AT_COMMAND} {GOES_ON}") from error
         except BaseException:
             fail(upload, INTERRUPTED)
             raise
@@ -200,9 +208,16 @@ class Command(BaseCommand):
                 processes=options["processes"],
                 on_progress=self._progress,
             )
-        except InvalidCsv as error:
+        except (InvalidCsv, TooLargeToScan) as error:
             fail(upload, str(error))
             raise CommandError(str(error)) from error
+        except Infected as found:
+            record_finding(signature=found.signature, site=site, author=actor, dataset=dataset, upload=str(upload.uuid))
+            fail(upload, str(found))
+            raise CommandError(str(found)) from found
+        except ScannerAway as error:
+            fail(upload, AWAY_AT_COMMAND)
+            raise CommandError(f"{AWAY_AT_COMMAND} {GOES_ON}") from error
         except KeyboardInterrupt as stop:
             fail(upload, INTERRUPTED)
             raise CommandError("Stopped; the same command goes on from there.", returncode=130) from stop
@@ -210,6 +225,17 @@ class Command(BaseCommand):
             fail(upload, INTERRUPTED)
             raise
         self._write_report(upload, report, actor)
+
+    def _require_clean(self, path: Path, site: Site, actor: User | None) -> None:
+        try:
+            require_clean(path, words=str(path))
+        except Infected as found:
+            record_finding(signature=found.signature, site=site, author=actor)
+            raise CommandError(str(found)) from found
+        except TooLargeToScan as error:
+            raise CommandError(str(error)) from error
+        except ScannerAway as error:
+            raise CommandError(AWAY_AT_COMMAND) from error
 
     def _write_report(self, upload: Upload, report: ImportReport, actor: User | None) -> None:
         for sentence in report.sentences():
@@ -220,6 +246,8 @@ class Command(BaseCommand):
         if report.first_names is not None:
             self.stdout.write(f"  the first of these names in the CSV: {', '.join(report.first_names.table)}")
             self.stdout.write(f"  the first files without a row: {', '.join(report.first_names.files) or 'none'}")
+        for refused in report.refused:
+            self.stdout.write(f"  refused by the virus scanner: {refused}")
         if report.has_matched_nothing:
             raise CommandError(f"{report.sentences()[0]}.")
         for quarantined in upload.quarantined.all():

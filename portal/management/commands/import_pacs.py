@@ -17,6 +17,7 @@ from portal.dicomweb.pacs_imports import (
 )
 from portal.intake.pseudonym_key import OtherKey
 from portal.intake.quotas import QuotaReached
+from portal.intake.virus_scan import AWAY_AT_COMMAND, ScannerAway
 from portal.intake.zip_uploads import INTERRUPTED, fail
 from portal.models import Dataset, Site, Upload
 from portal.people.retired import why_retired
@@ -64,6 +65,9 @@ class Command(BaseCommand):
         except OtherKey as error:
             fail(upload, str(error))
             raise CommandError(str(error)) from error
+        except ScannerAway as error:
+            fail(upload, AWAY_AT_COMMAND)
+            raise CommandError(f"{AWAY_AT_COMMAND} The same command goes on then.") from error
         except (PacsError, QuotaReached) as error:
             fail(upload, str(error))
             raise CommandError(f"{error} The films imported so far are kept; the same command goes on.") from error

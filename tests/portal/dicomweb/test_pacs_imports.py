@@ -18,12 +18,14 @@ from portal.dicomweb import pacs_imports
 from portal.dicomweb.client import PacsClient, PacsUnreachable, StudyQuery
 from portal.dicomweb.pacs_imports import InvalidPacsRequest, begin_import, fetched_folder, plan_of, search, target_named
 from portal.intake.import_plans import plan_path
+from portal.intake.virus_scan import AWAY
 from portal.models import AuditEvent, Dataset, Patient, Role, Upload, User
 from tests.pages import one_line
 from tests.portal import factories
 from tests.portal.api.signing_in import with_token
 from tests.portal.dicomweb.conftest import STUDY, study_film
 from tests.portal.dicomweb.pacs import Pacs
+from tests.portal.intake import clamd
 from tests.portal.views.conftest import as_
 
 pytestmark = [pytest.mark.django_db]
@@ -108,6 +110,33 @@ def test_a_killed_import_fetches_only_what_is_not_there(
     monkeypatch.setattr(PacsClient, "fetch", noted)
     assert work(upload).counts["imported"] == 2
     assert len(fetched) == 1
+
+
+def test_an_infected_film_of_the_pacs_is_refused_alone(
+    of: Dataset, kim: User, filled: Pacs, tmp_path: Path, published: list[str], scanner: Any
+) -> None:
+    filled.store(study_film(tmp_path, 1, SOPInstanceUID="1.2.3.9", ImageComments=clamd.EICAR.decode()))
+    upload = work(ask(of, kim, filled, 1, 2))
+    assert (upload.state, upload.counts) == ("done", {"imported": 2, "infected": 1, "other modalities": 1})
+    assert (of.quarantined.get().reason, len(scanner.scanned)) == ("infected", 3)
+    assert not fetched_folder(upload).exists()
+
+
+def test_without_its_scanner_what_was_fetched_waits(
+    of: Dataset, kim: User, filled: Pacs, published: list[str], settings: Any
+) -> None:
+    settings.SCANNER = clamd.nowhere()
+    upload = work(ask(of, kim, filled, 1))
+    assert (upload.state, upload.message, of.images.count()) == ("received", AWAY, 0)
+    assert len(list(fetched_folder(upload).glob("*.dcm"))) == 1
+    with pytest.raises(CommandError, match="nothing is imported unscanned"):
+        call_command(
+            "import_pacs",
+            *(f"--{name}={value}" for name, value in (("site", of.site.name), ("dataset", of.name), ("pacs", "ward"))),
+            "--first-day=2026-11-11",
+            stdout=StringIO(),
+            stderr=StringIO(),
+        )
 
 
 def test_a_pacs_that_goes_away_fails_what_is_left(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import struct
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class _Handler(socketserver.StreamRequestHandler):
                 self.wfile.write(b"INSTREAM size limit exceeded. ERROR\0")
                 return
         self.server.scanned.append(content)
-        verdict = f"{FOUND} FOUND" if EICAR in content else "OK"
+        verdict = f"{FOUND} FOUND" if EICAR in content or content == self.server.finds else "OK"
         self.wfile.write(f"stream: {verdict}\0".encode())
 
     def _until_zero(self) -> bytes:
@@ -48,7 +49,7 @@ def running(at: Path | None = None) -> Iterator[Any]:
     kind: Any = socketserver.ThreadingUnixStreamServer if at else socketserver.ThreadingTCPServer
     with kind(str(at) if at else ("127.0.0.1", 0), _Handler) as server:
         server.version = "ClamAV 1.4.6/27450/Sun Nov 29 08:45:11 2026"
-        server.most_bytes, server.hangs_up, server.scanned = 2**30, False, []
+        server.most_bytes, server.hangs_up, server.finds, server.scanned = 2**30, False, None, []
         server.address = str(at) if at else server.server_address
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -57,3 +58,10 @@ def running(at: Path | None = None) -> Iterator[Any]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def nowhere() -> tuple[str, int]:
+    """An address at which nothing answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return ("127.0.0.1", int(probe.getsockname()[1]))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import socket
 import zipfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,13 +31,6 @@ def _nothing_works_by_itself(published: list[str]) -> None:
 
 
 @pytest.fixture
-def scanner(settings: Any) -> Iterator[Any]:
-    with clamd.running() as server:
-        settings.SCANNER = server.address
-        yield server
-
-
-@pytest.fixture
 def film(tmp_path: Path) -> bytes:
     return factories.png(tmp_path / "a.png", seed=1).read_bytes()
 
@@ -57,12 +48,6 @@ def imported(upload: Upload) -> Upload:
     tasks.import_upload(str(upload.uuid))
     upload.refresh_from_db()
     return upload
-
-
-def nowhere() -> tuple[str, int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return ("127.0.0.1", int(probe.getsockname()[1]))
 
 
 @pytest.mark.both
@@ -91,7 +76,7 @@ def test_an_infected_upload_is_refused_whole_and_deleted(scanner: Any, film: byt
 
 
 def test_without_its_scanner_an_upload_waits_and_says_so(settings: Any, film: bytes) -> None:
-    settings.SCANNER = nowhere()
+    settings.SCANNER = clamd.nowhere()
     upload = imported(sent({"a.png": film}))
     assert (upload.state, waiting_for(upload, upload.uploaded_by)) == ("received", AWAY)
     assert zip_path(upload).exists()
@@ -145,7 +130,7 @@ def test_doctor_and_start_say_that_it_is_away_or_old(settings: Any, scanner: Any
     assert version(scanner.address) == scanner.version
     scanner.version = "ClamAV 1.4.6/27450/Sun Nov  1 08:45:11 2020"
     assert "are of 2020-11-01" in virus_scanner().fault
-    settings.SCANNER = nowhere()
+    settings.SCANNER = clamd.nowhere()
     assert "does not answer" in virus_scanner().fault
     assert [warning.id for warning in warn_at_start(None)] == ["hilum.W002"]
     settings.SCANNER = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torchvision
 from django.core.management import CommandError, call_command
 from safetensors.torch import save_file
+
+from tests.portal.intake import clamd
 
 
 def command(*words: str) -> str:
@@ -39,6 +42,17 @@ def test_a_file_is_imported_listed_and_verified(data_dir: Path, resnet18: Path) 
     assert stored.name in command("list")
     assert command("verify") == command("verify", stored.name)
     assert command("verify").startswith(f"good: {stored.name}")
+
+
+def test_a_file_is_scanned_before_it_is_opened(data_dir: Path, resnet18: Path, settings: Any) -> None:
+    with clamd.running() as server:
+        settings.SCANNER = server.address
+        server.finds = resnet18.read_bytes()
+        with pytest.raises(CommandError, match=f"found {clamd.FOUND}"):
+            command("import", str(resnet18))
+    with pytest.raises(CommandError, match="nothing is imported unscanned"):
+        command("import", str(resnet18))
+    assert not list((data_dir / "weights").glob("*"))
 
 
 def test_a_damaged_file_is_detected(data_dir: Path, resnet18: Path) -> None:
