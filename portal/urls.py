@@ -20,6 +20,11 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("accounts/login/", accounts.LogIn.as_view(), name="login"),
     path("accounts/login/", accounts.LogIn.as_view(), name="account_login"),  # as allauth calls it
+    path(
+        "accounts/again/",
+        TemplateView.as_view(template_name="portal/logged_in_again.html"),
+        name="logged-in-again",
+    ),
     path("accounts/confirm/", second_factors.Confirm.as_view(), name="account_reauthenticate"),
     path("accounts/second-factor/", include("portal.second_factor_pages")),
     # under the names that allauth uses; the provider is told the second address

@@ -1,18 +1,22 @@
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
 
+from portal.models import User
 from portal.people.access import actions_of, sites_of
+from portal.people.log_in_again import ways_in
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     """Context of every page: the site, all sites of the person, and the actions that they may do at the site
-    (`may.import_films` for the action "import films")."""
-    site = getattr(request, "hilum_site", None)
-    if site is None or not request.user.is_authenticated:
+    (`may.import_films` for the action "import films"), and how they log in again."""
+    site, person = getattr(request, "hilum_site", None), getattr(request, "user", None)
+    if site is None or not isinstance(person, User):
         return {"site": None, "may": {}}
     return {
         "site": site,
-        "sites": sites_of(request.user).order_by("name"),
-        "may": {action.replace(" ", "_"): True for action in actions_of(request.user, site)},
+        "sites": sites_of(person).order_by("name"),
+        "may": {action.replace(" ", "_"): True for action in actions_of(person, site)},
+        "ways_in": SimpleLazyObject(lambda: ways_in(person)),
     }

@@ -16,9 +16,19 @@ from portal.people.lost_passwords import LostPasswordForm
 from portal.people.sessions import why_ended
 from portal.people.single_sign_on import is_connected, provider_names, sign_ons
 
+DIALOG = "Hilum-Dialog"  # a header; also in static/js/labelling/login.js
+
 
 class LogIn(LoginView):
     template_name = "portal/login.html"
+
+    def _redirect_to_pending_stage(self, request: HttpRequest, stage: Any) -> Any:
+        """Only a page that a person opens goes on to the second factor. What a page fetches, such as the next film,
+        would lead there too and make a new challenge, and the answer of a key to the one before would be refused. The
+        dialog of a session that ended says so itself, since browsers state the mode by https alone."""
+        if DIALOG in request.headers or request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
+            return None
+        return super()._redirect_to_pending_stage(request, stage)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Without allauth's own links, to pages that Hilum does not have. `next` is an address of this host."""

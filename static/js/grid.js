@@ -3,8 +3,9 @@
 
 import { localTime } from "./hilum.js";
 import { Attributes, labelDetails, noteNewCriteria } from "./labelling/attributes.js";
-import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
+import { MergeDialog } from "./labelling/dialogs.js";
 import { listenToKeys } from "./labelling/keys.js";
+import { LoginDialog } from "./labelling/login.js";
 import { Outbox } from "./labelling/outbox.js";
 import { SavedLine } from "./labelling/saved.js";
 import { post } from "./labelling/server.js";
@@ -236,7 +237,7 @@ if (bar) {
     else if ("all" in button.dataset) chooseAll();
     else if ("help" in button.dataset) document.getElementById("keys").showModal();
   });
-  new LoginDialog(outbox, bar.dataset.loginUrl);
+  new LoginDialog(outbox, bar.dataset);
   new MergeDialog(outbox, bar.dataset.previewUrl);
   outbox.addEventListener("change", markUnsaved);
   outbox.addEventListener("saved", onSaved);

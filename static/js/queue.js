@@ -2,8 +2,9 @@
 // key labels only a film that is on the screen.
 
 import { Attributes, labelDetails, noteNewCriteria } from "./labelling/attributes.js";
-import { LoginDialog, MergeDialog } from "./labelling/dialogs.js";
+import { MergeDialog } from "./labelling/dialogs.js";
 import { listenToKeys } from "./labelling/keys.js";
+import { LoginDialog } from "./labelling/login.js";
 import { Outbox } from "./labelling/outbox.js";
 import { SavedLine } from "./labelling/saved.js";
 import { post } from "./labelling/server.js";
@@ -299,7 +300,7 @@ byId("comment")?.addEventListener("keydown", (event) => {
 // Saving
 
 const saved = new SavedLine(outbox);
-const login = outbox ? new LoginDialog(outbox, bar.dataset.loginUrl) : null;
+const login = outbox ? new LoginDialog(outbox, bar.dataset) : null;
 if (outbox) {
   new MergeDialog(outbox, bar.dataset.previewUrl);
   outbox.addEventListener("saved", ({ detail: { act, answer } }) => {

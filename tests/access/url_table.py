@@ -181,6 +181,7 @@ PORTAL = {
     "saml_acs": act(ANYONE, NOTHING),
     "saml_finish_acs": page(ANYONE, NOTHING),
     "saml_metadata": page(ANYONE, NOTHING),
+    "logged-in-again": page(SIGNED_IN, NOTHING),
     "account_reauthenticate": page(SIGNED_IN, NOTHING),
     "mfa_index": page(SIGNED_IN, NOTHING),
     "mfa_authenticate": page(ANYONE, NOTHING),

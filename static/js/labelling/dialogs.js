@@ -1,6 +1,4 @@
-// Two dialogs of labelling: a conflict with somebody else's label, and an expired session.
-
-import { Trouble } from "./server.js";
+// The dialog of a conflict with somebody else's label.
 
 const HASTE = 600; // ms in which a key is taken to be meant for the previous film
 const ANY_FILM = "00000000-0000-4000-8000-000000000000"; // in addresses that pages give as patterns
@@ -69,58 +67,4 @@ export class MergeDialog {
     this.#outbox.merge(act, { choice: button.dataset.choice, seen: changed[act.images[0].image].seen });
     this.#dialog.close();
   }
-}
-
-// Logs the same person in again without leaving the page.
-export class LoginDialog {
-  #dialog = document.getElementById("login");
-  #form = document.getElementById("login-form");
-  #outbox;
-  #url;
-
-  constructor(outbox, loginUrl) {
-    this.#outbox = outbox;
-    this.#url = loginUrl;
-    outbox.addEventListener("out", () => this.open());
-    this.#form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#logIn();
-    });
-    this.#dialog.querySelector("[data-later]").addEventListener("click", () => this.#dialog.close());
-  }
-
-  open() {
-    if (!this.#dialog.open) this.#dialog.showModal();
-    this.#form.elements.password.focus();
-  }
-
-  async #logIn() {
-    const { login, password } = this.#form.elements;
-    this.#showFault("");
-    try {
-      const page = parse(await (await fetch(this.#url)).text());
-      const token = page.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
-      const body = new URLSearchParams({ csrfmiddlewaretoken: token, login: login.value, password: password.value });
-      const answer = await fetch(this.#url, { method: "POST", body, redirect: "manual" });
-      if (answer.type !== "opaqueredirect") return this.#showFault(alertOf(parse(await answer.text())));
-      await this.#outbox.renew();
-      password.value = "";
-      this.#dialog.close();
-    } catch (error) {
-      this.#showFault(error instanceof Trouble ? error.message : "The server did not answer; try again.");
-    }
-  }
-
-  #showFault(sentence) {
-    document.getElementById("login-fault").textContent = sentence;
-  }
-}
-
-function parse(text) {
-  return new DOMParser().parseFromString(text, "text/html");
-}
-
-// What the log-in page says: that the password is wrong, or that there were too many wrong ones.
-function alertOf(page) {
-  return page.querySelector("[role=alert]")?.textContent.trim() || "The log-in did not succeed; try again.";
 }

@@ -21,9 +21,11 @@ def code_of(secret: str, *, at: float | None = None) -> str:
     return str(int.from_bytes(digest[start : start + 4], "big") % 2**31 % 10**6).zfill(6)
 
 
-def made_up_key(name: bytes = b"a key of the tests") -> dict[str, Any]:
-    """What a browser sends of a new security key."""
-    public = ES256.from_cryptography_key(ec.generate_private_key(ec.SECP256R1()).public_key())
+def made_up_key(
+    name: bytes = b"a key of the tests", private: ec.EllipticCurvePrivateKey | None = None
+) -> dict[str, Any]:
+    """What a browser sends of a new security key, of which nobody, or the caller, has the `private` part."""
+    public = ES256.from_cryptography_key((private or ec.generate_private_key(ec.SECP256R1())).public_key())
     of_key = AttestedCredentialData.create(bytes(16), name, public)
     facts = AuthenticatorData.create(hashlib.sha256(b"testserver").digest(), AuthenticatorData.FLAG.AT, 0, of_key)
     client = b'{"type":"webauthn.create","challenge":"AAAA","origin":"https://testserver"}'

@@ -82,6 +82,23 @@ def test_a_log_in_that_waits_for_its_code_can_be_given_up(kim: Client) -> None:
     assert "User name" in one_line(client.get("/accounts/login/"))
 
 
+def test_what_a_page_fetches_does_not_go_on_with_the_log_in(kim: Client) -> None:
+    """It would make a new challenge, and a key's answer to the one before would be refused."""
+    set_up(kim)
+    waiting = logged_in()
+    assert waiting.get("/accounts/login/")["Location"] == "/accounts/second-factor/log-in/"
+    assert waiting.get("/accounts/login/", headers={"Sec-Fetch-Mode": "cors"}).status_code == 200
+
+
+def test_the_dialog_of_an_ended_session_begins_the_log_in_anew(kim: Client) -> None:
+    set_up(kim)
+    factories.curator("lee")
+    waiting = logged_in()
+    fields = {"login": "lee", "password": factories.PASSWORD, "next": "/labels/session/"}
+    answer = waiting.post("/accounts/login/", fields, headers={"Hilum-Dialog": "1"}, follow=True)
+    assert answer.json()["person"] == str(User.objects.get(username="lee").uuid)
+
+
 def test_a_recovery_code_lets_in_once(kim: Client) -> None:
     _, codes = set_up(kim)
     assert "shown when they were made" in one_line(kim.get(f"{START}codes/"))

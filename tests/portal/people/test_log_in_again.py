@@ -1,0 +1,44 @@
+"""What the dialog of an ended session offers to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from allauth.socialaccount.models import SocialAccount
+
+from portal.people.log_in_again import WaysIn, ways_in
+from tests.portal import factories
+
+pytestmark = [pytest.mark.django_db]
+PROVIDER = {"openid_connect": {"APPS": [{"name": "Ward log-in"}]}}
+
+
+def test_without_a_provider_a_password_is_asked_for() -> None:
+    assert ways_in(factories.curator()) == WaysIn(by_password=True, sign_on="")
+
+
+@pytest.mark.parametrize(
+    ("has_password", "is_connected", "passwords", "expected"),
+    [
+        (True, False, "everybody", WaysIn(by_password=True, sign_on="")),
+        (True, True, "everybody", WaysIn(by_password=True, sign_on="Ward log-in")),
+        (False, True, "everybody", WaysIn(by_password=False, sign_on="Ward log-in")),
+        (True, True, "administrators", WaysIn(by_password=False, sign_on="Ward log-in")),
+    ],
+)
+def test_single_sign_on_is_offered_to_whoever_uses_it(
+    has_password: bool, is_connected: bool, passwords: str, expected: WaysIn, settings: Any
+) -> None:
+    settings.SOCIALACCOUNT_PROVIDERS, settings.PASSWORDS = PROVIDER, passwords
+    kim = factories.curator("kim")
+    if not has_password:
+        kim.set_unusable_password()
+    if is_connected:
+        SocialAccount.objects.create(user=kim, provider="sso", uid="7")
+    assert ways_in(kim) == expected
+
+
+def test_an_administrator_has_a_password_in_any_case(settings: Any) -> None:
+    settings.SOCIALACCOUNT_PROVIDERS, settings.PASSWORDS = PROVIDER, "administrators"
+    assert ways_in(factories.user("root", is_superuser=True)) == WaysIn(by_password=True, sign_on="")
