@@ -10,7 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from analysis.models import NormalProposal, WorklistReader
@@ -28,6 +31,7 @@ from portal.sets.double_reading import begin as begin_queue
 from portal.sets.double_reading import read_blinded
 from portal.sets.screening_queues import Order, queue_films
 from portal.sets.splits import SplitRequest, draw_split
+from tests.access.url_table import URLS
 from tests.access.world import everyone
 from tests.analysis.scored import Scored, scored_run
 from tests.analysis.worklists import items, read, read_stage, read_study, study, worklist
@@ -228,3 +232,41 @@ def test_a_double_reading_knows_who_read_the_film_with_the_model_at_hand(
     change = LabelChange(value="normal")
     (row,) = read_blinded(queue=queue, images=[item.image], change=change, act=uuid4(), reader=person)
     assert row.model_shown
+
+
+# The work behind an answer ---------------------------------------------------------------------------------
+
+
+def test_an_answer_about_a_withheld_film_takes_the_same_work_whatever_is_known_of_it(
+    scored: Scored, boss: User, person: User
+) -> None:
+    """What an answer takes tells of what is behind it. Compared are its queries, since no time is the same twice."""
+    item = items(worklist(scored, boss))[0]
+    rich, other = item.image, everyone("other", factories.site())
+    read(item, other, "normal", reason="artefact")
+    factories.label_films(images=[rich], value="exclude", author=other, site=rich.dataset.site)
+    plain = factories.film(rich.dataset, person="nobody knows", view=rich.view_position)
+    withhold(person, rich, plain)
+
+    def work(name: str, film: Image) -> tuple[Any, ...]:
+        client = Client(raise_request_exception=False)
+        client.force_login(person)
+        saved = transaction.savepoint()
+        with CaptureQueriesContext(connection) as queries:
+            answer = client.get(reverse(name, args=[film.uuid]))
+            body = b"".join(answer) if answer.streaming else answer.content
+        transaction.savepoint_rollback(saved)
+        text = body.decode() if "text" in answer["Content-Type"] or "json" in answer["Content-Type"] else ""
+        statements = [re.sub(r"'[^']*'(::\w+)?|\d+", "…", query["sql"]) for query in queries]
+        return answer.status_code, sorted(answer.headers), _without_names(text, film), statements
+
+    names = [name for name, url in URLS.items() if url.of == ("film",) and url.method == "get"]
+    different = {name: (work(name, rich), work(name, plain)) for name in names}
+    assert {name: pair for name, pair in different.items() if pair[0] != pair[1]} == {}
+    assert len(names) > 10
+
+
+def _without_names(text: str, film: Image) -> str:
+    for name in (str(film.uuid), str(film.uuid)[:8]):
+        text = text.replace(name, "the film")
+    return re.sub(r"[A-Za-z0-9]{64}", "a token", text)
