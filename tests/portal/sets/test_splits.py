@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,15 @@ from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
+from portal.intake.csv_labels import read_labels
+from portal.intake.entries import entries_of_folder
+from portal.intake.films import Batch, import_batches
+from portal.intake.import_report import ImportReport
 from portal.labels.events import LabelChange, label_as_seen, labels_at
-from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, User
+from portal.models import AuditEvent, Cohort, Dataset, Image, Role, Split, SplitImage, SplitMember, Upload, User
 from portal.people import audit
-from portal.sets.cohorts import ADDED_BY_SCORE, freeze_cohort
+from portal.sets.cohorts import ADDED_BY_SCORE, freeze_cohort, images_of
+from portal.sets.parts_csv import parts_csv
 from portal.sets.screening_queues import Suspect, queue_suspects
 from portal.sets.splits import InvalidSplit, SplitRequest, draw_split, split_from_csv
 from tests.portal import factories
@@ -142,6 +149,47 @@ def test_a_split_waits_for_labels_that_are_being_written(of: Dataset) -> None:
         split = freezing.result(20)
     assert split.counts["parts"] == {"fit": {"normal": 6}}
     assert len(labels_at([film.pk for film in films], split.label_cutoff)) == 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sets_that_are_frozen_while_films_arrive_keep_their_films(of: Dataset, tmp_path: Path) -> None:
+    """Three films are there, three arrive meanwhile, three afterwards; all are of the three patients that are there."""
+    for n in range(9):
+        factories.png(tmp_path / f"{n}.png", seed=n)
+    rows = [{"filename": f"{n}.png", "label": "normal", "patient_id": f"person {n % 3}"} for n in range(9)]
+    labels = read_labels(factories.table(tmp_path / "labels.csv", *rows))
+    entries = entries_of_folder(tmp_path, labels, None, ImportReport())
+    split_request, upload = request_for(of), Upload.objects.create(dataset=of)
+    are_there, are_frozen = threading.Event(), threading.Event()
+
+    def batches() -> Iterator[Batch]:
+        yield Batch(entries[:3], rows=3)
+        are_there.set()
+        yield Batch(entries[3:6], rows=3)
+        assert are_frozen.wait(60)
+        yield Batch(entries[6:], rows=3)
+
+    def arrive() -> None:
+        try:
+            import_batches(upload=upload, batches=batches(), total=9, report=ImportReport(), actor=None)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        arriving = threads.submit(arrive)
+        assert are_there.wait(60)
+        split = draw_split(split_request, fractions=HALVES)
+        cohort = freeze_cohort(site=of.site, name="May", images=of.images.all(), author=split_request.author)
+        before = parts_csv(split), set(images_of(cohort))
+        are_frozen.set()
+        arriving.result(60)
+    assert of.images.count() == 9
+    assert (parts_csv(split), set(images_of(cohort))) == before
+    split.refresh_from_db()
+    lines = len(before[0].splitlines()) - 1
+    assert 3 <= lines <= 6
+    assert sum(split.counts["parts"][part]["normal"] for part in HALVES) == lines
+    assert 3 <= cohort.films == len(before[1]) <= 6
 
 
 @pytest.mark.django_db(transaction=True)
