@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from portal.dicomweb.client import PacsError
 from portal.dicomweb.pacs_imports import InvalidPacsRequest, forget_fetched, import_studies
-from portal.intake import emptied_broker, film_bucket, virus_scan
+from portal.intake import emptied_broker, film_bucket, unwritable, virus_scan
 from portal.intake.emptied_broker import send_again_also
 from portal.intake.film_bucket import BucketAway
 from portal.intake.fingerprints import LOOK, look_for_near_copies, publish_look, sites_to_look_at
@@ -64,16 +64,17 @@ def import_upload(uuid: str) -> None:
         Upload.objects.filter(pk=upload.pk).update(
             state=Upload.State.RECEIVED, message=str(error), heartbeat_at=timezone.now()
         )
-    except (ScannerAway, BucketAway) as error:  # asked again when the upload has waited for as long as a silent one
-        logger.warning("upload %s waits: %s", uuid, error)
-        message = virus_scan.AWAY if isinstance(error, ScannerAway) else film_bucket.AWAY
-        Upload.objects.filter(pk=upload.pk).update(
-            state=Upload.State.RECEIVED, message=message, heartbeat_at=timezone.now()
-        )
-        return  # the next of this person would find it away too
     except OtherKey as error:
         _fail(upload, str(error))
-    except Exception:  # a bug, not a bad file: a retry would fail in the same way
+    except Exception as error:
+        if (message := _waits_for(error)) is not None:
+            # asked again when the upload has waited for as long as a silent one
+            logger.warning("upload %s waits: %s", uuid, error)
+            Upload.objects.filter(pk=upload.pk).update(
+                state=Upload.State.RECEIVED, message=message, heartbeat_at=timezone.now()
+            )
+            return  # the next of this person would find it away too
+        # a bug, not a bad file: a retry would fail in the same way
         logger.exception("upload %s failed", uuid)
         _fail(
             upload, f"Internal error; give your administrator the reference {uuid}. The films imported so far are kept."
@@ -82,6 +83,15 @@ def import_upload(uuid: str) -> None:
         publish_look(upload.dataset.site)
     if (waiting := next_after(upload)) is not None:
         publish(waiting)
+
+
+def _waits_for(error: Exception) -> str | None:
+    """What an import waits for that this ended; None: it does not wait."""
+    if isinstance(error, ScannerAway):
+        return virus_scan.AWAY
+    if isinstance(error, BucketAway):
+        return film_bucket.AWAY
+    return unwritable.WAITS if unwritable.is_unwritable(error) else None
 
 
 def _import_planned(upload: Upload) -> None:

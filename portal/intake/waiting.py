@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from portal.intake import film_bucket, virus_scan
+from portal.intake import film_bucket, unwritable, virus_scan
 from portal.intake.quotas import full_usage
 from portal.models import Upload, User
 from portal.people.access import visible
@@ -48,7 +48,7 @@ def waiting_for(upload: Upload, viewer: User) -> str:
             "begins, or goes on, within minutes once there is room. Delete what is not needed, or ask for "
             "a larger quota"
         )
-    if upload.message in (virus_scan.AWAY, film_bucket.AWAY):
+    if upload.message in (virus_scan.AWAY, film_bucket.AWAY, unwritable.WAITS):
         return upload.message
     others = list(running().exclude(pk=upload.pk).select_related("dataset"))
     own = [other for other in others if other.uploaded_by_id == upload.uploaded_by_id]

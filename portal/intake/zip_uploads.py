@@ -46,6 +46,7 @@ from portal.intake.sources.source import InvalidSource
 from portal.intake.stored_words import table_words
 from portal.intake.table_columns import TableFate
 from portal.intake.tables import TABLE_ENDINGS, UnclearTable, is_table
+from portal.intake.unwritable import is_unwritable
 from portal.intake.virus_scan import Address, FileScan, NotScanned, scan
 from portal.intake.zip_names import decoded_names, readable_name, stored_name
 from portal.intake.zip_tables import MappingOf, by_names, read_tables
@@ -390,6 +391,8 @@ def open_zip(
     except _DAMAGE as error:
         if is_full(error):
             raise InvalidUpload(DISK_IS_FULL) from error
+        if is_unwritable(error):
+            raise
         raise InvalidUpload(
             "The zip is damaged or uses an unsupported compression; create it again with standard zip compression."
         ) from error

@@ -133,6 +133,12 @@ def data_folder() -> Condition:
     """Whether this process can write everywhere, and nothing belongs to somebody else."""
     name, top = "data folder", Path(settings.DATA_DIR)
     for folder in [top, *sorted(path for path in top.iterdir() if path.is_dir())]:
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return Condition(
+                name,
+                f"The disk of {folder} is mounted read-only.",
+                "See why: dmesg tells of errors of the disk. Then mount it to be written.",
+            )
         if not os.access(folder, os.W_OK | os.X_OK):
             return Condition(name, f"{folder} cannot be written.", f"Run: chmod -R u+rwX {folder}")
     me = os.getuid()

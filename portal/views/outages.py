@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 from redis.exceptions import ConnectionError as RedisDown
 
 from portal.intake.film_bucket import BucketAway
+from portal.intake.unwritable import is_unwritable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_STATES = ("53100",)  # of PostgreSQL: disk full
@@ -47,6 +48,13 @@ DISK = Outage(
     "space, for example by deleting old runs or files in quarantine; then try again.",
     507,
 )
+UNWRITABLE = Outage(
+    "data folder not writable",
+    "The server cannot write its files",
+    "The server cannot write into its data folder, so this was not saved. What was saved before is kept. Tell your "
+    "administrator: manage.py doctor says what is wrong. Then try again.",
+    507,
+)
 BROKER = Outage(
     "broker away",
     "The queue does not answer",
@@ -70,6 +78,8 @@ def outage_of(error: BaseException | None) -> Outage | None:
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in _FULL:
             return DISK
+        if is_unwritable(one):
+            return UNWRITABLE
         state = getattr(one, "sqlstate", None)
         if state in _FULL_STATES or "disk is full" in str(one):
             return DISK
