@@ -1,5 +1,6 @@
-"""Every page in a real browser, below a path of its host: nothing violates the policy of contents, which is loose only
-where figures are; the console has no error; no address leaves the path."""
+"""Every page in a real browser, below a path of its host, with scripts in every text of the database: none becomes part
+of a page, nothing violates the policy of contents, which is loose only where figures are; the console has no error; no
+address leaves the path."""
 
 from __future__ import annotations
 
@@ -9,6 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.apps import apps
+from django.db import connection
+from django.db.models import CharField, JSONField, TextField, Value
+from django.db.models.functions import Concat, Left
 from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
@@ -42,6 +47,47 @@ ADDRESSES = """() => {
     values.push(...data.textContent.matchAll(/"([^"]*)"/g).map((found) => found[1]));
   return values.filter((value) => /^\\/\\w/.test(value) || value.startsWith(location.origin));
 }"""
+
+# In the columns of these names people, tables and files put text. Blank ones that nothing follows from are filled.
+TEXTS = {
+    *("first_name", "last_name", "name", "original_name", "source", "licence", "purpose", "ethics_approval"),
+    *("text", "words", "source_words", "finding_words", "attribute_words", "comment", "note", "reason", "statement"),
+    *("action", "sentence", "message", "detail", "warning", "error"),
+}
+MAY_BE_BLANK = {"first_name", "last_name", "source", "licence", "purpose", "comment", "note"}
+LISTS = {"findings", "attributes", "tags"}
+HOSTILE = "'\"><svg/onload=hit()>"  # short, since the name of a tag has 30 characters
+
+
+def _takes_text(field: Any) -> bool:
+    """Of these names, some short columns hold one of several words."""
+    shortest = 100 if field.name in ("reason", "source") else 30
+    return isinstance(field, CharField | TextField) and not field.choices and (field.max_length or 1000) >= shortest
+
+
+def put_scripts_into_texts() -> int:
+    """The number of columns. Rows that are only ever added are changed as no role of the application could."""
+    columns = 0
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+    for model in apps.get_models():
+        if model._meta.app_label not in ("portal", "ml_engine", "analysis"):
+            continue
+        for field in model._meta.concrete_fields:
+            rows = model._default_manager.all()
+            if field.name in LISTS and isinstance(field, JSONField):
+                for row in rows:
+                    if isinstance(getattr(row, field.name), list):
+                        rows.filter(pk=row.pk).update(**{field.name: [*getattr(row, field.name), HOSTILE]})
+                columns += 1
+            elif field.name in TEXTS and _takes_text(field):
+                filled = rows if field.name in MAY_BE_BLANK else rows.exclude(**{field.name: ""})
+                room = (field.max_length or 1000) - len(HOSTILE)
+                filled.update(**{field.name: Concat(Left(field.name, room), Value(HOSTILE))})
+                columns += 1
+    with connection.cursor() as cursor:
+        cursor.execute("RESET session_replication_role")
+    return columns
 
 
 @pytest.fixture
@@ -93,6 +139,11 @@ class Visitor:
         found = {urlsplit(one).path for one in self.page.evaluate(ADDRESSES)}
         return sorted(path for path in found if not f"{path}/".startswith(f"{PREFIX}/"))
 
+    def scripts(self) -> list[str]:
+        """Elements that a text has become."""
+        found: int = self.page.locator("svg[onload]").count()
+        return [f"{found} texts became elements"] * bool(found)
+
     def _note(self, message: ConsoleMessage) -> None:
         expected = {self.asked, f"{self.here.removesuffix(PREFIX)}/favicon.ico"}  # a refused page; an icon for a file
         if message.type == "error" and message.location["url"] not in expected:
@@ -123,19 +174,22 @@ def pages(world: World) -> Iterator[tuple[str, str]]:
 def test_no_page_violates_the_policy_has_errors_or_leaves_the_path(page: Page, server: Server) -> None:
     factories.restart_seeds()
     world = worlds.build()
+    assert put_scripts_into_texts() > 50
     visitor = Visitor(page, server.url + PREFIX)
     wrong: dict[str, Any] = {}
-    opened, loose = 0, set()
+    opened, with_texts, loose = 0, 0, set()
     for name, address in pages(world):
         response = visitor.open(address)
         if response is None:
             continue
         opened += 1
+        with_texts += "onload=hit()" in response.text()
         outside = visitor.outside()
-        if found := [*visitor.noted, *outside]:
+        if found := [*visitor.noted, *outside, *visitor.scripts()]:
             wrong[name] = found
         if "'unsafe-inline'" in response.headers["content-security-policy"]:
             loose.add(name)
     assert wrong == {}
     assert loose == FIGURES
     assert opened > 80
+    assert with_texts > 90
