@@ -37,3 +37,10 @@ def test_films_are_sampled_where_torch_places_the_pixels_and_so_are_the_slopes(r
 
 def test_films_that_are_not_moved_keep_their_pixels() -> None:
     assert torch.allclose(sample(films(), unaligned(3)), films(), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_without_a_gradient_the_values_are_the_same(rows: int) -> None:
+    plain, followed = sample(films(), thetas(rows)), sample(films(), thetas(rows).requires_grad_())
+    assert torch.equal(plain, followed.detach())
+    assert followed.requires_grad and not plain.requires_grad
