@@ -1,4 +1,4 @@
-"""merge: put the ranges of a scoring run together, as the portal's workers do."""
+"""merge: put the ranges of a run together, as the portal's workers do."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def merge_command(options: argparse.Namespace) -> int:
         options.folder,
         images=options.images,
         attempt=options.attempt,
+        device=options.device,
         stdout=sys.stdout if options.parent_pipe else None,
     )
     return report_outcome(outcome)

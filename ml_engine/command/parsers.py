@@ -122,6 +122,7 @@ def _add_merge(commands: Any, *, epilog: str) -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="base folder of the CSV's paths, as for score")
     parser.add_argument("--attempt", type=int, metavar="N", help="number of this attempt; an earlier one is refused")
     parser.add_argument("--parent-pipe", action="store_true", help="end at once when standard input closes")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="of a study: device, as for run")
     parser.set_defaults(command="merge.merge_command")
 
 
@@ -377,4 +378,5 @@ def _add_run(commands: Any, *, epilog: str) -> None:
     run.add_argument("--attempt", type=int, metavar="N", help="number of this attempt; an earlier one is refused")
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), help="device, instead of the one in run.json")
     run.add_argument("--parent-pipe", action="store_true", help="end at once when standard input closes")
+    run.add_argument("--shared", action="store_true", help="of a study: only the stages that all of its cells need")
     run.set_defaults(command="run.run_command")

@@ -19,5 +19,6 @@ def run_command(options: argparse.Namespace) -> int:
         attempt=options.attempt,
         device=options.device,
         stdout=sys.stdout,
+        only_shared=options.shared,
     )
     return report_outcome(outcome)

@@ -1,4 +1,4 @@
-"""Merges the scored ranges of a run (`ml_engine.engine.shards`) into the run's folder, which then has the bytes of a
+"""Merges the finished ranges of a run (`ml_engine.engine.shards`) into the run's folder, which then has the bytes of a
 run that was never divided. It may be killed and run again at any time."""
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from ml_engine.engine import joined_scores, manifest, shards
 from ml_engine.engine.joined_scores import ScoredRange, join_arrays, rows_from
 from ml_engine.engine.outcome import ExitStatus, Outcome
 from ml_engine.engine.run_folder import FolderBusy, RunFolder, StageProgress, open_run_folder, write_run_folder
+from ml_engine.engine.run_kinds import KINDS, RunKind
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.engine.shards import LAST, Shard
+from ml_engine.engine.stages import study_cells
 
 STAGE = "merge"
 MAPS, HEAD_MAPS = "maps.npy", "head_maps.npy"  # in stages/
@@ -39,14 +41,18 @@ def merge_shards(
     *,
     images: Path | None = None,
     attempt: int | None = None,
+    device: str | None = None,
     stdout: TextIO | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Merge all ranges in ``path``, and remove their folders. ``images`` is the folder of the films' files, by default
-    the run folder. Never raises: the outcome, the events and the log report a refusal or a bug."""
+    the run folder; ``device`` as in `stages.runner.run_folder`, for a study. Never raises: the outcome, the events and
+    the log report a refusal or a bug."""
     try:
         _provide_request(path)
         with open_run_folder(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
+            if folder.spec().kind != RunKind.SCORE:
+                return _merged_study(folder, images or path, device)
             return _merged(folder, images or path)
     except (EngineError, OSError) as problem:  # the folder is not locked by us
         sentence = str(problem)
@@ -67,15 +73,57 @@ def _merged(folder: RunFolder, images: Path) -> Outcome:
         shutil.rmtree(folder.path / shards.FOLDER, ignore_errors=True)
         unreadable = len(folder.summary("films")["errors"])
     except Exception as problem:
-        failure = _failure(problem)
-        if not isinstance(problem, EngineError):
-            folder.log(traceback.format_exc())
-        folder.log(failure.sentence)
-        folder.emit({"event": "failed", "sentence": failure.sentence})
-        return failure
+        return _failed(folder, problem)
     folder.log(f"Merged; {unreadable} films could not be read.")
     folder.emit({"event": "finished", "unreadable": unreadable})
     return Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
+
+
+def _merged_study(folder: RunFolder, images: Path, device: str | None) -> Outcome:
+    """The cells were stages of the ranges and become stages of the run, of which the last is left to do."""
+    try:
+        if not folder.is_done(LAST):
+            _take_ranges(folder)
+    except Exception as problem:
+        return _failed(folder, problem)
+    from ml_engine.engine.model_cache import ModelCache
+    from ml_engine.engine.stages.runner import run_open_folder  # imports torch
+
+    outcome = run_open_folder(folder, images, device, None, ModelCache())
+    if outcome.has_results:
+        shutil.rmtree(folder.path / shards.FOLDER, ignore_errors=True)
+    return outcome
+
+
+def _take_ranges(folder: RunFolder) -> None:
+    parts, cells = _parts(folder.path), study_cells.cells_of(folder.spec())
+    request, shard = shards.request_of(parts[0].path)
+    _require_request(request, folder)
+    if (shard.of, shard.films) != (len(cells), study_cells.digest(cells)):
+        raise EngineError("The ranges are of other cells than the study has: request the run again.")
+    progress = StageProgress(folder, STAGE, 0, 1)
+    for done, part in enumerate(parts, 1):
+        study_cells.take_cells(folder, part.path, cells[part.shard.first : part.shard.end])
+        progress(done, len(parts))
+    shutil.rmtree(folder.path / study_cells.STORES, ignore_errors=True)  # of a run that was begun undivided
+
+
+def _require_request(request: dict[str, Any], folder: RunFolder) -> None:
+    """Raises EngineError."""
+    if request != files.read_json(folder.path / "run.json"):
+        raise EngineError(
+            "The ranges are of another request than run.json, or of another version: "
+            f"{shards.verb(request['kind'])} them again."
+        )
+
+
+def _failed(folder: RunFolder, problem: Exception) -> Outcome:
+    failure = _failure(problem)
+    if not isinstance(problem, EngineError):
+        folder.log(traceback.format_exc())
+    folder.log(failure.sentence)
+    folder.emit({"event": "failed", "sentence": failure.sentence})
+    return failure
 
 
 def _failure(problem: Exception) -> Outcome:
@@ -109,33 +157,39 @@ def _parts(path: Path) -> list[_Part]:
         request, shard = shards.request_of(folder)
         first_request = first_request or request
         if request != first_request or (parts and (shard.of, shard.films) != (parts[0].shard.of, parts[0].shard.films)):
+            verb = shards.verb(request["kind"])
             raise EngineError(
-                f"{shard.words.capitalize()} are of another run than those before, or scored by another version of "
-                "Hilum: score that range again with the same CSV, model, settings and version."
+                f"{shard.words(request['kind']).capitalize()} are of another run than those before, or {verb}d by "
+                f"another version of Hilum: {verb} that range again with the same CSV, model, settings and version."
             )
         parts.append(_Part(shard, folder))
-    _require_all(parts)
+    _require_all(parts, str((first_request or {})["kind"]))
     return parts
 
 
-def _require_all(parts: Sequence[_Part]) -> None:
+def _require_all(parts: Sequence[_Part], kind: str) -> None:
     done = 0
     for part in parts:
         shard = part.shard
         if shard.first < done:
-            raise EngineError(f"{shard.words.capitalize()} overlap with the range before: delete one of {part.path}.")
+            words = shard.words(kind).capitalize()
+            raise EngineError(f"{words} overlap with the range before: delete one of {part.path}.")
         if shard.first > done:
-            raise EngineError(_missing(done, shard.first))
+            raise EngineError(_missing(done, shard.first, kind))
         if not shards.is_finished(part.path):
             raise EngineError(
-                f"{shard.words.capitalize()} are not scored to the end: score that range again, then merge."
+                f"{shard.words(kind).capitalize()} are not {shards.verb(kind)}d to the end: {shards.verb(kind)} that "
+                "range again, then merge."
             )
         done = shard.end
     if done < parts[-1].shard.of:
-        raise EngineError(_missing(done, parts[-1].shard.of))
+        raise EngineError(_missing(done, parts[-1].shard.of, kind))
 
 
-def _missing(first: int, end: int) -> str:
+def _missing(first: int, end: int, kind: str) -> str:
+    if kind != RunKind.SCORE:
+        words = f"{KINDS[RunKind(kind)].divided_by} {first + 1} to {end}".capitalize()
+        return f"{words} are in no range: retry the run."
     return f"Films {first + 1} to {end} are in no range: score them with --range {first}:{end}, then merge."
 
 
@@ -146,8 +200,7 @@ def _films(parts: Sequence[_Part]) -> list[manifest.ManifestRow]:
 def _merge(folder: RunFolder, images: Path) -> None:
     parts = _parts(folder.path)
     request, _ = shards.request_of(parts[0].path)
-    if request != files.read_json(folder.path / "run.json"):
-        raise EngineError("The ranges are of another request than run.json, or of another version: score them again.")
+    _require_request(request, folder)
     if _films(parts) != manifest.read(folder.path / "images.csv"):
         raise EngineError("The ranges are of other films than images.csv names: score them again.")
     progress = StageProgress(folder, STAGE, 0, 1)

@@ -1,5 +1,6 @@
-"""A scoring run in ranges of its films: each range is a run folder of its own inside the whole run's, `shards/`, which
-any machine may score. `ml_engine.engine.merge_shards` puts their results together. Does not import torch.
+"""A run in ranges of its films, or of its cells where it is a study: each range is a run folder of its own inside the
+whole run's, `shards/`, which any machine may carry out. `ml_engine.engine.merge_shards` puts their results together.
+`ml_engine.engine.stages.study_cells` says what the cells are. Does not import torch.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from typing import Any
 from ml_engine.core import files
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.run_kinds import KINDS, RunKind
 
 FOLDER = "shards"
 KEY = "shard"  # of run.json
-LAST = "results"  # the last stage of a scoring run
+LAST = "results"  # the last stage of a run that may be divided
 
 
 @dataclass(frozen=True)
 class Shard:
     """The films from ``first`` to ``end`` - 1, counted from 0, of a run of ``of`` films. ``films`` is a SHA-256 of the
-    names of all films of the run, so that ranges of two lists are not taken for one."""
+    names of all films of the run, so that ranges of two lists are not taken for one. Of a study, cells take the place
+    of films."""
 
     first: int
     end: int
@@ -34,13 +37,17 @@ class Shard:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @property
-    def words(self) -> str:
-        """ "films 1 to 100", counted from 1."""
-        return f"films {self.first + 1} to {self.end}"
+    def words(self, kind: str) -> str:
+        """ "films 1 to 100" in a run of this kind, counted from 1."""
+        return f"{KINDS[RunKind(kind)].divided_by} {self.first + 1} to {self.end}"
 
     def folder_in(self, run: Path) -> Path:
         return folder_of(run, self.first, self.end)
+
+
+def verb(kind: str) -> str:
+    """What is done to the films or cells of a run of this kind: "score" or "compute"; "d" makes it the past."""
+    return "score" if kind == RunKind.SCORE else "compute"
 
 
 def parse_shard(value: Any) -> Shard | None:
@@ -102,7 +109,7 @@ def folders(run: Path) -> list[Path]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the range is scored: the last of its stages is finished."""
+    """Whether the range is done: the last of its stages is finished."""
     return (folder / "stages" / f"{LAST}.json").is_file()
 
 
@@ -115,5 +122,5 @@ def request_of(folder: Path) -> tuple[dict[str, Any], Shard]:
     except (OSError, ValueError, KeyError, AttributeError):
         shard = None
     if shard is None:
-        raise EngineError(f"{folder} is no range of a run that can be read: delete it, and score the range again.")
+        raise EngineError(f"{folder} is no range of a run that can be read: delete it, and carry out the range again.")
     return values, shard

@@ -30,8 +30,8 @@ from ml_engine.engine.run_folder import (
     reset_peak_memory,
 )
 from ml_engine.engine.run_kinds import STUDIES
+from ml_engine.engine.shards import LAST
 from ml_engine.engine.stages import (
-    ablation,
     controls,
     embedding,
     experiments,
@@ -42,10 +42,9 @@ from ml_engine.engine.stages import (
     needed_weights,
     read_and_align,
     score,
-    sweep,
 )
-from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.engine.stages.run_context import RunContext
+from ml_engine.engine.stages.study_cells import PLANS, is_divided, shared_stages, stages_of_range
 
 Stage = Callable[[RunContext, StageProgress], dict[str, Any]]
 
@@ -84,11 +83,6 @@ STAGES: dict[str, tuple[tuple[str, Stage], ...]] = {
         ("results", embedding.write_results),
     ),
 }
-PLANS: dict[str, Callable[[RunSpec], ExperimentPlan]] = {
-    "ablation": lambda spec: ablation.plan(spec.config, spec.figures),
-    "sweep": lambda spec: sweep.plan(spec.config, spec.axes),
-}
-
 BULKY = ("inputs.npy", "features.npy")  # deleted once the results are written
 
 
@@ -102,19 +96,22 @@ def run_folder(
     listener: Callable[[dict[str, Any]], None] | None = None,
     features: Path | None = None,
     models: ModelCache | None = None,
+    only_shared: bool = False,
 ) -> Outcome:
     """Run the stages of the folder that are not finished yet.
 
     ``images`` is the folder of the manifest's files, by default the run folder itself. ``device`` replaces the
     config's. ``listener`` receives every event. ``features`` is the folder of the films' features, by default
-    ``features`` in the run folder if that exists. ``models`` keeps loaded models for further runs. Never raises: the
-    outcome, the events and the log report a refusal (EngineError) or a bug.
+    ``features`` in the run folder if that exists. ``models`` keeps loaded models for further runs. ``only_shared``
+    leaves out the cells of a study and what comes after them. Never raises: the outcome, the events and the log report
+    a refusal (EngineError) or a bug.
     """
     try:
         with open_run_folder(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
             own = path / feature_store.FOLDER
             kept = features or (own if own.is_dir() else None)
-            return _run(folder, images or path, device, kept, ModelCache() if models is None else models)
+            cache = ModelCache() if models is None else models
+            return run_open_folder(folder, images or path, device, kept, cache, only_shared=only_shared)
     except (EngineError, OSError) as problem:  # the folder is not locked by us: write nothing into it
         sentence = str(problem)
         if isinstance(problem, OSError):
@@ -128,9 +125,18 @@ def run_folder(
         return Outcome(ExitStatus.REFUSED, sentence, is_temporary=isinstance(problem, (OSError, FolderBusy)))
 
 
-def _run(folder: RunFolder, images: Path, device: str | None, features: Path | None, models: ModelCache) -> Outcome:
+def run_open_folder(
+    folder: RunFolder,
+    images: Path,
+    device: str | None,
+    features: Path | None,
+    models: ModelCache,
+    *,
+    only_shared: bool = False,
+) -> Outcome:
+    """As `run_folder`, of a folder that the caller has opened."""
     try:
-        unreadable = _stages(folder, images, device, features, models)
+        unreadable = _stages(folder, images, device, features, models, only_shared=only_shared)
     except Exception as problem:
         failure = known_failure(problem)
         if not isinstance(problem, EngineError):
@@ -149,7 +155,24 @@ def _failed(folder: RunFolder, failure: Outcome) -> Outcome:
     return failure
 
 
-def _stages_of(spec: RunSpec) -> Sequence[tuple[str, Stage]]:
+def _stages_of(spec: RunSpec, folder: RunFolder, *, only_shared: bool) -> Sequence[tuple[str, Stage]]:
+    """The stages of the run; of a range of a study its own, and of the shared ones those that are not finished."""
+    stages = _all_stages_of(spec)
+    if only_shared:
+        return [(name, stage) for name, stage in stages if name in shared_stages(spec)]
+    if not is_divided(spec):
+        return stages
+    done = {name for name in shared_stages(spec) if folder.is_done(name)}
+    own = stages_of_range(spec) - done
+    return [*((name, stage) for name, stage in stages if name in own), (LAST, _end_range)]
+
+
+def _end_range(context: RunContext, progress: StageProgress) -> dict[str, Any]:
+    """The results of a study are those of all ranges."""
+    return {}
+
+
+def _all_stages_of(spec: RunSpec) -> Sequence[tuple[str, Stage]]:
     if spec.kind in PLANS:
         return experiments.stages(PLANS[spec.kind](spec), run_folder)
     if spec.kind in STUDIES:
@@ -168,21 +191,30 @@ def _stages_of_study(spec: RunSpec) -> Sequence[tuple[str, Stage]]:
     return stages(spec)
 
 
-def _stages(folder: RunFolder, images: Path, device: str | None, features: Path | None, models: ModelCache) -> int:
+def _stages(
+    folder: RunFolder,
+    images: Path,
+    device: str | None,
+    features: Path | None,
+    models: ModelCache,
+    *,
+    only_shared: bool,
+) -> int:
     spec = folder.spec()
     determinism.fix(threads=spec.config.threads)
     determinism.keep_freed_memory()
     context = RunContext(folder, spec, images, device or spec.config.device, features, models=models)
     require_search(context.config.search)
     networks.require(context.config)  # also for an alignment, whose config the later detector shares
-    stages = _stages_of(spec)
-    if not folder.is_done(stages[0][0]):  # later, features may be there already
+    stages = _stages_of(spec, folder, only_shared=only_shared)
+    begins = bool(stages) and not folder.is_done(stages[0][0])
+    if begins:  # later, features may be there already
         planned = PLANS[spec.kind](spec) if spec.kind in PLANS else None
         needed_weights.require(spec.kind, context.config, planned=planned, folder=weights.default_folder())
     folder.log(f"Attempt {folder.attempt} of {spec.kind} on {context.device}, process {os.getpid()}.")
     folder.emit({"event": "started", "device": determinism.device_label(context.device)})
     made = forecast_run.forecast_of(context)
-    if made is not None and not folder.is_done(stages[0][0]):
+    if made is not None and begins:
         require_room(made, context.config, folder=folder.path)
     clock = forecast_run.clock_of(made, [name for name, _ in stages])
     budget = MemoryBudget(context.config.memory_gib) if context.config.memory_gib else None
@@ -199,8 +231,12 @@ def _stages(folder: RunFolder, images: Path, device: str | None, features: Path 
         determinism.give_back_memory()
         if budget:
             budget.check(name)
+    if only_shared:  # the cells need the bulky files
+        return 0
     for name in BULKY:
         (folder.stages / name).unlink(missing_ok=True)
+    if is_divided(spec):
+        return 0  # the merge counts
     if spec.kind in PLANS:
         return experiments.unreadable(PLANS[spec.kind](spec), context)
     return len(context.errors)

@@ -55,7 +55,7 @@ def test_a_range_is_read_again_as_it_was_written() -> None:
     shard = Shard(10, 20, 30, "f" * 64)
     assert parse_shard(shard.to_json()) == shard
     assert parse_shard(None) is None
-    assert shard.words == "films 11 to 20"
+    assert (shard.words("score"), shard.words("sweep")) == ("films 11 to 20", "detectors 11 to 20")
 
 
 @pytest.mark.parametrize(
