@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from ml_engine.engine.reports import AlignmentReport, DetectorReport
-from ml_engine.engine.run_kinds import KINDS, RunKindFacts
+from ml_engine.engine.run_kinds import DIVIDED, KINDS, RunKindFacts
 from ml_engine.engine.run_kinds import STUDIES as STUDIES
 from ml_engine.engine.run_kinds import RunKind as RunKind
 from portal.models import Addressed, Cohort, Dataset, Erasure, Image, Part, Site, Split
@@ -14,7 +14,7 @@ from portal.models import Addressed, Cohort, Dataset, Erasure, Image, Part, Site
 KIND_CHOICES = [(kind.value, KINDS[kind].words) for kind in RunKind]
 
 
-CHILDREN = "ranges"  # the stage of a run whose children score
+CHILDREN = "ranges"  # the stage of a run whose children are at work
 
 
 class RunState(models.TextChoices):
@@ -26,7 +26,7 @@ class RunState(models.TextChoices):
 
 
 class RequestedRuns(models.Manager["Run"]):
-    """What people requested: without the children of a run that is scored in ranges."""
+    """What people requested: without the children of a run in ranges."""
 
     def get_queryset(self) -> models.QuerySet["Run"]:
         return super().get_queryset().filter(parent=None)
@@ -39,8 +39,9 @@ class Run(Addressed):
     for another attempt; after the third lost attempt it fails. A queued run also fails if its predecessor (`after`)
     ended without a result. A person can retry, that is queue again, a failed or cancelled run.
 
-    A scoring run of more than `films_a_child` films has children, each for the films `first_row` to `end_row` - 1 of
-    its manifest. It waits in the queue until all of them are done, and merges (`ml_engine.runs.sharding`).
+    A scoring run of more than `most_a_child` films has children, each for the films `first_row` to `end_row` - 1 of
+    its manifest; a study of more cells has children for its cells. It waits in the queue until all of them are done,
+    and merges (`ml_engine.runs.sharding`).
     """
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="runs")
@@ -66,7 +67,8 @@ class Run(Addressed):
     # A semi-supervised head is fitted on films that this run scored, and scores beside the detector in another run.
     scored = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="heads_requested")
     head = models.ForeignKey("HeadModel", models.PROTECT, null=True, blank=True, related_name="used_by")
-    # A run may need the model of a run that is not done yet: it then waits for that run.
+    # A run may need the model of a run that is not done yet: it then waits for that run. So does a child of a study for
+    # a sibling whose features it takes.
     after = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="followers")
     config = models.JSONField(default=dict)
     asked = models.JSONField(default=dict, blank=True)  # of a study, besides the config: its figures, axes, sizes …
@@ -74,8 +76,8 @@ class Run(Addressed):
     random_weights = models.BooleanField(default=False)  # not for evaluation: marked on every page, plot and export
 
     # State and progress
-    films_a_child = models.PositiveIntegerField(default=0)  # 0: the run is never divided
-    first_row = models.PositiveIntegerField(null=True)  # of a child
+    most_a_child = models.PositiveIntegerField(default=0)  # films or cells; 0: the run is never divided
+    first_row = models.PositiveIntegerField(null=True)  # of a child: of its films or cells
     end_row = models.PositiveIntegerField(null=True)
 
     state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
@@ -142,7 +144,12 @@ class Run(Addressed):
             models.UniqueConstraint(fields=["parent", "first_row"], name="run_child_once"),
             models.CheckConstraint(
                 condition=Q(parent__isnull=True, first_row__isnull=True, end_row__isnull=True)
-                | Q(parent__isnull=False, kind="score", films_a_child=0, end_row__gt=F("first_row")),
+                | Q(
+                    parent__isnull=False,
+                    kind__in=[kind.value for kind in DIVIDED],
+                    most_a_child=0,
+                    end_row__gt=F("first_row"),
+                ),
                 name="run_child_has_rows",
             ),
         ]
@@ -166,7 +173,7 @@ class Run(Addressed):
 
     @property
     def waits_for_children(self) -> bool:
-        """Whether its ranges are being scored, or wait for a worker."""
+        """Whether its ranges are being carried out, or wait for a worker."""
         return self.state == RunState.QUEUED and self.stage == CHILDREN
 
     @property

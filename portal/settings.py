@@ -372,6 +372,7 @@ RUN_ATTEMPTS = 3
 RUN_DEVICE = environment.choice("HILUM_DEVICE", ("auto", "cpu", "cuda"), "auto")
 RUN_WORKERS = environment.integer("HILUM_RUN_WORKERS", 1, low=1, high=64)
 SHARD_FILMS = environment.integer("HILUM_SHARD_FILMS", 10_000, low=0, high=10_000_000)
+SHARD_CELLS = environment.integer("HILUM_SHARD_CELLS", 1, low=0, high=60)
 ENGINE_THREADS = environment.integer("HILUM_ENGINE_THREADS", 2, low=1, high=256)
 
 # Watching ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,17 @@ from ml_engine.runs.capacity import engine_environment
 STOP_SECONDS = 10.0  # between asking the engine to end and killing it
 
 
+class Task(StrEnum):
+    """What an engine does with a run folder: a command of `python -m ml_engine`, and its option."""
+
+    RUN = "run"
+    RUN_SHARED = "run --shared"  # what comes before the cells of a study
+    MERGE = "merge"
+
+
 class Engine:
-    """`python -m ml_engine run FOLDER`, or `merge` where it merges. It ends by itself when this process ends, which
-    closes its stdin. ``images`` is the folder of the films' files, if not the run folder."""
+    """`python -m ml_engine run FOLDER`, or another task. It ends by itself when this process ends, which closes its
+    stdin. ``images`` is the folder of the films' files, if not the run folder."""
 
     def __init__(
         self,
@@ -29,10 +38,11 @@ class Engine:
         device: str,
         threads: int | None = None,
         images: Path | None = None,
-        merges: bool = False,
+        task: Task = Task.RUN,
     ) -> None:
-        command = [sys.executable, "-m", "ml_engine", "merge" if merges else "run", str(folder)]
-        command += ["--attempt", str(attempt), "--parent-pipe", *(() if merges else ("--device", device))]
+        name, *options = task.split()
+        command = [sys.executable, "-m", "ml_engine", name, str(folder), *options]
+        command += ["--attempt", str(attempt), "--parent-pipe", "--device", device]
         command += ["--images", str(images)] if images else []
         with (folder / "stderr.txt").open("ab") as stderr:
             self._process = subprocess.Popen(

@@ -132,7 +132,8 @@ def _ready() -> Q:
     """Runs whose predecessor and children are done, or that have none. Subqueries and not a join, so that `state` stays
     a condition of the UPDATE itself: PostgreSQL checks it again after waiting for a row that another process has just
     claimed."""
-    return (Q(after=None) | Q(after__in=Run.objects.filter(state=RunState.DONE).values("pk"))) & ranges.all_done()
+    done = Run.with_children.filter(state=RunState.DONE).values("pk")
+    return (Q(after=None) | Q(after__in=done)) & ranges.all_done()
 
 
 # The supervisor's steps ----------------------------------------------------------------------------
@@ -222,7 +223,7 @@ def finishing(*, lease: Lease, unreadable: int = 0) -> Iterator[Run]:
             state=RunState.DONE, finished_at=Now(), unreadable=unreadable, cancel_requested=False, **_NO_LEASE
         )
         _settle_parent(run)
-        followers = Run.objects.filter(after=run, state=RunState.QUEUED)
+        followers = Run.with_children.filter(after=run, state=RunState.QUEUED).order_by("pk")
         followers.update(queued_at=Now())
         for follower in followers:
             publish_on_commit(follower)
@@ -254,16 +255,16 @@ def hand_back(*, lease: Lease) -> bool:
     return changed
 
 
-def wait_for_children(*, lease: Lease, count: int, films: int) -> bool:
-    """Put the run back into the queue, where nobody takes it until the children that the caller stores are done. False
-    if a person has cancelled it meanwhile. Raises LostLease."""
+def wait_for_children(*, lease: Lease, count: int, total: int) -> bool:
+    """Put the run back into the queue, where nobody takes it until the ``count`` children that the caller stores, for
+    ``total`` films or cells, are done. False if a person has cancelled it meanwhile. Raises LostLease."""
     run = _held(lease).select_for_update().first()
     if run is None:
         raise LostLease
     if not _hand_back(_held(lease), run):
         return False
     Run.with_children.filter(pk=run.pk).update(
-        stage=CHILDREN, stage_index=0, stage_count=count, done=0, total=films, memory_mib=None
+        stage=CHILDREN, stage_index=0, stage_count=count, done=0, total=total, memory_mib=None
     )
     return True
 
@@ -309,9 +310,18 @@ def _end(held: QuerySet[Run], run_id: int, *, state: RunState, message: str = ""
         if changed:
             ended = Run.with_children.select_related("requested_by").get(pk=run_id)
             _settle_parent(ended)
+            _release_siblings(ended)
             _fail_followers(ended)
             _mail_on_commit(ended)
     return bool(changed)
+
+
+def _release_siblings(child: Run) -> None:
+    """Those that wait for the features of a child that ended without result compute them by themselves."""
+    siblings = Run.with_children.filter(after=child, parent__isnull=False, state=RunState.QUEUED)
+    for sibling in siblings.order_by("pk"):
+        Run.with_children.filter(pk=sibling.pk).update(after=None, queued_at=Now())
+        publish_on_commit(sibling)
 
 
 def _fail_followers(run: Run) -> None:
@@ -407,14 +417,15 @@ def retry(*, run: Run, actor: User | None) -> Run:
 
 
 def _queue_children_again(run: Run) -> bool:
-    """Queue again the children whose scores are missing. Whether the run has to wait for any."""
+    """Queue again the children whose results are missing. Whether the run has to wait for any."""
     children = ranges.children_of(run)
     if not paths.run_folder(run.uuid).is_dir():
+        children.update(after=None)
         children.delete()  # the run begins anew
     if ranges.is_merged(run):
         return False
     for child in children.select_related("parent"):
-        if child.state in ranges.ENDED_BADLY or (child.state == RunState.DONE and ranges.must_be_scored_again(child)):
+        if child.state in ranges.ENDED_BADLY or (child.state == RunState.DONE and ranges.must_be_done_again(child)):
             children.filter(pk=child.pk).update(**_AGAIN)
             publish_on_commit(child)
     children.filter(state=RunState.RUNNING).update(cancel_requested=False)

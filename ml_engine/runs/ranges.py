@@ -1,4 +1,4 @@
-"""The children of a run that is scored in ranges of its films: which there are, how far they are, how they ended."""
+"""The children of a run in ranges of its films or cells: which there are, how far they are, how they ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from django.db.models.functions import Now
 
 from ml_engine.core.version import code_version
 from ml_engine.engine import shards
+from ml_engine.engine.run_kinds import KINDS
 from ml_engine.engine.shards import LAST
-from ml_engine.models import CHILDREN, Run, RunState
+from ml_engine.models import CHILDREN, Run, RunKind, RunState
 from ml_engine.runs import paths
 
 UNDER_WAY = (RunState.QUEUED, RunState.RUNNING)
@@ -23,8 +24,14 @@ def children_of(run: Run) -> QuerySet[Run]:
 
 def words(child: Run) -> str:
     """ "films 1 to 100", counted from 1."""
-    assert child.first_row is not None  # constraint run_child_has_rows
-    return f"films {child.first_row + 1} to {child.end_row}"
+    assert child.first_row is not None and child.end_row is not None  # constraint run_child_has_rows
+    return words_of(child.kind, child.first_row, child.end_row)
+
+
+def words_of(kind: str, first: int, end: int) -> str:
+    """ "films 1 to 100", "detector 3", counted from 1."""
+    noun = KINDS[RunKind(kind)].divided_by
+    return f"{noun} {first + 1} to {end}" if end > first + 1 else f"{noun.removesuffix('s')} {end}"
 
 
 def all_done() -> Q:
@@ -37,8 +44,8 @@ def waiting_for_children() -> Q:
     return Q(state=RunState.QUEUED, stage=CHILDREN)
 
 
-def must_be_scored_again(child: Run) -> bool:
-    """Whether what the child has scored is gone, or was scored by another version than would merge it."""
+def must_be_done_again(child: Run) -> bool:
+    """Whether what the child has done is gone, or was done by another version than would merge it."""
     assert child.parent is not None and child.first_row is not None and child.end_row is not None  # constraint
     folder = shards.folder_of(paths.run_folder(child.parent.uuid), child.first_row, child.end_row)
     if not shards.is_finished(folder):
@@ -56,9 +63,10 @@ def is_merged(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class ChildProgress:
-    """``share`` of its work that is done, 0 to 1; ``seconds`` since it began; ``seconds_left`` if that is known."""
+    """``count`` films or cells; ``share`` of its work that is done, 0 to 1; ``seconds`` since it began;
+    ``seconds_left`` if that is known."""
 
-    films: int
+    count: int
     state: str
     share: float
     seconds: float
@@ -73,8 +81,8 @@ def note_progress(parent_id: int) -> None:
     Run.with_children.filter(waiting_for_children(), pk=parent_id).update(
         stage_index=len(done),
         stage_count=len(facts),
-        done=round(sum(child.films * child.share for child in facts)),
-        total=sum(child.films for child in facts),
+        done=round(sum(child.count * child.share for child in facts)),
+        total=sum(child.count for child in facts),
         run_seconds_left=seconds_left(facts),
         heartbeat_at=Now(),
     )
@@ -84,7 +92,7 @@ def _progress_of(child: Run) -> ChildProgress:
     assert child.first_row is not None and child.end_row is not None  # constraint run_child_has_rows
     until = child.finished_at if child.has_ended else child.heartbeat_at
     return ChildProgress(
-        films=child.end_row - child.first_row,
+        count=child.end_row - child.first_row,
         state=child.state,
         share=share(child),
         seconds=_seconds(child.started_at, until),
@@ -107,18 +115,18 @@ def _seconds(since: datetime | None, until: datetime | None) -> float:
 def seconds_left(children: Sequence[ChildProgress]) -> float | None:
     """Until all children are done, if as many work at once as now. None while nothing is known of their speed."""
     running = [child for child in children if child.state == RunState.RUNNING]
-    queued = sum(child.films for child in children if child.state == RunState.QUEUED)
-    known = [(child.films, child.seconds) for child in children if child.state == RunState.DONE]
-    known += [(child.films, child.seconds + child.seconds_left) for child in running if child.seconds_left is not None]
-    films = sum(count for count, _ in known)
-    if not films:
+    queued = sum(child.count for child in children if child.state == RunState.QUEUED)
+    known = [(child.count, child.seconds) for child in children if child.state == RunState.DONE]
+    known += [(child.count, child.seconds + child.seconds_left) for child in running if child.seconds_left is not None]
+    total = sum(count for count, _ in known)
+    if not total:
         return None
-    a_film = sum(seconds for _, seconds in known) / films
+    of_one = sum(seconds for _, seconds in known) / total
     left = [
-        a_film * child.films * (1 - child.share) if child.seconds_left is None else child.seconds_left
+        of_one * child.count * (1 - child.share) if child.seconds_left is None else child.seconds_left
         for child in running
     ]
-    return max([(sum(left) + queued * a_film) / max(1, len(running)), *left])
+    return max([(sum(left) + queued * of_one) / max(1, len(running)), *left])
 
 
 # How they ended ------------------------------------------------------------------------------------
@@ -130,8 +138,8 @@ def failure_of(children: Sequence[Run]) -> str:
     first, others = bad[0], len(bad) - 1
     reason = first.message if first.state == RunState.FAILED else "the range was cancelled."
     also = f" Nor could {others} other range{'' if others == 1 else 's'}." if others else ""
-    kept = len(children) - len(bad)
+    kept, verb = len(children) - len(bad), shards.verb(first.kind)
     return (
-        f"{words(first).capitalize()} could not be scored: {reason}{also} {kept} of {len(children)} ranges "
-        f"{'is' if kept == 1 else 'are'} scored and kept: a retry scores only the others."
+        f"{words(first).capitalize()} could not be {verb}d: {reason}{also} {kept} of {len(children)} ranges "
+        f"{'is' if kept == 1 else 'are'} {verb}d and kept: a retry {verb}s only the others."
     )

@@ -19,6 +19,7 @@ from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine import manifest
 from ml_engine.engine.reports import DetectorReport
+from ml_engine.engine.run_kinds import DIVIDED, STUDIES
 from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind, RunState
@@ -484,7 +485,7 @@ def queue(
         requested_by=request.requested_by,
         clone_of=request.clone_of,
         kind=kind,
-        films_a_child=settings.SHARD_FILMS if kind == RunKind.SCORE else 0,
+        most_a_child=_most_a_child(kind),
         **fields,
     )
     run.datasets.set(datasets)
@@ -493,6 +494,12 @@ def queue(
     audit.record(verb="request run", site=run.site, actor=request.requested_by, target=run, after=requested)
     publish_on_commit(run)
     return run
+
+
+def _most_a_child(kind: RunKind) -> int:
+    if kind not in DIVIDED:
+        return 0
+    return int(settings.SHARD_CELLS if kind in STUDIES else settings.SHARD_FILMS)
 
 
 def find_model(kind: type[AlignmentModel] | type[DetectorModel] | type[HeadModel], site: Site, uuid: UUID | str) -> Any:

@@ -29,7 +29,7 @@ from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run, RunKind
 from ml_engine.runs import lifecycle, paths, ranges, sharding, write_folder
 from ml_engine.runs.capacity import gpu_of_process
-from ml_engine.runs.engine_process import Engine
+from ml_engine.runs.engine_process import Engine, Task
 from ml_engine.runs.lifecycle import Instruction, Lease, LostLease, Progress, RunRefused
 from ml_engine.runs.store_results import store_results
 from ml_engine.runs.warm_engine import EngineGone, ServedRun, warm_engine
@@ -109,12 +109,14 @@ def _work(lease: Lease) -> None:
         folder = sharding.write_child_folder(run, tick=pulse.tick)
     else:
         folder = write_folder.write_folder(run, tick=pulse.tick)
-    parts = [] if run.is_child else sharding.ranges_of(run, folder)
-    if parts and not ranges.is_merged(run) and not ranges.children_of(run).exists():
-        sharding.divide(run, lease, parts)
+    has_children = ranges.children_of(run).exists()
+    is_whole = run.is_child or has_children or ranges.is_merged(run)
+    if parts := [] if is_whole else sharding.ranges_of(run, folder):
+        _divide(run, folder, lease, pulse, parts)
         return
     _wait_for_folder(folder, pulse)
-    unreadable = _run_engine(_start_engine(run, folder, lease, merges=bool(parts)), folder, lease, pulse)
+    task = Task.MERGE if has_children else Task.RUN
+    unreadable = _run_engine(_start_engine(run, folder, lease, task), folder, lease, pulse)
     with lifecycle.finishing(lease=lease, unreadable=unreadable) as locked:
         if not locked.is_child:
             store_results(locked, folder)
@@ -165,6 +167,14 @@ class Pulse:
         return instruction
 
 
+def _divide(run: Run, folder: Path, lease: Lease, pulse: Pulse, parts: list[tuple[int, int]]) -> None:
+    """What all children start from is computed before there are any."""
+    if sharding.has_shared_stages(run, folder):
+        _wait_for_folder(folder, pulse)
+        _run_engine(_start_engine(run, folder, lease, Task.RUN_SHARED), folder, lease, pulse)
+    sharding.divide(run, lease, parts, sharding.leaders_of(run, folder, parts))
+
+
 def _wait_for_folder(folder: Path, pulse: Pulse) -> None:
     """An engine whose worker was killed holds the folder's lock until it notices."""
     give_up = time.monotonic() + FOLDER_BUSY_SECONDS
@@ -210,7 +220,7 @@ def _run_engine(engine: Engine | ServedRun, folder: Path, lease: Lease, pulse: P
     return _unreadable_films(status, last_event, folder, lease)
 
 
-def _start_engine(run: Run, folder: Path, lease: Lease, *, merges: bool) -> Engine | ServedRun:
+def _start_engine(run: Run, folder: Path, lease: Lease, task: Task) -> Engine | ServedRun:
     """The warm engine for a few films; otherwise a process of its own, for which the warm one gives up its memory."""
     chosen = run.config.get("device", "auto")  # the run's own choice comes before the installation's
     device = settings.RUN_DEVICE if chosen == "auto" else chosen
@@ -218,7 +228,7 @@ def _start_engine(run: Run, folder: Path, lease: Lease, *, merges: bool) -> Engi
         gpu_of_process.take()
     images = paths.run_folder(run.parent.uuid) if run.parent else None
     is_short = run.kind == RunKind.SCORE and len(manifest.read(folder / "images.csv")) <= WARM_FILMS
-    if is_short and not merges:
+    if is_short and task == Task.RUN:
         try:
             return ServedRun(warm_engine, folder, attempt=lease.attempt, device=device, images=images)
         except EngineGone as gone:
@@ -226,7 +236,7 @@ def _start_engine(run: Run, folder: Path, lease: Lease, *, merges: bool) -> Engi
     with warm_engine.reserved():
         warm_engine.end()
     threads = run.config.get("threads")
-    return Engine(folder, attempt=lease.attempt, device=device, threads=threads, images=images, merges=merges)
+    return Engine(folder, attempt=lease.attempt, device=device, threads=threads, images=images, task=task)
 
 
 def _progress(event: dict[str, Any]) -> Progress:

@@ -32,7 +32,7 @@ STAGES = {
     "neighbours": "finding the nearest films of each film",
     "layout": "laying out the map",
     "results": "writing results",
-    "ranges": "scoring in ranges",
+    "ranges": "working in ranges",
     "merge": "joining the ranges",
 }
 

@@ -179,7 +179,7 @@ def _progress(request: SignedInRequest, run: Run) -> dict[str, Any]:
         "show_detail": request.user.is_staff and run.detail,
         "wait": wait_of(run),
         "lost_worker": has_lost_worker(run),
-        "children": list(children_of(run)) if run.films_a_child else [],
+        "children": list(children_of(run)) if run.most_a_child else [],
     }
 
 

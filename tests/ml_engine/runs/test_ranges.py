@@ -42,7 +42,7 @@ def claimed(run: Run, owner: str = "me") -> Lease:
 def divided(data_dir: Path) -> Run:
     """A run of 30 films in three ranges, which wait for workers."""
     split = made.split(made.site())
-    run = made.run(split, kind=RunKind.SCORE, detector=made.detector_model(split), films_a_child=10)
+    run = made.run(split, kind=RunKind.SCORE, detector=made.detector_model(split), most_a_child=10)
     paths.run_folder(run.uuid).mkdir(parents=True)
     sharding.divide(run, claimed(run), [(0, 10), (10, 20), (20, 30)])
     run.refresh_from_db()
@@ -184,7 +184,7 @@ def test_a_cancel_ends_all_of_them(divided: Run) -> None:
 
 def test_a_cancel_while_the_run_is_divided_leaves_no_child(data_dir: Path) -> None:
     split = made.split(made.site())
-    run = made.run(split, kind=RunKind.SCORE, detector=made.detector_model(split), films_a_child=10)
+    run = made.run(split, kind=RunKind.SCORE, detector=made.detector_model(split), most_a_child=10)
     lease = claimed(run)
     lifecycle.cancel(run=run, actor=None)
     sharding.divide(run, lease, [(0, 10), (10, 20)])
@@ -231,8 +231,8 @@ def test_progress_and_time_left_come_from_the_children(divided: Run) -> None:
     assert divided.run_seconds_left is not None
 
 
-def child(state: str = "running", films: int = 10, **facts: Any) -> ChildProgress:
-    return ChildProgress(**{"films": films, "state": state, "share": 0.0, "seconds": 0.0, "seconds_left": None} | facts)
+def child(state: str = "running", count: int = 10, **facts: Any) -> ChildProgress:
+    return ChildProgress(**{"count": count, "state": state, "share": 0.0, "seconds": 0.0, "seconds_left": None} | facts)
 
 
 def test_the_time_left_counts_those_who_work_and_what_waits() -> None:
@@ -251,6 +251,65 @@ def test_several_failures_are_counted(divided: Run) -> None:
         lifecycle.fail(lease=claimed(one), message="No.")
     divided.refresh_from_db()
     assert divided.message.startswith("Films 1 to 10 could not be scored: No. Nor could 2 other ranges. 0 of 3 ranges")
+
+
+@pytest.fixture
+def study(data_dir: Path) -> Run:
+    """A sweep of four detectors; the last two wait for the features of the first."""
+    run = made.run(made.split(made.site()), kind=RunKind.SWEEP, most_a_child=1)
+    paths.run_folder(run.uuid).mkdir(parents=True)
+    sharding.divide(run, claimed(run), [(0, 1), (1, 2), (2, 4)], {1: 0, 2: 0})
+    run.refresh_from_db()
+    return run
+
+
+def test_children_wait_for_the_features_of_a_sibling(
+    study: Run, published: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    leader, second, third = children(study)
+    assert [ranges.words(child) for child in (leader, third)] == ["detector 1", "detectors 3 to 4"]
+    assert lifecycle.claim(run_uuid=second.uuid, owner="me") is None
+    assert (study.done, study.total, study.stage_count) == (0, 4, 3)
+    with django_capture_on_commit_callbacks(execute=True):
+        finish(leader)
+    assert published == [str(second.uuid), str(third.uuid)]
+    finish(second)
+    finish(third)
+    claimed(study)
+
+
+def test_siblings_of_a_failed_child_compute_its_features_by_themselves(
+    study: Run, published: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    leader, second, third = children(study)
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.fail(lease=claimed(leader), message="Too little memory.")
+    assert published == [str(second.uuid), str(third.uuid)]
+    finish(second)
+    finish(third)
+    study.refresh_from_db()
+    assert study.state == RunState.FAILED
+    assert study.message == (
+        "Detector 1 could not be computed: Too little memory. 2 of 3 ranges are computed and kept: a retry computes "
+        "only the others."
+    )
+
+
+def test_a_retry_of_a_cancelled_study_waits_for_the_features_again(study: Run) -> None:
+    leader, second, third = children(study)
+    lifecycle.cancel(run=study, actor=None)
+    assert [state_of(child) for child in (study, leader, second, third)] == ["cancelled"] * 4
+    lifecycle.retry(run=study, actor=None)
+    assert lifecycle.claim(run_uuid=third.uuid, owner="me") is None
+    finish(leader)
+    claimed(third)
+
+
+def test_a_retry_of_a_study_begins_anew_where_the_folder_is_gone(study: Run) -> None:
+    lifecycle.cancel(run=study, actor=None)
+    paths.run_folder(study.uuid).rmdir()
+    lifecycle.retry(run=study, actor=None)
+    assert children(study) == []
 
 
 def test_the_words_of_a_range_count_from_one(divided: Run) -> None:

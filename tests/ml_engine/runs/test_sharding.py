@@ -1,21 +1,29 @@
-"""A scoring run in ranges, with the real engine: the same bytes and rows as by one process, whoever is killed."""
+"""A run in ranges, with the real engine: the same bytes and rows as by one process, whoever is killed."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from ml_engine.engine import shards
+from ml_engine.engine.stages.runner import run_folder
+from ml_engine.engine.study_plans import BankPlan
 from ml_engine.models import DetectorModel, Run, RunState, Score
-from ml_engine.runs import lifecycle, paths, requests, sharding, supervisor
+from ml_engine.runs import lifecycle, paths, requests, sharding, supervisor, write_folder
+from ml_engine.runs.bank_requests import request_bank_study
 from ml_engine.runs.ranges import children_of
 from ml_engine.runs.requests import RunRequest
+from portal.models import Split
 from tests.ml_engine import films, made
 from tests.ml_engine.runs.test_recovery import Workers, engines_of, wait_for, workers
+from tests.paths import ROOT
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 __all__ = ["workers"]  # a fixture
@@ -127,3 +135,73 @@ def test_killed_in_a_range_and_at_the_merge_it_ends_once_with_the_same_bytes(
     merged, expected = bytes_of(run), bytes_of(whole)
     assert [name for name in expected if merged[name] != expected[name]] == []
     assert rows_of(run) == rows_of(whole)
+
+
+def studying() -> Run:
+    """Three banks."""
+    split = Split.objects.get()
+    planned = BankPlan(shares=(0.5,), repeats=1, contaminations=(0.0, 0.2))
+    return request_bank_study(
+        RunRequest(site=split.site, name="B"), split=split, config=made.small_config(), planned=planned
+    )
+
+
+@pytest.fixture
+def split(data_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Split:
+    """Two workers are there, and groups have at most two cells."""
+    settings.SHARD_CELLS = 2
+    monkeypatch.setattr(lifecycle, "publish", lambda run: True)
+    monkeypatch.setattr(sharding, "queues_served", lambda: Counter(gpu=2))
+    return made.small_split(made.site())
+
+
+def test_a_study_that_one_worker_carries_out_is_not_divided(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = studying()
+    folder = write_folder.write_folder(run, tick=lambda: None)
+    assert sharding.ranges_of(run, folder) == [(0, 1), (1, 3)]
+    monkeypatch.setattr(sharding, "queues_served", lambda: Counter(gpu=1, cpu=4))
+    assert sharding.ranges_of(run, folder) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_study_whose_engine_is_killed_in_a_cell_ends_with_the_bytes_of_one_run(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests" / "ml_engine" / "pausing"), str(ROOT)]))
+    whole, run = studying(), studying()
+    assert run_folder(write_folder.write_folder(whole, tick=lambda: None), device="cpu").has_results
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert (run.waits_for_children, run.stage_count, run.total) == (True, 2, 3)
+    folder = paths.run_folder(run.uuid)
+    assert (folder / "stages" / "features.json").is_file()  # once, for all
+    second = shards.folder_of(folder, 1, 3)
+    second.mkdir(parents=True)
+    (second / "pause").write_text("bank-abnormal-020000-0 0")
+    first_child, second_child = children_of(run)
+    killer = threading.Thread(target=kill_when_paused, args=(second, run))
+    killer.start()
+    supervisor.execute(second_child.uuid)
+    killer.join()
+    supervisor.execute(first_child.uuid)
+    second_child.refresh_from_db()
+    assert (second_child.state, second_child.losses) == (RunState.QUEUED, 1)
+    for one in (second_child, run):
+        supervisor.execute(one.uuid)
+        supervisor.execute(one.uuid)  # a second delivery
+    run.refresh_from_db()
+    assert (run.state, run.attempt) == (RunState.DONE, 2), run.message
+    assert [child.attempt for child in children_of(run)] == [1, 2]
+    merged, expected = bytes_of(run), bytes_of(whole)
+    assert sorted(merged) == sorted(expected)
+    assert [name for name in expected if merged[name] != expected[name]] == []
+
+
+def kill_when_paused(folder: Path, run: Run) -> None:
+    try:
+        (engine,) = wait_for(lambda: engines_of(folder, state="T"), run=run)
+        (folder / "pause").unlink()
+        os.kill(engine, signal.SIGKILL)
+    finally:
+        connection.close()

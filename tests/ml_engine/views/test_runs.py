@@ -157,7 +157,7 @@ def test_the_list_polls_while_a_run_is_active(web: Client, split: Any) -> None:
 def test_a_divided_run_shows_its_ranges_and_they_have_no_page(web: Client, split: Any) -> None:
     detector = made.detector_model(split)
     waits = {"stage": "ranges", "stage_index": 1, "stage_count": 2, "done": 13, "total": 20, "run_seconds_left": 600}
-    run = made.run(split, kind=RunKind.SCORE, name="Divided", detector=detector, films_a_child=10, **waits)
+    run = made.run(split, kind=RunKind.SCORE, name="Divided", detector=detector, most_a_child=10, **waits)
     facts: dict[str, Any] = {"site": run.site, "kind": RunKind.SCORE, "parent": run, "detector": detector}
     done = Run.with_children.create(
         name="Divided: films 1 to 10", first_row=0, end_row=10, state=RunState.DONE, device="cpu", **facts
@@ -170,13 +170,24 @@ def test_a_divided_run_shows_its_ranges_and_they_have_no_page(web: Client, split
     assert "films 11 to 20" in page
     assert "Too little memory." in page
     listed = web.get(reverse("ml_engine:runs")).text
-    assert "scoring in ranges, about 10 min left" in one_line(listed)
+    assert "working in ranges, about 10 min left" in one_line(listed)
     assert "Divided: films" not in listed
     for name in ("run", "run-progress", "run-log"):
         assert web.get(reverse(f"ml_engine:{name}", args=[done.uuid])).status_code == 404
     answer = web.get(reverse("api-run", args=[run.uuid])).json()
     assert (answer["state"], answer["stage"], answer["done"], answer["total"]) == ("queued", "ranges", 13, 20)
     assert web.get(reverse("api-run", args=[done.uuid])).status_code == 404
+
+
+def test_a_divided_study_shows_its_detectors(web: Client, split: Any) -> None:
+    waits = {"stage": "ranges", "stage_index": 1, "stage_count": 2, "done": 1, "total": 4}
+    run = made.run(split, kind=RunKind.SWEEP, name="Divided", most_a_child=3, **waits)
+    facts: dict[str, Any] = {"site": run.site, "kind": RunKind.SWEEP, "parent": run, "split": split}
+    first = Run.with_children.create(name="1", first_row=0, end_row=1, state=RunState.DONE, **facts)
+    Run.with_children.create(name="2", first_row=1, end_row=4, after=first, **facts)
+    page = one_line(web.get(reverse("ml_engine:run", args=[run.uuid])).text)
+    assert "1 of 2 ranges are <strong>done</strong>" in page
+    assert ">detector 1<" in page and ">detectors 2 to 4<" in page
 
 
 def test_the_list_takes_the_same_queries_for_any_number_of_runs(
