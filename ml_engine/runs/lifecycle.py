@@ -478,7 +478,7 @@ def _publish_waiting() -> int:
 
 def publish_all_waiting() -> None:
     """Publish every run that a worker may take, after the broker was emptied."""
-    for run in Run.objects.filter(_ready(), state=RunState.QUEUED).order_by("queued_at"):
+    for run in Run.with_children.filter(_ready(), state=RunState.QUEUED).order_by("queued_at"):
         if not publish(run):
             break
 

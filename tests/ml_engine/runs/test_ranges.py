@@ -253,6 +253,12 @@ def test_several_failures_are_counted(divided: Run) -> None:
     assert divided.message.startswith("Films 1 to 10 could not be scored: No. Nor could 2 other ranges. 0 of 3 ranges")
 
 
+def test_ranges_are_sent_again_after_the_broker_was_emptied(divided: Run, published: list[str]) -> None:
+    published.clear()
+    lifecycle.publish_all_waiting()
+    assert published == [str(child.uuid) for child in children(divided)]
+
+
 @pytest.fixture
 def study(data_dir: Path) -> Run:
     """A sweep of four detectors; the last two wait for the features of the first."""
