@@ -20,6 +20,7 @@ from ml_engine.engine import manifest, shards
 from ml_engine.engine.merge_shards import merge_shards
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.engine.run_folder import RunSpec, open_run_folder, write_run_folder
+from ml_engine.engine.run_kinds import DIVIDED, STUDIES, RunKind
 from ml_engine.engine.stages import study_cells
 from ml_engine.engine.stages.runner import run_folder
 from ml_engine.engine.stages.study_cells import Cell
@@ -212,8 +213,10 @@ def test_another_alignment_is_fitted_with_its_detector() -> None:
     assert divided(spec, 4)[1] == {}
 
 
-def test_other_kinds_have_no_cells() -> None:
-    assert study_cells.cells_of(spec_of("score")) == []
+def test_the_studies_that_are_divided_have_cells_and_no_other_kind_has() -> None:
+    asked = {"figures": ["12"], "axes": {"rate": ["0.1"]}}
+    studies = {kind for kind in RunKind if study_cells.cells_of(spec_of(kind, **asked))}
+    assert studies == {kind for kind in DIVIDED if kind in STUDIES}
     assert study_cells.shared_stages(spec_of("score")) == ()
 
 
