@@ -56,8 +56,11 @@ class Rows:
         return max(1, values // self.wide)
 
     def take(self, indices: Tensor) -> Tensor:
-        """The features at ``indices``, which count within the rows."""
-        return rows_at(self.features, indices if self.rows is None else self.rows[indices.to(self.rows.device)])
+        """The features at ``indices``, which count within the rows; not copied where these follow one another."""
+        rows = indices if self.rows is None else self.rows[indices.to(self.rows.device)]
+        if rows.device.type == "cpu" and len(rows) and bool((rows.diff() == 1).all()):
+            return self.features[int(rows[0]) : int(rows[-1]) + 1]
+        return rows_at(self.features, rows)
 
 
 def counts_of(count: int) -> list[int]:
