@@ -4,7 +4,7 @@
 import { Attributes, labelDetails, noteNewCriteria } from "./labelling/attributes.js";
 import { MergeDialog } from "./labelling/dialogs.js";
 import { listenToKeys } from "./labelling/keys.js";
-import { LoginDialog } from "./labelling/login.js";
+import { loginDialog } from "./labelling/login.js";
 import { Outbox } from "./labelling/outbox.js";
 import { SavedLine } from "./labelling/saved.js";
 import { post } from "./labelling/server.js";
@@ -70,7 +70,7 @@ async function go(position, { step = 1, isNoted = false } = {}) {
   try {
     film = await filmAt(wanted, step);
   } catch (error) {
-    return error.message === "out" ? login?.open() : saved.note(`The next film could not be loaded. ${error.message}`);
+    return error.message === "out" ? login.open() : saved.note(`The next film could not be loaded. ${error.message}`);
   }
   if (mine !== wanted) return; // another key was faster
   if (!film) return step > 0 ? end() : go(1);
@@ -300,7 +300,7 @@ byId("comment")?.addEventListener("keydown", (event) => {
 // Saving
 
 const saved = new SavedLine(outbox);
-const login = outbox ? new LoginDialog(outbox, bar.dataset) : null;
+const login = loginDialog();
 if (outbox) {
   new MergeDialog(outbox, bar.dataset.previewUrl);
   outbox.addEventListener("saved", ({ detail: { act, answer } }) => {
@@ -317,13 +317,15 @@ if (outbox) {
       if (!attributes.isEdited) attributes.offer(film.label);
     }
   });
-  outbox.addEventListener("renewed", () => {
-    if (current) return;
-    host.hilumViewer.forget(); // requests from before the log-in were refused
-    go(wanted, { isNoted: true });
-  });
+  outbox.addEventListener("out", () => login.open());
+  login.addEventListener("renewed", () => outbox.tryAgain());
   outbox.start();
 }
+login.addEventListener("renewed", () => {
+  if (current) return;
+  host.hilumViewer.forget(); // requests from before the log-in were refused
+  go(wanted, { isNoted: true });
+});
 
 // A film that was loaded by the viewer's own “Try again” button.
 host.addEventListener("hilum:ready", () => {

@@ -16,6 +16,7 @@ from portal.models import Role, User
 from tests.analysis.scored import Scored, scored_run
 from tests.analysis.worklists import items, read, worklist
 from tests.browser.axe import serious_findings
+from tests.browser.test_queue import end_session
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -269,13 +270,42 @@ def test_after_a_log_out_readings_wait_for_the_log_in(open_it: Open, sign_in: An
     page.context.clear_cookies()
     press(page, "a", "6")
     expect(page.locator("#trouble")).to_contain_text("1 reading is kept in this browser")
-    wait_for_film(page, 2)
+    expect(page.locator("#place")).to_have_text("Film 2 of 20")
     assert not Reading.objects.exists()
     assert cookies
     sign_in(maria)  # another session, so that the page's token is stale
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     wait_until_saved(page)
     assert Reading.objects.get().reader == maria
+
+
+def test_the_dialog_of_an_ended_session_sends_the_reading_once_and_its_time_is_not_counted(
+    open_it: Open, sign_in: Any, page: Page, maria: User
+) -> None:
+    page.clock.install()
+    open_it()
+    wait_for_film(page, 1)
+    end_session(page)
+    press(page, "a", "6")
+    dialog = page.get_by_role("dialog", name="Your session has ended")
+    expect(dialog.get_by_label("Password")).to_be_focused()
+    sign_in(factories.user("other", Role.READER))
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(dialog).to_contain_text("Somebody else is logged in")
+    assert serious_findings(page) == []
+    end_session(page)
+    page.clock.fast_forward(1_000_000)
+    page.keyboard.type(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    wait_until_saved(page)
+    wait_for_film(page, 2)
+    press(page, "s", "1")
+    wait_for_film(page, 3)
+    wait_until_saved(page)
+    readings = list(Reading.objects.order_by("pk"))
+    assert [(reading.reader, reading.verdict) for reading in readings] == [(maria, "normal"), (maria, "abnormal")]
+    assert max(reading.total_seconds for reading in readings) < 100
 
 
 def test_an_answer_that_was_lost_on_the_way_makes_no_second_reading(open_it: Open) -> None:
@@ -309,7 +339,7 @@ def test_another_person_in_this_browser_sends_nothing_of_the_first(
     sign_in(other)
     page.unroute("**/readings/")
     page.evaluate("window.dispatchEvent(new Event('online'))")  # the page of the first is still open
-    expect(page.locator("#trouble")).to_contain_text("Somebody else is now logged in with this browser")
+    expect(page.locator("#trouble")).to_contain_text("Somebody else is logged in: what is kept here")
     assert not Reading.objects.exists()
     begin_reading(page, f"{live_server.url}/reading/{of.uuid}/")
     wait_for_film(page, 1)

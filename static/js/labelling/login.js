@@ -3,43 +3,70 @@
 // goes on when it succeeded there.
 
 import { answerOfKey, hasKeys } from "../webauthn.js";
-import { Trouble } from "./server.js";
+import { Trouble, renewSession } from "./server.js";
 
 export const LOGGED_IN = "hilum-logged-in"; // the channel on which another tab says that it logged somebody in
 const NO_ANSWER = "The server did not answer; try again.";
 
-export class LoginDialog {
+let ofPage = null;
+
+// The dialog of the page, which is one for all its scripts. The page includes portal/_log_in_again.html.
+export function loginDialog() {
+  ofPage ??= new LoginDialog();
+  return ofPage;
+}
+
+// Events: "opened", "closed", "renewed" (the person of the page is logged in again, and the page has the new token).
+class LoginDialog extends EventTarget {
   #dialog = document.getElementById("login");
   #password = document.getElementById("login-form"); // missing where the person has no password
   #factor = document.getElementById("login-factor");
-  #outbox;
-  #loginUrl;
-  #sessionUrl;
+  #person = this.#dialog.dataset.person;
+  #sessionUrl = new URL(this.#dialog.dataset.sessionUrl, location);
+  #loginUrl = new URL(this.#dialog.dataset.loginUrl, location);
   #page = null; // that of the second factor, once the password was right
   #isBusy = false;
+  #isRenewed = false;
 
-  constructor(outbox, { loginUrl, sessionUrl }) {
-    this.#outbox = outbox;
-    this.#sessionUrl = new URL(sessionUrl, location);
-    this.#loginUrl = new URL(loginUrl, location);
+  constructor() {
+    super();
     this.#loginUrl.searchParams.set("next", this.#sessionUrl.pathname); // so the end of the log-in is known by its address
-    outbox.addEventListener("out", () => this.open());
     this.#onSubmit(this.#password, () => this.#logIn());
     this.#onSubmit(this.#factor, () => this.#send(this.#page, { code: this.#factor.elements.code.value }));
     this.#factor?.querySelector("[data-key]").addEventListener("click", () => this.#attempt(() => this.#askKey()));
     this.#dialog.querySelector("[data-later]").addEventListener("click", () => this.#dialog.close());
-    this.#dialog.addEventListener("close", () => this.#begin());
+    this.#dialog.addEventListener("close", () => {
+      this.#begin();
+      this.dispatchEvent(new Event("closed"));
+    });
     new BroadcastChannel(LOGGED_IN).addEventListener("message", () => this.#look());
     window.addEventListener("focus", () => this.#look());
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#look());
   }
 
+  get isOpen() {
+    return this.#dialog.open;
+  }
+
   open() {
     if (!this.#dialog.open) {
       this.#begin();
+      this.#isRenewed = false;
       this.#dialog.showModal();
+      this.dispatchEvent(new Event("opened"));
     }
     this.#focus();
+  }
+
+  // Resolves to whether the person has logged in again; not if they do it later.
+  again() {
+    this.open();
+    return new Promise((done) => this.addEventListener("closed", () => done(this.#isRenewed), { once: true }));
+  }
+
+  // Throws where nobody or somebody else is logged in.
+  renew() {
+    return renewSession(this.#sessionUrl, this.#person);
   }
 
   #begin() {
@@ -114,8 +141,10 @@ export class LoginDialog {
 
   // Throws where somebody else is logged in.
   async #goOn() {
-    await this.#outbox.renew();
+    await this.renew();
+    this.#isRenewed = true;
     this.#dialog.close();
+    this.dispatchEvent(new Event("renewed"));
   }
 
   // Whether the person has logged in elsewhere in this browser.

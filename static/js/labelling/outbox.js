@@ -3,7 +3,7 @@
 // by one, in the order in which they were made, so that an undo never overtakes the act that it reverts. Each act has its
 // own UUID, so that the server recognises one that it was sent twice.
 
-import { Trouble, post, renewSession } from "./server.js";
+import { Trouble, post } from "./server.js";
 
 const PREFIX = "hilum-act";
 const PAUSES = [2, 5, 15, 30, 60]; // seconds until the next try
@@ -18,7 +18,7 @@ export function newUuid() {
 }
 
 // Events: "change" (count and state), "saved", "conflict", "refused", "out" (the session has ended), "other" (somebody else
-// is logged in), "renewed" (its person is logged in again).
+// is logged in).
 export class Outbox extends EventTarget {
   #urls;
   #person;
@@ -120,12 +120,6 @@ export class Outbox extends EventTarget {
     for (const act of this.#acts) if (!act.conflict) act.fault = "";
     this.#emit("change");
     this.#next();
-  }
-
-  async renew() {
-    await renewSession(this.#urls.session, this.#person);
-    this.#emit("renewed");
-    this.tryAgain();
   }
 
   #add(fields) {

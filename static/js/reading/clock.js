@@ -9,11 +9,12 @@ export function createClock({ now = () => performance.now(), target = window } =
   let last = now();
   let lastInput = now();
   let paused = true;
+  let held = false; // whatever the reading page does meanwhile
   let focused = isInFocus();
 
   function settle() {
     const at = now();
-    if (!paused) {
+    if (!paused && !held) {
       total += at - last;
       if (focused) active += Math.max(0, Math.min(at, lastInput + ACTIVE_AFTER_INPUT_MS) - last);
     }
@@ -57,6 +58,16 @@ export function createClock({ now = () => performance.now(), target = window } =
     resume() {
       last = lastInput = now();
       paused = false;
+    },
+    // Between hold and release no time is counted.
+    hold() {
+      settle();
+      held = true;
+    },
+    release() {
+      settle();
+      held = false;
+      lastInput = last;
     },
     read() {
       settle();

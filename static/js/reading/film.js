@@ -2,7 +2,7 @@
 
 const NIL = "00000000-0000-0000-0000-000000000000";
 
-export function createFilm(host, addresses, { onShown, onHeatmap }) {
+export function createFilm(host, addresses, { onShown, onHeatmap, onOut }) {
   let current = host.closest("[data-image]").dataset.image; // the film that the page was rendered with
   let isReady = host.dataset.state === "ready";
   let heatmapUrl = null;
@@ -13,9 +13,10 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
     isReady = true;
     onShown();
   });
-  host.addEventListener("hilum:error", () => {
-    isReady = true; // a film that cannot be shown can still be read, with the reason image quality
+  host.addEventListener("hilum:error", ({ detail }) => {
+    isReady = !detail.isOut; // a film that cannot be shown can still be read, with the reason image quality
     onShown();
+    if (detail.isOut) onOut();
   });
   host.addEventListener("hilum:heatmap", ({ detail }) => {
     heatmapShown = detail.shown;
@@ -41,6 +42,12 @@ export function createFilm(host, addresses, { onShown, onHeatmap }) {
       current = image;
       isReady = false;
       return host.hilumViewer.show({ ...urlsOf(image), label });
+    },
+    // Once the person has logged in again: the requests from before were refused.
+    fetchAgain() {
+      if (isReady) return;
+      host.hilumViewer.forget();
+      host.hilumViewer.load();
     },
     prefetch(items) {
       host.hilumViewer.prefetch(items.map(({ image }) => urlsOf(image)));

@@ -5,6 +5,8 @@ import { createClock } from "./clock.js";
 import { createDialogs } from "./dialogs.js";
 import { createFilm } from "./film.js";
 import { keyOf } from "../labelling/keys.js";
+import { loginDialog } from "../labelling/login.js";
+import { csrf } from "../labelling/server.js";
 import { createSender, createStore, newUuid, request } from "./sending.js";
 import { createStudy } from "./study.js";
 
@@ -15,6 +17,7 @@ const verdictButtons = [...root.querySelectorAll("[data-verdict]")];
 const reasonButtons = [...root.querySelectorAll("[data-reason]")];
 const store = createStore(`hilum-reading:${root.dataset.reader}:${root.dataset.worklist}`);
 const clock = createClock();
+const login = loginDialog();
 const BREAK_AFTER_S = 40 * 60;
 
 let items = []; // {item, image, reading}, in this reader's order; in a reader study {item, image, stages, readings, done}
@@ -25,14 +28,19 @@ let sessionSeconds = 0; // active, since the page was opened
 const film = createFilm(root.querySelector("[data-hilum-viewer]"), addresses, {
   onShown: showWhetherReady,
   onHeatmap: (shown) => part("heatmap")?.setAttribute("aria-pressed", String(shown)),
+  onOut: () => login.open(),
 });
 const sender = createSender({
   store,
   url: addresses.readings,
-  refresh: async () => (await ownItems()).csrf,
+  renewed: async () => (await login.renew(), csrf()),
   onKept: (reading) => (showTrouble(""), showKept(), study?.onKept(reading)),
   onRefused: (reading, words) => reopen(reading, words),
-  onTrouble: (words, count) => (showTrouble(troubleWords(words, count)), showKept()),
+  onTrouble: (error, count) => {
+    showTrouble(troubleWords(error, count));
+    showKept();
+    if (error.kind === "out") login.open();
+  },
 });
 const study = root.dataset.design
   ? createStudy({
@@ -46,12 +54,13 @@ const study = root.dataset.design
       post: (url, body) => sender.post(url, body),
       onChange: () => keepDraft(),
       onDisagree: () => showChosen(),
+      onOut: () => login.open(),
     })
   : null;
 const dialogs = createDialogs({
   onPause: () => clock.pause(),
   onResume: () => clock.resume(),
-  onOpen: (open) => (film.keys = !open),
+  onOpen: setKeys,
   escalate: (reason) => escalate(reason),
 });
 
@@ -180,9 +189,15 @@ async function loadStudy() {
 }
 
 async function escalate(reason) {
-  const { item } = items[at];
-  const { csrf } = await ownItems();
-  await request(addresses.escalations, { method: "POST", body: { item, reason }, csrf });
+  const body = { item: items[at].item, reason };
+  const send = async () => {
+    await login.renew();
+    await request(addresses.escalations, { method: "POST", body, csrf: csrf() });
+  };
+  await send().catch(async (error) => {
+    if (error.kind !== "out" || !(await login.again())) throw error;
+    await send();
+  });
   showTrouble("");
   part("kept").textContent = "Escalated to the honest broker";
 }
@@ -194,10 +209,9 @@ function showTrouble(words) {
   part("trouble").hidden = !words;
 }
 
-function troubleWords(words, count) {
+function troubleWords({ message }, count) {
   const waiting = count === 1 ? "1 reading is" : `${count} readings are`;
-  const next = words === "You are logged out." ? " Log in in another tab." : "";
-  return `${words}${next} ${waiting} kept in this browser, and sent as soon as the server takes ${count === 1 ? "it" : "them"}.`;
+  return `${message} ${waiting} kept in this browser, and sent as soon as the server takes ${count === 1 ? "it" : "them"}.`;
 }
 
 function showKept() {
@@ -252,12 +266,17 @@ function goBack() {
   goTo(at - 1);
 }
 
+// The keys of the viewer are off while a dialog is open.
+function setKeys(open) {
+  film.keys = !open && !document.querySelector("dialog[open]");
+}
+
 function isTyping(target) {
   return Boolean(target.closest?.("input:not([type=range], [type=checkbox], [type=radio]), textarea, select, dialog[open]"));
 }
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || login.isOpen) return;
   const isInField = isTyping(event.target);
   if (isInField && event.key === "Escape" && !event.target.closest("dialog")) return leaveField(event);
   if (isInField && !(event.key === "Enter" && event.target.id === "findings")) return;
@@ -299,6 +318,14 @@ async function start() {
   sender.flush();
 }
 
+login.addEventListener("opened", () => (clock.hold(), setKeys(true)));
+login.addEventListener("closed", () => (clock.release(), setKeys(false)));
+login.addEventListener("renewed", () => {
+  sender.setCsrf(csrf());
+  film.fetchAgain();
+  study?.tryAgain();
+  sender.flush();
+});
 for (const button of verdictButtons) button.addEventListener("click", () => choose(button.dataset.verdict));
 for (const button of reasonButtons) button.addEventListener("click", () => giveReason(button.dataset.reason));
 part("save")?.addEventListener("click", save);

@@ -1,5 +1,7 @@
 // Readings to be sent: kept in this browser, by reader and worklist, until the server has saved them.
 
+import { Trouble } from "../labelling/server.js";
+
 const RETRY_MS = 10_000;
 
 export function newUuid() {
@@ -57,7 +59,7 @@ export async function request(url, { method = "GET", body, csrf } = {}) {
   const response = await fetch(url, { method, headers, redirect: "manual", body: body && JSON.stringify(body) }).catch(() => {
     throw new Error("The server does not answer.");
   });
-  if (response.type === "opaqueredirect" || response.status === 401) throw new Error("You are logged out.");
+  if (response.type === "opaqueredirect" || response.status === 401) throw new Trouble("out", "Your session has ended.");
   const answer = await response.json().catch(() => null);
   if (response.ok) return answer;
   const words = sentence(answer) ?? `The server answered ${response.status}.`;
@@ -71,18 +73,19 @@ function sentence(answer) {
   return typeof first === "string" ? first : null;
 }
 
-export function createSender({ store, url, refresh, onKept, onRefused, onTrouble }) {
+export function createSender({ store, url, renewed, onKept, onRefused, onTrouble }) {
   let busy = false;
   let timer = 0;
   let csrf = "";
 
-  // A 403 means a stale token after a log-in elsewhere, or the end of the session: fetching a new token shows which.
+  // A 403 means a stale token after a log-in elsewhere, or the end of the session: `renewed`, which resolves to the new token,
+  // throws where nobody or somebody else is logged in.
   async function post(to, body) {
     try {
       return await request(to, { method: "POST", body, csrf });
     } catch (error) {
       if (!error.isForbidden) throw error;
-      csrf = await refresh();
+      csrf = await renewed();
       return request(to, { method: "POST", body, csrf });
     }
   }
@@ -106,8 +109,8 @@ export function createSender({ store, url, refresh, onKept, onRefused, onTrouble
         onKept(reading);
       }
     } catch (error) {
-      timer = setTimeout(flush, RETRY_MS);
-      onTrouble(error.message, store.queue.length);
+      if (error.kind !== "out") timer = setTimeout(flush, RETRY_MS);
+      onTrouble(error, store.queue.length);
     } finally {
       busy = false;
     }

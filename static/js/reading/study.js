@@ -9,7 +9,7 @@ const HALF = 50;
 const WORDS = { unaided: "Without the model", aided: "With the model" };
 const WAITING = "Your reading is kept in this browser and not stored yet: score and heatmap appear once the server has it.";
 
-export function createStudy({ root, addresses, film, clock, store, post, onChange, onDisagree, save, showTrouble }) {
+export function createStudy({ root, addresses, film, clock, store, post, onChange, onDisagree, onOut, save, showTrouble }) {
   const part = (id) => document.getElementById(id);
   const agreeing = root.querySelector("[data-command=agree]");
   const disagreeing = root.querySelector("[data-command=disagree]");
@@ -77,7 +77,8 @@ export function createStudy({ root, addresses, film, clock, store, post, onChang
     } catch (error) {
       if (asked !== entry) return;
       showTrouble(`Score and heatmap cannot be shown: ${error.message}`);
-      if (!(error instanceof Refusal)) timer = setTimeout(reveal, RETRY_MS);
+      if (error.kind === "out") onOut();
+      else if (!(error instanceof Refusal)) timer = setTimeout(reveal, RETRY_MS);
     }
   }
 
@@ -166,7 +167,11 @@ export function createStudy({ root, addresses, film, clock, store, post, onChang
   agreeing.addEventListener("click", agree);
   disagreeing.addEventListener("click", disagree);
   for (const name of ["online", "focus"]) {
-    window.addEventListener(name, () => stage === "aided" && !isRevealed && reveal());
+    window.addEventListener(name, tryAgain);
+  }
+
+  function tryAgain() {
+    if (stage === "aided" && !isRevealed) reveal();
   }
 
   return {
@@ -190,7 +195,8 @@ export function createStudy({ root, addresses, film, clock, store, post, onChang
     content: () => ({ stage, rating, agreement }),
     keep: (of, reading) => (of.done[reading.stage] = reading),
     forget: (of, reading) => delete of.done[reading.stage],
-    onKept: ({ item }) => item === entry?.item && stage === "aided" && !isRevealed && reveal(),
+    onKept: ({ item }) => item === entry?.item && tryAgain(),
+    tryAgain,
     // Whether the key was one of the study's own.
     onKey(key, isRepeat) {
       if (part("rating-set").disabled) return key in COMMANDS || /^\d$/.test(key);

@@ -1,6 +1,8 @@
 // A failure whose message is fit for a reader's eyes.
 export class ViewerError extends Error {}
 
+export class SessionEnded extends ViewerError {}
+
 // The sentence that a reader sees for any failure.
 export function sentence(error) {
   if (error instanceof ViewerError) return error.message;
@@ -41,7 +43,7 @@ async function fetchChecked(url, what, signal) {
     throw new ViewerError(`${what} could not be fetched: the server did not answer. Check the connection and try again.`);
   }
   if (response.redirected && response.headers.get("Content-Type")?.startsWith("text/html")) {
-    throw new ViewerError("Your session has ended. Log in again in another tab, then try again.");
+    throw new SessionEnded("Your session has ended. Log in again in another tab, then try again.");
   }
   if (!response.ok) {
     const advice = (await serverSentence(response)) ?? httpAdvice(response.status);

@@ -6,7 +6,7 @@ import { createBoxEditor } from "./box_editing.js";
 import * as controls from "./controls.js";
 import { buildCorners } from "./corners.js";
 import { element } from "./dom.js";
-import { sentence } from "./fetching.js";
+import { SessionEnded, sentence } from "./fetching.js";
 import { createFilmStore } from "./films.js";
 import { listenToKeys } from "./keyboard.js";
 import { createMeasuring } from "./measuring.js";
@@ -225,7 +225,7 @@ export class FilmViewer {
     this.#parts.panel.hidden = true;
     this.#showMessage(this.#error, { retry: () => this.load() });
     this.#setState("error");
-    this.#emit("hilum:error", { message: this.#error });
+    this.#emit("hilum:error", { message: this.#error, isOut: error instanceof SessionEnded });
   }
 
   #showMessage(text, options) {
