@@ -1,7 +1,8 @@
 // What is done with the films of the grid: with those that are ticked, else with all that match the filters. The forms
 // work without this script, on all of them. And the size of the films, remembered for the person.
 
-import { csrf } from "./labelling/server.js";
+import { withLogIn } from "./labelling/login.js";
+import { Trouble, csrf } from "./labelling/server.js";
 
 const grid = document.getElementById("grid");
 const bar = document.getElementById("chosen-films");
@@ -48,10 +49,9 @@ function showTags(tags) {
 }
 
 async function ask(url, fields) {
-  for (const tile of grid.querySelectorAll(".hilum-tile")) fields.append("shown", tile.dataset.image);
   const headers = { "X-CSRFToken": csrf(), Accept: "application/json" };
   const response = await fetch(url, { method: "POST", body: fields, headers, redirect: "manual" });
-  if (response.type === "opaqueredirect") throw new Error("Your session has ended: log in again, then repeat it.");
+  if (response.type === "opaqueredirect") throw new Trouble("out", "Your session has ended: log in, then repeat it.");
   const answer = await response.json().catch(() => null);
   if (!response.ok || !answer) throw new Error(answer?.error ?? `The server answered ${response.status}.`);
   return answer;
@@ -60,8 +60,9 @@ async function ask(url, fields) {
 async function change(url, fields, { isUndo = false } = {}) {
   report.textContent = "Saving…";
   undo.hidden = true;
+  for (const tile of grid.querySelectorAll(".hilum-tile")) fields.append("shown", tile.dataset.image);
   try {
-    const answer = await ask(url, fields);
+    const answer = await withLogIn(() => ask(url, fields));
     showTags(answer.tags);
     report.textContent = isUndo ? `Undone. ${answer.words}` : answer.words;
     undo.hidden = isUndo || !answer.act;

@@ -1,6 +1,8 @@
 // An evaluation: draws its figures, and redraws them when the fusion weight changes.
 
 import { drawFigure, openFilmsOf, whenReady } from "./figures.js";
+import { withLogIn } from "./labelling/login.js";
+import { Trouble, csrf } from "./labelling/server.js";
 
 const root = document.getElementById("evaluation");
 const slider = document.getElementById("weight");
@@ -10,7 +12,6 @@ const unlock = document.getElementById("unlock");
 const operatingWeight = document.getElementById("operating-weight");
 // Figures of the sections that load later, by section.
 const LATER = { breakdown: ["forest"], "semi-supervised-section": ["semi-supervised"], precision: ["precision-recall"], recalibration: ["calibration", "decision"], localisation: ["froc"], flow: ["stard"] };
-const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
 function draw(figures) {
   for (const [name, figure] of Object.entries(figures)) drawFigure(name, figure, `${name}-${root.dataset.part}`);
@@ -44,7 +45,7 @@ async function fetchFigures(fields) {
     throw new Error("The server did not answer; move the slider again.");
   });
   if (response.type === "opaqueredirect") {
-    throw new Error("You were logged out. Log in in another tab, then move the slider again.");
+    throw new Trouble("out", "Your session has ended: log in, then move the slider again.");
   }
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) return answer;
@@ -54,9 +55,10 @@ async function fetchFigures(fields) {
 async function showWeight({ weight, moving }) {
   const fields = new URLSearchParams({ part: root.dataset.part, weight });
   if (moving) fields.set("moving", "yes"); // the band takes longest and is computed once the slider rests
+  const ask = () => fetchFigures(fields);
   let answer;
   try {
-    answer = await fetchFigures(fields);
+    answer = await (moving ? ask() : withLogIn(ask));
   } catch (error) {
     trouble.textContent = error.message;
     return;

@@ -19,9 +19,11 @@ from ml_engine.core.alignment.model import load_alignment
 from ml_engine.models import AffineDecision, CanonicalBoard, FilmPlacement, HandMadeCanonical, Run, RunState
 from ml_engine.runs import lifecycle, paths, supervisor
 from portal.intake.film_files import pixel_path
-from portal.models import Role, Split
+from portal.models import Role, Split, User
 from tests.browser.axe import serious_findings
+from tests.browser.test_queue import end_session, log_in_again
 from tests.ml_engine import made
+from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -210,7 +212,13 @@ def decide_on_films(page: Page, live_server: Any, run: Run) -> None:
     assert board.errors == []
 
 
-def test_a_film_that_was_moved_is_saved_before_another_is_shown(page: Page, live_server: Any, split: Split) -> None:
+def test_a_film_that_was_moved_is_saved_before_another_is_shown(
+    page: Page, live_server: Any, split: Split, sign_in: Any
+) -> None:
+    ana = User.objects.get(username="ana")
+    ana.set_password(factories.PASSWORD)
+    ana.save()
+    sign_in(ana)
     page.goto(f"{live_server.url}/boards/")
     page.locator("#id_films").fill("3")
     page.get_by_role("button", name="Start the board").click()
@@ -220,7 +228,9 @@ def test_a_film_that_was_moved_is_saved_before_another_is_shown(page: Page, live
     page.get_by_role("button", name="Film 3").click()
     board.saved(1)
     board.shows(3)
+    end_session(page)
     board.press("x")
+    log_in_again(page)
     board.saved(3)
     page.reload()
     board.shows(2)  # the first that nobody has placed

@@ -184,7 +184,7 @@ def test_without_a_map_the_page_says_how_to_make_one(
     assert serious_findings(page) == []
 
 
-def test_a_session_that_ended_is_said(
+def test_a_session_that_ended_goes_on_with_the_log_in(
     page: Page, live_server: Any, sign_in: Callable[[Any], None], kim: User, of: Dataset, run: Run
 ) -> None:
     sign_in(kim)
@@ -193,10 +193,16 @@ def test_a_session_that_ended_is_said(
     drag_over_the_right_half(page)
     page.context.clear_cookies(name="sessionid")
     page.locator("#map-colour").select_option("label")
-    ended = "Your session has ended: log in in another tab, then try again."
+    dialog = page.get_by_role("dialog", name="Your session has ended")
+    dialog.get_by_role("button", name="Later").click()
+    ended = "Your session has ended: log in, then try again."
     expect(page.locator("#map-status")).to_have_text(ended)
     expect(page.locator("#map-colour")).to_have_value("view")
     page.locator("#exclude-reason").fill("not a chest film")
     page.get_by_role("button", name="Exclude", exact=True).click()
-    expect(page.locator("#kept")).to_have_text(ended)
+    expect(dialog.get_by_label("Password")).to_be_focused()
     assert not LabelEvent.objects.filter(value="exclude").exists()
+    page.keyboard.type(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("#kept")).to_contain_text(f"Saved: {RIGHT} films excluded")
+    assert LabelEvent.objects.filter(value="exclude").count() == RIGHT

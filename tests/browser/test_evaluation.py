@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from analysis.evaluation.evaluate import evaluate
 from portal.models import Membership, Role
 from tests.analysis.scored import scored_run
+from tests.browser.test_queue import log_in_again
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -71,11 +72,16 @@ def test_a_moved_weight_moves_the_operating_point(evaluation: Page) -> None:
         move(evaluation, "0.25")
 
 
-def test_after_log_out_the_slider_explains_what_to_do(evaluation: Page) -> None:
+def test_after_the_session_the_slider_goes_on_with_the_log_in(evaluation: Page) -> None:
     evaluation.context.clear_cookies()
     move(evaluation, "0.25")
-    sentence = "You were logged out. Log in in another tab, then move the slider again."
+    dialog = evaluation.get_by_role("dialog", name="Your session has ended")
+    dialog.get_by_role("button", name="Later").click()
+    sentence = "Your session has ended: log in, then move the slider again."
     expect(evaluation.locator("#trouble")).to_have_text(sentence)
+    move(evaluation, "0.5")
+    log_in_again(evaluation)
+    expect(evaluation.locator("#evaluation")).to_have_attribute("data-shown-weight", "0.5")
 
 
 def test_a_refusal_is_shown_in_the_server_s_words(evaluation: Page) -> None:

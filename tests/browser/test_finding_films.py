@@ -13,6 +13,7 @@ from portal.grid.tags import tags_by_film
 from portal.models import Cohort, Dataset, FilmView, Image, Role, User
 from portal.sets.cohorts import images_of
 from tests.browser.axe import serious_findings
+from tests.browser.test_queue import end_session, log_in_again
 from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -72,7 +73,9 @@ def test_tags_are_put_on_many_films_and_undone(open_grid: Callable[..., Page], o
     expect(page.locator("#tagged")).to_have_text("Tagged: 2 films “for teaching”.")
     expect(page.locator(".hilum-tile .hilum-tag")).to_have_count(2)
     assert tags_by_film(films) == {films[0].pk: ["for teaching"], films[3].pk: ["for teaching"]}
+    end_session(page)
     page.get_by_role("button", name="Undo the tags").click()
+    log_in_again(page)
     expect(page.locator("#tagged")).to_have_text("Undone. Taken off: “for teaching” from 2 films.")
     expect(page.locator(".hilum-tile .hilum-tag")).to_have_count(0)
     assert tags_by_film(films) == {}

@@ -337,6 +337,13 @@ def end_session(page: Page) -> None:
     page.context.clear_cookies(name="sessionid")
 
 
+def log_in_again(page: Page) -> None:
+    dialog = page.get_by_role("dialog", name="Your session has ended")
+    dialog.get_by_label("Password").fill(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+
+
 def test_a_label_given_after_the_session_ended_is_saved_after_the_log_in(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
     end_session(page)

@@ -1,6 +1,7 @@
 // An alignment board: films one after another over the canonical image. Each is saved before the next is shown.
 
-import { csrf } from "../labelling/server.js";
+import { withLogIn } from "../labelling/login.js";
+import { Trouble, csrf } from "../labelling/server.js";
 import { Drawing, grayOf } from "./drawing.js";
 import { Handles } from "./handles.js";
 import { fillTable, isTyping } from "./keys.js";
@@ -204,7 +205,7 @@ async function ask(url, options) {
   } catch {
     throw new Error("The server did not answer: save again.");
   }
-  if (response.type === "opaqueredirect") throw new Error("Your session has ended: log in in another tab, then save again.");
+  if (response.type === "opaqueredirect") throw new Trouble("out", "Your session has ended: log in, then save again.");
   const answer = await response.json().catch(() => null);
   if (!response.ok || !answer) throw new Error(answer?.error ?? `The server answered ${response.status}.`);
   return answer;
@@ -219,8 +220,10 @@ async function save(body) {
   }
   note("Saving …", "saving");
   try {
-    const headers = { "Content-Type": "application/json", "X-CSRFToken": csrf(), Accept: "application/json" };
-    const answer = await ask(film.saveUrl, { method: "POST", headers, body: JSON.stringify(body) });
+    const answer = await withLogIn(() => {
+      const headers = { "Content-Type": "application/json", "X-CSRFToken": csrf(), Accept: "application/json" };
+      return ask(film.saveUrl, { method: "POST", headers, body: JSON.stringify(body) });
+    });
     film.state = answer.state;
     if (mode === "canonical") {
       [film.matrix, film.points, film.rms] = [answer.matrix ?? null, body.points ?? film.points, answer.rms ?? null];

@@ -16,6 +16,16 @@ export function loginDialog() {
   return ofPage;
 }
 
+// What `send` resolves to, which is called again once the person has logged in again where the session had ended.
+export async function withLogIn(send) {
+  try {
+    return await send();
+  } catch (error) {
+    if (error.kind !== "out" || !(await loginDialog().again())) throw error;
+    return send();
+  }
+}
+
 // Events: "opened", "closed", "renewed" (the person of the page is logged in again, and the page has the new token).
 class LoginDialog extends EventTarget {
   #dialog = document.getElementById("login");

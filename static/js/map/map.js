@@ -2,7 +2,8 @@
 // lasso has chosen.
 
 import { newUuid } from "../labelling/outbox.js";
-import { post } from "../labelling/server.js";
+import { withLogIn } from "../labelling/login.js";
+import { Trouble, post } from "../labelling/server.js";
 import { colourOfNumber, legendOf, paintByNames, paintByNumbers, paintPlain, scaleOf } from "./colours.js";
 import { fetchPoints, nameOf } from "./points.js";
 import { CHOSEN, HIDDEN } from "./renderer.js";
@@ -14,7 +15,7 @@ const [canvas, status, kept, card] = [element("map-canvas"), element("map-status
 const PREVIEWS = 12;
 const ROWS = 200;
 const MOST_LABELLED = 5000;
-const OUT = "Your session has ended: log in in another tab, then try again.";
+const OUT = "Your session has ended: log in, then try again.";
 const NONE = { kind: "names", names: [], values: [], counts: [], note: "" };
 const format = new Intl.NumberFormat("en");
 const films = (count) => `${format.format(count)} film${count === 1 ? "" : "s"}`;
@@ -31,7 +32,7 @@ const shownCount = () => states.reduce((sum, state) => sum + (state & HIDDEN ? 0
 
 async function askJson(url) {
   const response = await fetch(url, { headers: { Accept: "application/json" }, redirect: "manual" }).catch(() => null);
-  if (response?.type === "opaqueredirect") throw new Error(OUT);
+  if (response?.type === "opaqueredirect") throw new Trouble("out", OUT);
   const answer = await response?.json().catch(() => null);
   if (!response?.ok || !answer) throw new Error(answer?.error ?? "The server did not answer; try again.");
   return answer;
@@ -39,7 +40,7 @@ async function askJson(url) {
 
 async function colourBy(by, of) {
   const query = new URLSearchParams(of ? { by, of } : { by });
-  const answer = await askJson(`${root.dataset.coloursUrl}?${query}`);
+  const answer = await withLogIn(() => askJson(`${root.dataset.coloursUrl}?${query}`));
   if (answer.fingerprint !== points.fingerprint) throw new Error("The films of the map have changed; reload the page.");
   return answer;
 }
@@ -244,7 +245,7 @@ async function undo() {
 async function save(send) {
   kept.textContent = "Saving …";
   try {
-    const sentence = await send();
+    const sentence = await withLogIn(send);
     if (colouring.by === "label") await recolour();
     kept.textContent = sentence;
   } catch (error) {

@@ -5,7 +5,7 @@ import { createClock } from "./clock.js";
 import { createDialogs } from "./dialogs.js";
 import { createFilm } from "./film.js";
 import { keyOf } from "../labelling/keys.js";
-import { loginDialog } from "../labelling/login.js";
+import { loginDialog, withLogIn } from "../labelling/login.js";
 import { csrf } from "../labelling/server.js";
 import { createSender, createStore, newUuid, request } from "./sending.js";
 import { createStudy } from "./study.js";
@@ -190,13 +190,9 @@ async function loadStudy() {
 
 async function escalate(reason) {
   const body = { item: items[at].item, reason };
-  const send = async () => {
+  await withLogIn(async () => {
     await login.renew();
     await request(addresses.escalations, { method: "POST", body, csrf: csrf() });
-  };
-  await send().catch(async (error) => {
-    if (error.kind !== "out" || !(await login.again())) throw error;
-    await send();
   });
   showTrouble("");
   part("kept").textContent = "Escalated to the honest broker";
