@@ -290,6 +290,7 @@ def test_undo_goes_back_to_the_film(open_queue: Callable[..., Page]) -> None:
     wait_for_film(page, 2)
     page.keyboard.press("s")
     wait_for_film(page, 3)
+    wait_until_saved(page)  # what was not sent is dropped
     page.keyboard.press("z")
     wait_for_film(page, 2)
     expect(page.locator("#film-label")).to_have_text("unlabelled")
@@ -298,6 +299,23 @@ def test_undo_goes_back_to_the_film(open_queue: Callable[..., Page]) -> None:
     wait_until_saved(page)
     assert values() == ["", "", ""]
     assert LabelEvent.objects.filter(reverts__isnull=False).count() == 2
+
+
+def test_a_label_whose_answer_was_lost_is_undone_on_the_server_too(open_queue: Callable[..., Page]) -> None:
+    page = open_queue()
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/labels/", lose_the_answer, times=1)
+    page.keyboard.press("a")
+    expect(page.locator("#saved")).to_have_attribute("data-state", "unsaved")
+    assert values() == ["normal", "", ""]
+    page.keyboard.press("z")
+    page.get_by_role("button", name="Save again").click()
+    wait_until_saved(page)
+    assert values() == ["", "", ""]
 
 
 def test_a_film_that_is_not_on_the_screen_is_not_labelled(open_queue: Callable[..., Page]) -> None:

@@ -86,10 +86,11 @@ export class Outbox extends EventTarget {
     return this.#add({ kind: "label", images, value, ...stated, reason, queue, position });
   }
 
-  // Undoes an act; one that has not been sent yet is dropped.
+  // Undoes an act; one that the server cannot have saved is dropped. The answer to an act that was sent may have been lost.
   undo(id) {
-    const act = this.#acts.find((waiting) => waiting.id === id && waiting !== this.#sending);
-    if (!act) return this.#add({ kind: "undo", undoes: id });
+    const act = this.#acts.find((waiting) => waiting.id === id);
+    const isUnknown = act && !act.isSent && !act.isDraft;
+    if (!act || !(isUnknown || act.fault || act.conflict)) return this.#add({ kind: "undo", undoes: id });
     this.#remove(act);
     this.#emit("change");
     return null;
@@ -98,7 +99,7 @@ export class Outbox extends EventTarget {
   merge(act, { choice, seen }) {
     this.#remove(act);
     const images = [{ image: act.images[0].image, seen }];
-    return this.#add({ ...act, kind: "merge", id: newUuid(), choice, images, fault: "", conflict: null });
+    return this.#add({ ...act, kind: "merge", id: newUuid(), choice, images, fault: "", conflict: null, isSent: false });
   }
 
   discard(act) {
@@ -152,6 +153,7 @@ export class Outbox extends EventTarget {
     const act = this.#acts.find((waiting) => !waiting.fault && !waiting.conflict);
     if (!act || this.#sending || this.#paused) return;
     this.#sending = act;
+    act.isSent = true;
     try {
       const answer = await post(this.#urls[act.kind], fieldsOf(act), { sessionUrl: this.#urls.session, person: this.#person });
       this.#tries = 0;
