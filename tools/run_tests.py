@@ -13,13 +13,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# One process more than there are cores, each with its own servers: tests wait for browsers and child processes for a
-# third of their time. The tests of a file stay together, since they share fixtures, and files come in the order of
-# tests/conftest.py, the longest first. As a process has less than a core, torch uses one thread: several would wait by
-# spinning and take time from the other processes.
-PROCESSES = min(4, (os.cpu_count() or 1) + 1)
+# One process per core, each with its own servers. The tests of a file stay together, since they share fixtures, and
+# files come in the order of tests/conftest.py, the longest first. As a process has one core, torch uses one thread:
+# several would wait by spinning and take time from the other processes.
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
-SIDE_BY_SIDE = ["-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder"]
+SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 WHOLE_SUITE = [*SIDE_BY_SIDE, "--durations=20"]
 # Under three minutes on two cores: rules of the project, portal, statistics and memory banks. Not: browser, whole runs
 # of the engine, workers and child processes, pages of runs and results, the walk over all URLs, upgrades.

@@ -97,6 +97,10 @@ def test_a_blinded_reader_sees_earlier_films_and_nothing_about_them(
     assert serious_findings(page) == []
     page.keyboard.press("y")
     expect(page.locator(".hv-beside")).to_be_hidden()
+    has_room = (
+        "([film, width]) => film.getBoundingClientRect().width === width"  # the viewer measures it once it was drawn
+    )
+    page.wait_for_function(has_room, arg=[film.element_handle(), room["width"]])
     assert film.bounding_box() == room
 
     page.keyboard.press("a")  # the keys of reading still are
