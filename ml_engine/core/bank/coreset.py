@@ -183,8 +183,8 @@ class _Greedy:
     """``bound[i]`` is at least the squared distance of point i to ``nearest[i]``, one of its first ``seen[i]`` picks,
     and so at least that to all picks; ``exact[i]`` is that to ``owner[i]``, the nearest of its first ``measured[i]``.
 
-    A rough product lowers the bounds of a block where the processor multiplies bfloat16; what may then still be the
-    farthest is measured exactly.
+    A rough product lowers the bounds of a block where the processor multiplies int8 or bfloat16 faster than float32;
+    what may then still be the farthest is measured exactly.
     """
 
     def __init__(

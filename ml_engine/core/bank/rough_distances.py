@@ -2,7 +2,8 @@
 
 A product of centred vectors is the fastest way to compare everything with everything, and loses digits.
 `Float32Product` and `BFloat16Product` say how many: for each pair they bound the exact squared distance from both
-sides, so that whoever compares the bounds knows which bank vectors can be among the nearest.
+sides, so that whoever compares the bounds knows which bank vectors can be among the nearest. `GrowingInt8Product` only
+proposes a near vector, and measures it.
 """
 
 from __future__ import annotations
