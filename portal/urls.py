@@ -30,7 +30,7 @@ urlpatterns = [
     # under the names that allauth uses; the provider is told the second address
     path("accounts/sso/", single_sign_on.leave, {"provider_id": "sso"}, name="openid_connect_login"),
     path("accounts/sso/callback/", single_sign_on.come_back, {"provider_id": "sso"}, name="openid_connect_callback"),
-    # the provider is told the second and the last one
+    # an administrator enters the second and the last one at the provider
     path("accounts/saml/", saml.leave, name="saml_login"),
     path("accounts/saml/acs/", saml.receive, name="saml_acs"),
     path("accounts/saml/acs/finish/", saml.finish, name="saml_finish_acs"),

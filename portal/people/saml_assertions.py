@@ -44,7 +44,7 @@ _REASONS = {
 
 
 class AnswerRefused(Exception):
-    """Why, without a word of the answer: whoever sends one chooses its text."""
+    """The reason, in words of ours: the text of an answer is that of whoever sent it, and is not repeated."""
 
 
 @dataclass(frozen=True)

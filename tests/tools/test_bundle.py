@@ -87,12 +87,12 @@ def test_what_is_installed_is_not_installed_again_by_make(collected: Path, tmp_p
     with tarfile.open(collected / bundle.SOURCE) as source:
         source.extractall(target, filter="data")
     (target / ".venv").mkdir()
-    told = "import install; from pathlib import Path; install.tell_bootstrap(Path(sys.argv[1]), ['cpu', 'local'])"
+    remember = "import install; from pathlib import Path; install.tell_bootstrap(Path(sys.argv[1]), ['cpu', 'local'])"
     asked = (
         "from tools import bootstrap; assert str(bootstrap.ROOT) == sys.argv[1];"
         "print(bootstrap.read_stamp() == bootstrap.current_stamp(('local', 'cpu')))"
     )
-    for line, folder in ((told, collected), (asked, target)):
+    for line, folder in ((remember, collected), (asked, target)):
         command = [sys.executable, "-c", f"import sys; {line}", target]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"

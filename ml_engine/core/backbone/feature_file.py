@@ -52,8 +52,8 @@ Features = Tensor | FeatureFile
 
 def rows_at(features: Features, rows: Tensor) -> Tensor:
     """The features at ``rows`` (n,), float32 (n, D). Of a tensor they are copied several times as fast as by
-    ``features[rows]``, which looks up each number on its own."""
-    return features.index_select(0, rows) if isinstance(features, Tensor) else features[rows]
+    ``features[rows]``, which looks up each number on its own. The rows may be on another device."""
+    return features.index_select(0, rows.to(features.device)) if isinstance(features, Tensor) else features[rows]
 
 
 def values_at(features: Features, rows: Tensor, columns: Tensor) -> Tensor:

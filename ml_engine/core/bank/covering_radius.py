@@ -133,7 +133,7 @@ class _Cover:
         """Lower the bounds of some points by their distances to the picks that the hints name."""
         rounding = 1 + (self.points.wide + 8) * FLOAT32_EPS
         for part in indices.split(self.points.rows_of()):
-            difference = self.points.take(part).float() - self.picks.index_select(0, hints[part])
+            difference = self.points.take(part).float() - rows_at(self.picks, hints[part])
             self.bound[part] = torch.minimum(self.bound[part], difference.square_().sum(1) * rounding)
         self.hinted[indices] = hints[indices]
 

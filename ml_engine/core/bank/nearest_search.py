@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ml_engine.core.backbone.feature_file import rows_at
 from ml_engine.core.bank.rough_distances import FLOAT32_EPS, PADDING, Product, Side, product_for
 from ml_engine.core.determinism import exact_products
 from ml_engine.core.errors import InvalidConfig
@@ -90,10 +91,7 @@ class NearestSearch:
         at_once = max(1, PAIR_VALUES // queries.shape[1])
         pairs = zip(of.split(at_once), rows.split(at_once), strict=True)
         squared = torch.cat(
-            [
-                (self.bank.index_select(0, row) - queries.index_select(0, query)).square_().sum(-1)
-                for query, row in pairs
-            ]
+            [(rows_at(self.bank, row) - rows_at(queries, query)).square_().sum(-1) for query, row in pairs]
         )
         order = rows.argsort(stable=True)
         order = order[squared[order].argsort(stable=True)]

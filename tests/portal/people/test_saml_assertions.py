@@ -488,10 +488,10 @@ def test_the_metadata_say_what_the_provider_has_to_know(provider: SamlProvider) 
 def test_below_a_path_the_provider_is_told_the_path(provider: SamlProvider, settings: Any) -> None:
     settings.FORCE_SCRIPT_NAME = "/hilum"
     with override_script_prefix("/hilum/"):  # as the server does for each request, and the client does not
-        told = Client().get("/accounts/saml/metadata/").text
+        metadata = Client().get("/accounts/saml/metadata/").text
         received = post("bm8gWE1M")
-    assert 'entityID="http://testserver/hilum/accounts/saml/metadata/"' in told
-    assert 'Location="http://testserver/hilum/accounts/saml/acs/"' in told
+    assert 'entityID="http://testserver/hilum/accounts/saml/metadata/"' in metadata
+    assert 'Location="http://testserver/hilum/accounts/saml/acs/"' in metadata
     assert received["Location"] == "/hilum/accounts/saml/acs/finish/"
 
 
