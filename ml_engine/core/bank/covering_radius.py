@@ -20,7 +20,7 @@ from ml_engine.core.bank.rough_distances import FLOAT32_EPS, Side, product_for
 from ml_engine.core.determinism import exact_products
 
 CHUNK_VALUES = 2**20  # values of features at once: 4 MiB in float32, which stays in a cache
-REFRESHED = 8192  # points refreshed at once, those with the largest bounds
+REFRESHED = 4096  # points refreshed at once, those with the largest bounds
 MEASURED = 64  # points measured in float64 at once
 PICKS = 4096  # picks compared at once
 ROUNDED_UP = 1 + 1e-6  # covers the rounding of float64 to float32
@@ -98,7 +98,7 @@ class _Cover:
     ``exact[i]`` is that to the first ``measured[i]``."""
 
     def __init__(self, points: Rows, indices: Tensor) -> None:
-        self.points, total, device = points, len(points), points.device
+        self.points, self.indices, total, device = points, indices, len(points), points.device
         self.picks = points.take(indices).float()
         self.centre = self.picks.mean(0)
         self.product = product_for(self.picks - self.centre)
@@ -110,24 +110,29 @@ class _Cover:
     def farthest(self, count: int, hints: Tensor | None = None) -> float:
         """The largest squared distance of any point to the nearest of the first ``count`` picks; counts must rise.
 
-        ``hints`` int32 (N,) name a pick for each point.
+        ``hints`` int32 (N,) name a pick for each point. The picks that follow are measured first: the next one was
+        the farthest point, or nearly, when it was picked.
         """
         unbounded = torch.nonzero(self.bound.isinf())[:, 0]
         if len(unbounded) and hints is not None:
             self._apply(hints, unbounded)
         elif len(unbounded):
             self._refresh(unbounded, 1)
-        best = -1.0
+        likely = self.indices[count : count + MEASURED]
+        if len(likely) == 0:
+            likely = self.bound.topk(min(MEASURED, len(self.bound))).indices
+        best = self._measure(likely, count)
         while True:
             open_ = torch.nonzero((self.bound > best) & (self.measured < count))[:, 0]
             if len(open_) == 0:
                 return best
-            best = max(best, self._measure(self._largest(open_, MEASURED), count))
-            open_ = open_[self.bound[open_] > best]
             if hints is not None and len(changed := open_[hints[open_] != self.hinted[open_]]):
                 self._apply(hints, changed)
             elif len(behind := open_[self.seen[open_] < count]) > MEASURED:
                 self._refresh(self._largest(behind, REFRESHED), count)
+            open_ = open_[self.bound[open_] > best]
+            if len(open_):
+                best = max(best, self._measure(self._largest(open_, MEASURED), count))
 
     def _apply(self, hints: Tensor, indices: Tensor) -> None:
         """Lower the bounds of some points by their distances to the picks that the hints name."""
