@@ -102,16 +102,33 @@ def project(features: Rows, *, dimensions: int, seed: int) -> Tensor:
     It preserves squared L2 distances in expectation. Its entries are ±sqrt(sqrt(D) / dimensions) with probability
     1 / sqrt(D), otherwise 0 (Li, Hastie & Church 2006). Inferred from the PatchCore code; the paper is silent.
     """
-    wide = features.features.shape[1]
+    wide, device = features.wide, features.device
     generator = torch.Generator().manual_seed(seed)
     density = 1 / math.sqrt(wide)
     draw = torch.rand(wide, dimensions, generator=generator)
     signs = (draw < density / 2).float() - (draw >= 1 - density / 2).float()
-    matrix = (signs * math.sqrt(1 / (density * dimensions))).to(features.features.device)
+    matrix = (signs * math.sqrt(1 / (density * dimensions))).to(device)
     projected = matrix.new_empty(len(features), dimensions)
+    times = _SparseProduct(matrix) if device.type == "cpu" else matrix.__rmatmul__
     for chunk, target in zip(features.chunks(), projected.split(features.rows_of()), strict=True):
-        target.copy_(chunk @ matrix)
+        target.copy_(times(chunk))
     return projected
+
+
+class _SparseProduct:
+    """Products with a matrix (D, K) of mostly zeros, which sum the columns that count: on a processor twice as fast as
+    a dense product, and the same to the bit whatever the BLAS library and the number of threads."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        column, self.row = torch.nonzero(matrix.T, as_tuple=True)
+        self.weight = matrix[self.row, column]
+        self.first = torch.searchsorted(column, torch.arange(matrix.shape[1]))
+
+    def __call__(self, chunk: Tensor) -> Tensor:
+        across = chunk.T.float().contiguous()
+        return torch.nn.functional.embedding_bag(
+            self.row, across, self.first, mode="sum", per_sample_weights=self.weight
+        ).T
 
 
 def integer_grid(features: Rows) -> Tensor:

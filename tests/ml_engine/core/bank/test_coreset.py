@@ -221,6 +221,16 @@ def test_projection_keeps_distances_and_follows_the_seed() -> None:
     assert not torch.equal(projected, coreset.project(Rows(features, None), dimensions=128, seed=2))
 
 
+def test_a_sparse_product_is_the_dense_one_also_where_columns_are_empty() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(96, 24, generator=generator) * (torch.rand(96, 24, generator=generator) < 0.2)
+    matrix[:, [0, 7, 23]] = 0
+    features = torch.randn(50, 96, generator=generator)
+    product = coreset._SparseProduct(matrix)(features)
+    torch.testing.assert_close(product, features @ matrix, rtol=1e-5, atol=1e-5)
+    assert not product[:, [0, 7, 23]].any()
+
+
 def test_projects_only_above_the_limit() -> None:
     features = gaussian(100, 300)
 
