@@ -61,7 +61,7 @@ def false_alarm_rates(films: int, *, seed: int) -> Iterator[tuple[str, float]]:
 def _maps(model: detectors.Model, features: torch.Tensor) -> Maps:
     assert isinstance(model, memory_bank.Banks)
     scorer, per_film = MapScorer(model, KEEP, CONFIG, CPU), int(KEEP.sum())
-    return np.stack([scorer.maps(film) for film in features.split(per_film)])
+    return scorer.film_maps(features.view(-1, per_film, features.shape[1]))
 
 
 def _rate(normals: Maps, new: Maps, *, model: detectors.Model, source: str) -> float:

@@ -31,6 +31,9 @@ class Scorer(Protocol):
         """Raw maps float32 (2, h, w) of one film from its features float32 (P, D): channel 0 global, channel 1 region;
         NaN where masked."""
 
+    def film_maps(self, films: Tensor) -> NDArray[np.float32]:
+        """`maps` of several films (B, P, D), float32 (B, 2, h, w)."""
+
 
 @dataclass(frozen=True)
 class _Baseline:

@@ -234,21 +234,27 @@ class MapScorer:
     def maps(self, features: Tensor) -> NDArray[np.float32]:
         """Raw maps float32 (2, h, w) of one film from its features float32 (P, D): channel 0 global, channel 1 region;
         NaN where masked. The score of a patch is that of `nearest_search.patch_scores` (paper, Eq. 1)."""
-        maps: NDArray[np.float32] = self.maps_at(features, (self.config.neighbours,))[0]
+        maps: NDArray[np.float32] = self.film_maps(features[None])[0]
         return maps
 
-    def maps_at(self, features: Tensor, neighbours: Sequence[int]) -> NDArray[np.float32]:
-        """The same for several K at once, float32 (len(neighbours), 2, h, w)."""
+    def film_maps(self, films: Tensor) -> NDArray[np.float32]:
+        """`maps` of several films (B, P, D), float32 (B, 2, h, w), the same as of each alone and faster."""
+        maps: NDArray[np.float32] = self.maps_at(films, (self.config.neighbours,))[0]
+        return maps
+
+    def maps_at(self, films: Tensor, neighbours: Sequence[int]) -> NDArray[np.float32]:
+        """The same for several K at once, float32 (len(neighbours), B, 2, h, w)."""
         side = self.config.patches
-        maps = torch.full((len(neighbours), 2, side, side), math.nan)
+        maps = torch.full((len(neighbours), len(films), 2, side, side), math.nan)
         rows, columns = self.places[:, 0], self.places[:, 1]
-        queries = features.to(self.device)
-        maps[:, 0, rows, columns] = self._scores(queries, self.whole, neighbours)
+        queries = films.to(self.device)
+        maps[:, :, 0, rows, columns] = self._scores(queries, self.whole, neighbours)
         for inside, search in self.cells:
-            maps[:, 1, rows[inside], columns[inside]] = self._scores(queries[inside], search, neighbours)
+            maps[:, :, 1, rows[inside], columns[inside]] = self._scores(queries[:, inside], search, neighbours)
         return maps.numpy()
 
     def _scores(self, queries: Tensor, search: NearestSearch, neighbours: Sequence[int]) -> Tensor:
-        config = self.config
-        scores = scores_at(queries, search, neighbours=neighbours, distance=config.distance, reweight=config.reweight)
-        return scores.cpu()
+        """The scores of patches (B, P, D), (len(neighbours), B, P)."""
+        config, flat = self.config, queries.flatten(0, 1)
+        scores = scores_at(flat, search, neighbours=neighbours, distance=config.distance, reweight=config.reweight)
+        return scores.view(-1, *queries.shape[:2]).cpu()

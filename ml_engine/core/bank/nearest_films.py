@@ -112,6 +112,10 @@ class NearestFilmsScorer:
             maps[1, rows, columns] = scores.cpu()
         return maps.numpy()
 
+    def film_maps(self, films: Tensor) -> NDArray[np.float32]:
+        """`maps` of several films (B, P, D), float32 (B, 2, h, w)."""
+        return np.stack([self.maps(film) for film in films])
+
     def nearest_films(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Squared L2 distances float32 (K,) and gallery indices int64 (K,) of the nearest fit films, nearest first."""
         squared, nearest = self.films.squared_distances(self.film_feature(features), self.count)

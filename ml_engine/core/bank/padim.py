@@ -96,6 +96,10 @@ class PadimScorer:
         maps[:, self.places[:, 0], self.places[:, 1]] = torch.cat(parts).float().cpu()
         return maps.numpy()
 
+    def film_maps(self, films: Tensor) -> NDArray[np.float32]:
+        """`maps` of several films (B, P, D), float32 (B, 2, h, w)."""
+        return np.stack([self.maps(film) for film in films])
+
 
 def to_tensors(model: Padim) -> dict[str, Tensor]:
     """The model as named tensors."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core import determinism
+from ml_engine.core.alignment.batches import spans
 from ml_engine.core.arrays import Array, as_tensor
 from ml_engine.core.backbone import networks, weights
 from ml_engine.core.backbone.feature_file import Features
@@ -172,14 +173,15 @@ def _backbone(config: PipelineConfig) -> weights.Weights:
 
 def _maps(films: Tensor, extractor: FeatureExtractor, scorer: Scorer) -> Maps:
     _check(films, extractor.config)
-    return np.stack([scorer.maps(film) for film in extractor.patches(films[:, None].float(), scorer.places)])
+    features = extractor.patches(films[:, None].float(), scorer.places)
+    return np.concatenate([scorer.film_maps(part) for part in features.split(extractor.config.batch)])
 
 
 def _maps_of(films: Tensor, extractor: FeatureExtractor, scorers: Scorers) -> Maps:
     """Raw maps float32 (C, N, 2, h, w) of films (N, S, S) under each candidate."""
     _check(films, extractor.config)
-    by_film = [scorers.maps(film) for film in extractor.patches(films[:, None].float(), scorers.places)]
-    return np.stack(by_film, axis=1)
+    features = extractor.patches(films[:, None].float(), scorers.places)
+    return np.concatenate([scorers.film_maps(part) for part in features.split(extractor.config.batch)], axis=1)
 
 
 def fold_words(folds: NDArray[np.int64]) -> str:
@@ -216,9 +218,11 @@ def fold_maps(
             features.to(device), source, model_selection.at_highest_rate(config), films=others, with_radius=False
         )
         scorers = Scorers(model, keep, config, device, films=len(others))
-        for film in np.flatnonzero(folds == fold):
-            maps[:, film] = scorers.maps(features[film * per_film : (film + 1) * per_film])
-            done += 1
+        own = np.flatnonzero(folds == fold)
+        for at in spans(len(own), config.batch):
+            batch = torch.stack([features[film * per_film : (film + 1) * per_film] for film in own[at]])
+            maps[:, own[at]] = scorers.film_maps(batch)
+            done += len(batch)
             if progress:
                 progress(done, len(folds))
         del model, scorers

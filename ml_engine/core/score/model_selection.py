@@ -98,13 +98,14 @@ class Scorers:
             at_rate = at_candidate_rate(model, config, candidate, keep=keep, films=films)
             self.by_rate.append(detectors.scorer_of(at_rate, keep, with_candidate(config, candidate), device))
 
-    def maps(self, features: Tensor) -> NDArray[np.float32]:
-        """Raw maps float32 (C, 2, h, w) of one film from its features (P, D) float32, in the order of `candidates`."""
+    def film_maps(self, films: Tensor) -> NDArray[np.float32]:
+        """Raw maps float32 (C, B, 2, h, w) of films from their features (B, P, D) float32, in the order of
+        `candidates`."""
         return np.concatenate(
             [
-                scorer.maps_at(features, self.neighbours)
+                scorer.maps_at(films, self.neighbours)
                 if isinstance(scorer, MapScorer)
-                else scorer.maps(features)[None]
+                else scorer.film_maps(films)[None]
                 for scorer in self.by_rate
             ]
         )

@@ -44,7 +44,6 @@ from ml_engine.engine.study_plans import (
     draw_injected_films,
 )
 
-FILMS_AT_ONCE = 64  # films whose maps are in memory
 COLUMNS = ("global", "region", "fused")
 
 
@@ -164,10 +163,10 @@ def _score_bank(bank: PlannedBank, context: RunContext, progress: StageProgress)
 
     def maps(first: int, count: int) -> Iterator[Maps]:
         nonlocal done
-        for at in spans(count, FILMS_AT_ONCE):
-            batch = [features[(first + k) * per_film : (first + k + 1) * per_film] for k in range(at.start, at.stop)]
-            yield np.stack([scorer.maps(film) for film in batch])
-            done += len(batch)
+        for at in spans(count, config.batch):
+            batch = features[(first + at.start) * per_film : (first + at.stop) * per_film]
+            yield scorer.film_maps(batch.view(-1, per_film, batch.shape[1]))
+            done += at.stop - at.start
             progress(done, jobs + evaluated)
 
     first = len(fit) + len(abnormal)

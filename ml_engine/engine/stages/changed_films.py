@@ -28,5 +28,4 @@ def raw_maps(
     is of `detectors.scorer_of`."""
     rows = np.arange(len(inputs))
     for _, batch in canonical_batches(inputs, affines, rows=rows, batch=context.config.batch):
-        for features in context.extractor.patches(batch, scorer.places):
-            yield scorer.maps(features)
+        yield from scorer.film_maps(context.extractor.patches(batch, scorer.places))

@@ -135,9 +135,9 @@ def _maps(context: RunContext, rows: NDArray[np.int64], progress: StageProgress)
     scorers = model_selection.Scorers(
         _model(context), context.mask(), context.config, context.device, films=len(context.readable("fit"))
     )
-    maps = [scorers.maps(film) for _, batch in context.features_of(rows, progress) for film in batch]
+    maps = [scorers.film_maps(batch) for _, batch in context.features_of(rows, progress)]
     no_maps = np.zeros((len(model_selection.candidates(context.config)), 0, 2, *context.mask().shape), np.float32)
-    return np.stack(maps, axis=1) if maps else no_maps
+    return np.concatenate(maps, axis=1) if maps else no_maps
 
 
 def _model(context: RunContext) -> detectors.Model:

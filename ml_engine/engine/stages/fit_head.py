@@ -96,8 +96,9 @@ def _pool(context: RunContext, progress: StageProgress) -> dict[str, Any]:
             pooled = np.full((len(context.rows), batch.shape[2]), np.nan)
         for row, patches in zip(at.tolist(), batch, strict=True):
             pooled[row] = confirmed_head.pool(patches)
-            if context.rows[row].part != "fit":
-                one_class[row] = pipeline.score_maps(scorer.maps(patches)[None], detector).fused[0]
+        outside = [k for k, row in enumerate(at.tolist()) if context.rows[row].part != "fit"]
+        if outside:
+            one_class[at[outside]] = pipeline.score_maps(scorer.film_maps(batch[outside]), detector).fused
     assert pooled is not None  # a run without a readable film was refused
     files.write_npy(context.path("pooled.npy"), pooled)
     files.write_npy(context.path("one_class.npy"), one_class)

@@ -70,9 +70,10 @@ def make_maps(context: RunContext, progress: StageProgress) -> dict[str, Any]:
     with ChunkedRows(context.folder.stages, progress.stage, plans, key=context.device.type) as written:
         left = readable[readable >= written.done]
         for at, batch in context.features_of(left, progress, before=len(readable) - len(left)):
-            for row, patches in zip(at.tolist(), batch, strict=True):
+            maps = scorer.film_maps(batch)
+            for row, patches, film in zip(at.tolist(), batch, maps, strict=True):
                 written.add(_unreadable(plans, row - written.written))
-                outputs = {MAPS: scorer.maps(patches)[None]}
+                outputs = {MAPS: film[None]}
                 written.add(outputs | (_of_head(head, patches, keep) if head else {}))
             if written.is_chunk_full:
                 written.end_chunk()

@@ -66,7 +66,7 @@ def test_maps_under_each_candidate_equal_those_of_a_model_fitted_with_it() -> No
     film = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
     model = memory_bank.build(features, source, model_selection.at_highest_rate(CONFIG))
 
-    by_candidate = model_selection.Scorers(model, keep, CONFIG, CPU, films=5).maps(film)
+    by_candidate = model_selection.Scorers(model, keep, CONFIG, CPU, films=5).film_maps(film[None])[:, 0]
 
     for maps, candidate in zip(by_candidate, model_selection.candidates(CONFIG), strict=True):
         restricted = model_selection.restrict_to(CONFIG, candidate)
