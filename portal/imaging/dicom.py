@@ -21,7 +21,8 @@ from portal.imaging.errors import UnusableFile
 from portal.imaging.film import MAX_PIXELS, MAX_SIDE, Film, PixelFacts
 from portal.imaging.film_warnings import warned
 from portal.imaging.grey_colour import colour, grey_of_channels, grey_palette, is_colour, is_palette
-from portal.imaging.handled_elements import HANDLED, handled_elements, to_text
+from portal.imaging.handled_elements import HANDLED, to_text
+from portal.imaging.handled_header import handled_elements
 
 # Only these modalities are quoted in a message: the element can hold any text.
 _OTHER_MODALITIES = frozenset(
