@@ -12,7 +12,7 @@ from ml_engine.core.alignment.batches import spans
 from ml_engine.core.alignment.canonical import BATCH, Canonical
 from ml_engine.core.alignment.losses import ssim_map, weighted_mean
 from ml_engine.core.alignment.report import AlignmentMeasures
-from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
+from ml_engine.core.alignment.sampling import sample_both, sample_valid, unaligned
 
 SCALES = (0.7, 1.4)  # allowed range of the scale along each axis
 
@@ -82,8 +82,8 @@ def measure(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonica
     ssim: list[Tensor] = []
     sums = torch.zeros(3, *films.shape[-2:], dtype=torch.float64, device=films.device)
     for at in spans(len(films), BATCH):
-        weight = sample_valid(valid[at], thetas[at])
-        aligned = sample(films[at], thetas[at]) * weight
+        aligned, weight = sample_both(films[at], valid[at], thetas[at])
+        aligned = aligned * weight
         sums += torch.cat([weight, aligned, aligned.square()], 1).double().sum(0)
         for values, value in zip((ncc, ssim), _similarity(aligned, weight, canonical), strict=True):
             values.append(value)
@@ -98,8 +98,8 @@ def film_similarity(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: 
     """NCC in [-1, 1] and SSIM of each film to the canonical image inside the valid area, float64 (N,) each."""
     ncc, ssim = [], []
     for at in spans(len(films), BATCH):
-        weight = sample_valid(valid[at], thetas[at])
-        film_ncc, film_ssim = _similarity(sample(films[at], thetas[at]) * weight, weight, canonical)
+        aligned, weight = sample_both(films[at], valid[at], thetas[at])
+        film_ncc, film_ssim = _similarity(aligned * weight, weight, canonical)
         ncc.append(film_ncc.double())
         ssim.append(film_ssim.double())
     return torch.cat(ncc), torch.cat(ssim)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ml_engine.core.alignment.batches import spans
 from ml_engine.core.alignment.canonical import BATCH, Canonical, mean_of_aligned
 from ml_engine.core.alignment.checks import correlation
-from ml_engine.core.alignment.sampling import sample, sample_valid, unaligned
+from ml_engine.core.alignment.sampling import sample_both, unaligned
 
 EACH = 3  # number of worst and of median films shown
 
@@ -72,7 +72,8 @@ def _gray(image: Tensor) -> Tensor:
 
 
 def _overlay(film: Tensor, mask: Tensor, theta: Tensor, canonical: Canonical) -> Tensor:
-    red = _gray(sample(film, theta) * sample_valid(mask, theta))
+    aligned, weight = sample_both(film, mask, theta)
+    red = _gray(aligned * weight)
     cyan = _gray(canonical.image)
     return torch.stack([red, cyan, cyan], -1)
 
@@ -81,8 +82,8 @@ def _variance(films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
     """The variance over the films at each pixel that at least two of them cover, otherwise 0; float64 (S, S)."""
     sums = torch.zeros(3, *films.shape[-2:], dtype=torch.float64, device=films.device)
     for at in spans(len(films), BATCH):
-        weight = sample_valid(mask[at], thetas[at])
-        aligned = sample(films[at], thetas[at]) * weight
+        aligned, weight = sample_both(films[at], mask[at], thetas[at])
+        aligned = aligned * weight
         sums += torch.cat([weight, aligned, aligned.square()], 1).double().sum(0)
     count = sums[0].clamp_min(1)
     variance = (sums[2] / count - (sums[1] / count) ** 2).clamp_min(0)
@@ -92,7 +93,6 @@ def _variance(films: Tensor, mask: Tensor, thetas: Tensor) -> Tensor:
 def _ncc(films: Tensor, mask: Tensor, thetas: Tensor, canonical: Canonical) -> Tensor:
     ncc = []
     for at in spans(len(films), BATCH):
-        weight = sample_valid(mask[at], thetas[at]) * canonical.support
-        aligned = sample(films[at], thetas[at])
-        ncc.append(correlation(aligned, canonical.image.expand_as(aligned), weight))
+        aligned, weight = sample_both(films[at], mask[at], thetas[at])
+        ncc.append(correlation(aligned, canonical.image.expand_as(aligned), weight * canonical.support))
     return torch.cat(ncc)

@@ -41,7 +41,17 @@ def _centres(side: int) -> Tensor:
 
 def sample_valid(valid: Tensor, theta: Tensor) -> Tensor:
     """1.0 where the aligned film has pixels, otherwise 0.0; float (B, 1, S, S), without gradient."""
-    return (sample(valid.detach(), theta.detach()) > 0.999).to(valid.dtype)
+    return _valid(sample(valid.detach(), theta.detach())).to(valid.dtype)
+
+
+def sample_both(films: Tensor, valid: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """`sample` of the films (B, 1, S, S) and `sample_valid`, in two thirds of their time together."""
+    aligned, covered = sample(torch.cat([films, valid], 1), theta).split(1, 1)
+    return aligned, _valid(covered).to(valid.dtype)
+
+
+def _valid(covered: Tensor) -> Tensor:
+    return covered > 0.999
 
 
 def unaligned(count: int) -> Tensor:

@@ -110,7 +110,7 @@ class _Level:
     """
 
     def __init__(self, films: Tensor, mask: Tensor, image: Tensor, support: Tensor) -> None:
-        self.films, self.mask, self.support = films, mask, support.flatten(1)
+        self.films, self.both, self.support = films, torch.cat([films, mask], 1), support.flatten(1)
         self.image = image.flatten(1)  # (1, S * S)
         self.powers = torch.stack([torch.ones_like(self.image), self.image, self.image**2], -1)[0]  # (S * S, 3)
         side = films.shape[-1]
@@ -118,13 +118,12 @@ class _Level:
 
     def misfit(self, theta: Tensor) -> Tensor:
         """1 - `correlation` of each film sampled at ``theta`` (B, 2, 3), over the pixels that both cover; (B,)."""
-        grid = self._grid(theta)
-        return 1 - self._moments(self._pull(self.films, grid), self._weight(grid)).correlation
+        return 1 - self._moments(*self._pull(self._grid(theta))).correlation
 
     def slope(self, theta: Tensor) -> Tensor:
         """The derivative of the misfit by ``theta``, (B, 2, 3)."""
         grid = self._grid(theta)
-        sampled, weight = self._pull(self.films, grid), self._weight(grid)
+        sampled, weight = self._pull(grid)
         by_pixel = self._moments(sampled, weight).slope(self.image, sampled).mul_(weight)
         by_place = _slope_by_place(self.films, grid, by_pixel)
         columns, rows = by_place.sum(1), by_place.sum(2)  # (B, S, 2)
@@ -141,14 +140,12 @@ class _Level:
             torch.add(across[:, None, :], down[:, :, None], out=grid[..., axis])
         return grid
 
-    @staticmethod
-    def _pull(images: Tensor, grid: Tensor) -> Tensor:
-        """Images sampled at the places of ``grid``, (B, S * S), 0 outside them."""
-        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False).flatten(1)
-
-    def _weight(self, grid: Tensor) -> Tensor:
-        """1.0 where both the sampled film and the canonical image have pixels, (B, S * S)."""
-        return (self._pull(self.mask, grid) > 0.999).to(self.support) * self.support
+    def _pull(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """The films sampled at the places of ``grid``, (B, S * S), 0 outside them, and their weight: 1.0 where both
+        the film and the canonical image have pixels."""
+        both = F.grid_sample(self.both, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        sampled, covered = both.flatten(2).unbind(1)
+        return sampled, (covered > 0.999).to(self.support) * self.support
 
     def _moments(self, sampled: Tensor, weight: Tensor) -> _Moments:
         weighted = sampled * weight

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ml_engine.core.alignment.sampling import sample, unaligned
+from ml_engine.core.alignment.sampling import sample, sample_both, sample_valid, unaligned
 
 
 def films() -> Tensor:
@@ -44,3 +44,10 @@ def test_without_a_gradient_the_values_are_the_same(rows: int) -> None:
     plain, followed = sample(films(), thetas(rows)), sample(films(), thetas(rows).requires_grad_())
     assert torch.equal(plain, followed.detach())
     assert followed.requires_grad and not plain.requires_grad
+
+
+def test_films_and_their_area_are_sampled_at_once_as_they_are_alone() -> None:
+    valid = (torch.rand(3, 1, 20, 30, generator=torch.Generator().manual_seed(3)) > 0.2).float()
+    aligned, weight = sample_both(films(), valid, thetas(2))
+    assert torch.equal(aligned, sample(films(), thetas(2)))
+    assert torch.equal(weight, sample_valid(valid, thetas(2)))
