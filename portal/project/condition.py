@@ -30,6 +30,7 @@ from portal.intake.pseudonym_key import has_other_key
 from portal.intake.virus_scan import ScannerAway, signatures_from, version
 from portal.models import AuditEvent, Image, Site, Upload
 from portal.project.application_role import owns_tables
+from portal.project.saml_provider import certificates_end
 
 PING_SECONDS = 1.0
 MOST_CLOCK_SECONDS = 5.0  # between this machine and the database
@@ -37,6 +38,7 @@ MOST_CLOCK_SECONDS = 5.0  # between this machine and the database
 QUEUES = {"cpu": "imports", "gpu": "runs", "upkeep": "upkeep"}
 LATE_SEAL = timedelta(minutes=10)
 OLDEST_SIGNATURES = timedelta(days=7)  # clamd's are renewed each day
+LAST_DAYS_OF_CERTIFICATE = timedelta(days=30)
 GIB = 2**30
 
 
@@ -294,6 +296,21 @@ def virus_scanner() -> Condition:
     return Condition(name)
 
 
+def single_sign_on() -> Condition:
+    """Whether the certificate of a SAML provider ends soon: the provider changes it, and nobody can log in until Hilum
+    knows the next one."""
+    name = "SAML certificate"
+    end = certificates_end(settings.SOCIALACCOUNT_PROVIDERS)
+    if end is None or end > timezone.now() + LAST_DAYS_OF_CERTIFICATE:
+        return Condition(name)
+    return Condition(
+        name,
+        f"The certificate with which the SAML provider signs ends, or ended, on {end:%Y-%m-%d}.",
+        "Ask whoever runs the provider for the next one, and set it beside this one (HILUM_SAML_CERTIFICATE, separated "
+        "by a comma, or HILUM_SAML_METADATA). Otherwise nobody can log in through it once it changes.",
+    )
+
+
 READY: tuple[Check, ...] = (database, migrations, broker, disk, workers)
 CHECKS: list[Check] = [
     *READY,
@@ -305,4 +322,5 @@ CHECKS: list[Check] = [
     imports,
     audit,
     virus_scanner,
+    single_sign_on,
 ]  # of the doctor; apps add theirs

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,17 @@ def from_environment(*, production: bool) -> dict[str, Any]:
         "settings": {"idp": provider, "attribute_mapping": ATTRIBUTES},
     }
     return {"saml": {"APPS": [app]}}
+
+
+def certificates_end(providers: dict[str, Any]) -> datetime | None:
+    """When the last of the certificates of SOCIALACCOUNT_PROVIDERS ends with which a SAML provider signs; None without
+    one."""
+    ends = [
+        x509.load_der_x509_certificate(base64.b64decode(body)).not_valid_after_utc
+        for app in providers.get("saml", {}).get("APPS", ())
+        for body in app["settings"]["idp"]["certificates"]
+    ]
+    return max(ends, default=None)
 
 
 def _check_packages(name: str) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from django.core.exceptions import ImproperlyConfigured
 from saml2.config import IdPConfig
 from saml2.metadata import entity_descriptor
 
 from portal.project import saml_provider
+from portal.project.condition import single_sign_on
 from tests.portal.people.saml_identity_provider import key_pair
 
 ADDRESS = "https://login.example.org/saml"
@@ -19,6 +25,16 @@ ADDRESS = "https://login.example.org/saml"
 
 def one_line(pem: str) -> str:
     return "".join(pem.splitlines()[1:-1])
+
+
+def of_days(days: int) -> str:
+    """A certificate in PEM that ends in so many days."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provider")])
+    today = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(today - timedelta(days=60)).not_valid_after(today + timedelta(days=days))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def settings_of(monkeypatch: pytest.MonkeyPatch, **changed: str) -> Any:
@@ -142,3 +158,19 @@ def test_packages_that_do_not_work_together_are_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(saml_provider, "import_module", mismatch)
     with pytest.raises(ImproperlyConfigured, match=r"do not work together: .* mismatch. Install them at the versions"):
         settings_of(monkeypatch)
+
+
+@pytest.mark.parametrize(("days", "is_named"), [([-3], True), ([20], True), ([40], False), ([20, 400], False)])
+def test_the_doctor_names_a_certificate_that_ends_and_has_no_successor(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, days: list[int], is_named: bool
+) -> None:
+    settings.SOCIALACCOUNT_PROVIDERS = settings_of(
+        monkeypatch, HILUM_SAML_CERTIFICATE=",".join(one_line(of_days(count)) for count in days)
+    )
+    last = f"{datetime.now(UTC) + timedelta(days=days[-1]):%Y-%m-%d}"
+    assert (last in single_sign_on().fault) is is_named
+    assert bool(single_sign_on().remedy) is is_named
+
+
+def test_without_a_saml_provider_no_certificate_ends() -> None:
+    assert single_sign_on().fault == ""
