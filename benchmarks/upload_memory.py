@@ -1,10 +1,11 @@
-"""Memory of the web server and of the worker of imports while a large zip is sent in parts and imported.
+"""Memory of the web server and of the worker of imports while large zips are sent in parts, at once, and imported.
 
-    python -m benchmarks.upload_memory [--gib 2]
+    python -m benchmarks.upload_memory [--gib 2] [--uploads 1]
 
 Starts web server, broker and workers as `manage.py start` does, in a folder of their own, on PostgreSQL. Sends a zip of
 16-bit films of 8 MiB by the tus protocol in parts of 8 MiB and waits for its import. The kernel keeps the peak of each
-process (VmHWM); it is set back before the upload. Prints the Markdown of docs/performance.md.
+process (VmHWM); it is set back before the upload. The bytes sent are compared with those that one program writes to
+the same disk and flushes. Prints the Markdown of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,27 +35,43 @@ SIDE = 2048
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gib", type=float, default=2.0, help="size of the zip")
+    parser.add_argument("--gib", type=float, default=2.0, help="size of a zip")
+    parser.add_argument(
+        "--uploads", type=int, default=1, help="zips that are sent at once, each to a dataset of its own"
+    )
     given = parser.parse_args()
+    size = given.uploads * given.gib * 2**10
     with throw_away_portal() as folder:
         from portal.project.embedded import Portal
 
         path = folder / "films.zip"
         films = write_zip(path, int(given.gib * 2**30))
-        token, dataset = make_author()
+        token, datasets = make_author(given.uploads)
+        disk = size / seconds_to_write(folder / "written", path, given.uploads)
         with Portal(port=8900) as portal:
             processes = {child.name: child.process.pid for child in portal._children if child.process}
-            warm_up(portal.address, token, dataset)
+            warm_up(portal.address, token, datasets[0])
             before = {name: reset_peaks(pid) for name, pid in processes.items()}
-            seconds_sent, upload = send(portal.address, token, dataset, path)
-            seconds_imported, message, decoders = wait(portal.address, token, upload, processes["imports"])
+            began = time.monotonic()
+            with ThreadPoolExecutor(given.uploads) as senders:
+                uploads = list(senders.map(lambda dataset: send(portal.address, token, dataset, path), datasets))
+            sent = time.monotonic()
+            ends = [wait(portal.address, token, upload, processes["imports"]) for upload in uploads]
+            imported = time.monotonic()
             peaks = {name: peak(processes[name]) for name in ("web", "imports")}
     rows = [
         [name, *(part / 2**20 for part in (before[name], high, high - before[name]))] for name, high in peaks.items()
     ]
-    size = given.gib * 2**10
-    print(f"{films} films, {given.gib:g} GiB: sent in {seconds_sent:.0f} s ({size / seconds_sent:.0f} MiB/s), ", end="")
-    print(f"imported in {seconds_imported:.0f} s. {message}")
+    many = f"{given.uploads} zips at once, each of " if given.uploads > 1 else ""
+    print(
+        f"{many}{films} films, {given.gib:g} GiB: sent in {sent - began:.0f} s ({size / (sent - began):.0f} MiB/s, ",
+        end="",
+    )
+    print(
+        f"{size / (sent - began) / disk:.0%} of {disk:.0f} MiB/s written alone), imported {imported - sent:.0f} s later"
+    )
+    print(*sorted({message for message, _ in ends}), sep="\n")
+    decoders = max(most for _, most in ends)
     rows.append(["decoders", 0, decoders / 2**20, decoders / 2**20])
     print(tabulate(rows, ["process", "before, MiB", "peak, MiB", "more, MiB"], tablefmt="github", floatfmt=".0f"))
 
@@ -71,16 +90,30 @@ def write_zip(path: Path, size: int) -> int:
     return count
 
 
-def make_author() -> tuple[str, str]:
+def seconds_to_write(target: Path, source: Path, times: int) -> float:
+    """What the disk takes for the same bytes, in the same parts, flushed at the end."""
+    began = time.monotonic()
+    with target.open("wb") as file:
+        for _ in range(times):
+            for part in parts_of(source):
+                file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+    seconds = time.monotonic() - began
+    target.unlink()
+    return seconds
+
+
+def make_author(datasets: int) -> tuple[str, list[str]]:
     from portal.models import Dataset, Membership, Role, Site, User
     from portal.people.tokens import make_token
 
     site = Site.objects.create(name="Bench Hospital")
     author = User.objects.create_user("carla")
     Membership.objects.create(user=author, site=site, role=Role.CURATOR)
-    dataset = Dataset.objects.create(site=site, name="Generated films")
+    made = [Dataset.objects.create(site=site, name=f"Generated films {number + 1}") for number in range(datasets)]
     _, secret = make_token(owner=author, name="bench", scope="write", days=7)
-    return secret, str(dataset.uuid)
+    return secret, [str(dataset.uuid) for dataset in made]
 
 
 # --- the client ---------------------------------------------------------------------------------
@@ -117,12 +150,13 @@ def warm_up(address: str, token: str, dataset: str) -> None:
     request(address, token, "DELETE", place)
 
 
-def send(address: str, token: str, dataset: str, path: Path) -> tuple[float, str]:
-    began, offset = time.monotonic(), 0
+def send(address: str, token: str, dataset: str, path: Path) -> str:
+    """The address of the upload."""
+    offset = 0
     place = announce(address, token, dataset, path.stat().st_size)
     for part in parts_of(path):
         offset = patch(address, token, place, part, offset)
-    return time.monotonic() - began, place
+    return place
 
 
 def parts_of(path: Path) -> Iterator[bytes]:
@@ -131,15 +165,15 @@ def parts_of(path: Path) -> Iterator[bytes]:
             yield part
 
 
-def wait(address: str, token: str, place: str, worker: int) -> tuple[float, str, int]:
-    """Seconds, the message, and the most memory in bytes of the processes that decode films, together."""
-    began, most = time.monotonic(), 0
+def wait(address: str, token: str, place: str, worker: int) -> tuple[str, int]:
+    """The message, and the most memory in bytes of the processes that decode films, together."""
+    most = 0
     while True:
         decoders = [member for member in members_of(worker) if member != worker]
         most = max(most, sum(memory(member, "VmRSS") for member in decoders))
         state = json.loads(request(address, token, "GET", place).read())["upload"]
         if state["state"] in ("done", "failed"):
-            return time.monotonic() - began, state["message"], most
+            return state["message"], most
         time.sleep(0.2)
 
 
