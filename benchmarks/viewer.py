@@ -1,6 +1,6 @@
 """Speed of the film viewer on this machine: first paint, next film after prefetch, and one step of the window.
 
-    python benchmarks/viewer.py [--side 3000] [--repeats 5]
+    python benchmarks/viewer.py [--side 3000] [--repeats 5] [--mbit 50]
 
 Serves films of SIDE x SIDE 12-bit pixels from memory on localhost to headless Chromium and prints a line for each
 renderer. Without a graphics card WebGL is emulated; the viewer itself does not use it then.
@@ -121,20 +121,31 @@ def measure(page: Page, address: str, repeats: int) -> dict[str, list[float]]:
     return times
 
 
+def slow_down(page: Page, mbit: float) -> None:
+    line = {"offline": False, "latency": 10, "downloadThroughput": mbit * 1e6 / 8, "uploadThroughput": -1}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", line)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--mbit", type=float, help="a line of so many Mbit/s, 10 ms away, instead of this machine's")
     parser.add_argument("--renderers", nargs="+", default=["2d", "webgl2"], choices=["2d", "webgl2"])
     options = parser.parse_args()
-    server = serve(responses(options.side))
+    by_path = responses(options.side)
+    server = serve(by_path)
     sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--disable-gpu", *sandbox])
         side = options.side
-        print(f"{side} x {side} px, {browser.browser_type.name} {browser.version}, {os.cpu_count()} cores")
+        packed = len(by_path["/0/pixels"][1]) / 1e6
+        program = f"{browser.browser_type.name} {browser.version}"
+        print(f"{side} x {side} px, {packed:.1f} MB, {program}, {os.cpu_count()} cores")
         for renderer in options.renderers:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
+            if options.mbit:
+                slow_down(page, options.mbit)
             address = f"http://127.0.0.1:{server.server_port}/?renderer={renderer}"
             for what, each in measure(page, address, options.repeats).items():
                 middle, worst = statistics.median(each), max(each)
