@@ -94,15 +94,19 @@ def measure(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonica
     }
 
 
-def film_similarity(films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical) -> tuple[Tensor, Tensor]:
-    """NCC in [-1, 1] and SSIM of each film to the canonical image inside the valid area, float64 (N,) each."""
-    ncc, ssim = [], []
+def film_similarity(
+    films: Tensor, valid: Tensor, thetas: Tensor, *, canonical: Canonical
+) -> tuple[Tensor, Tensor, Tensor]:
+    """NCC in [-1, 1] and SSIM of each film to the canonical image inside the valid area, and `frame_filled`; float64
+    (N,) each."""
+    ncc, ssim, filled = [], [], []
     for at in spans(len(films), BATCH):
         aligned, weight = sample_both(films[at], valid[at], thetas[at])
         film_ncc, film_ssim = _similarity(aligned * weight, weight, canonical)
         ncc.append(film_ncc.double())
         ssim.append(film_ssim.double())
-    return torch.cat(ncc), torch.cat(ssim)
+        filled.append(weight.double().mean((1, 2, 3)))
+    return torch.cat(ncc), torch.cat(ssim), torch.cat(filled)
 
 
 def _similarity(aligned: Tensor, weight: Tensor, canonical: Canonical) -> tuple[Tensor, Tensor]:

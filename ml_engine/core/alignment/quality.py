@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml_engine.core.alignment.checks import film_similarity, frame_filled
+from ml_engine.core.alignment.checks import film_similarity
 from ml_engine.core.alignment.model import FittedAlignment, prepared
 from ml_engine.core.alignment.sampling import unaligned
 from ml_engine.core.geometry import normalised_theta
@@ -29,6 +29,5 @@ def alignment_quality(
         film_similarity(films, mask, theta, canonical=model.template)
         for theta in (unaligned(len(films)).to(films), thetas)
     ]
-    (ncc_before, ssim_before), (ncc_after, ssim_after) = columns
-    filled = frame_filled(thetas, mask)
+    (ncc_before, ssim_before, _), (ncc_after, ssim_after, filled) = columns
     return torch.stack([ncc_before, ncc_after, ssim_before, ssim_after, filled], dim=1).numpy()

@@ -43,16 +43,20 @@ def intensities(film: FilmArray, config: PipelineConfig) -> NDArray[np.float32]:
     window = film.display if config.intensity == "window" else None
     _require_finite(film.values if window is None else window, film.padding)
     if window is not None:
-        scaled = np.asarray(window, dtype=np.float32)
+        scaled = np.clip(window, 0, 1, dtype=np.float32)
     else:
         low, high = _ends(film, config)
-        scaled = (film.values - np.float32(low)) / np.float32(max(high - low, 1e-12))
-    scaled = np.clip(scaled, 0, 1)
+        scaled = film.values - np.float32(low)
+        scaled /= np.float32(max(high - low, 1e-12))
+        np.clip(scaled, 0, 1, out=scaled)
     return np.where(film.padding, np.float32(0), scaled) if film.padding.any() else scaled
 
 
 def _require_finite(values: NDArray[np.float32], padding: NDArray[np.bool_]) -> None:
-    not_finite = ~np.isfinite(values) & ~padding
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    not_finite = ~finite & ~padding
     if not_finite.any():
         count = int(not_finite.sum())
         raise UnsupportedImage(
