@@ -1,5 +1,7 @@
 // Loaded by every page. Pages that need more load their own module.
 
+import "./kept_forms.js";
+
 // A choice made with the pointer submits the form at once. With the keyboard, Enter or the form's button submits it, since
 // arrow keys step through the choices in between; the focus is restored on the new page.
 const FOCUS = "hilum-focus";

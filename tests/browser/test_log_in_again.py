@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.cache import cache
 from playwright.sync_api import Locator, Page, expect
 
-from portal.models import LabelEvent, User
+from portal.models import Dataset, LabelEvent, User
 from tests.browser.axe import serious_findings
-from tests.browser.test_queue import end_session, queue_of, values, wait_for_film, wait_until_saved
+from tests.browser.test_queue import end_session, log_in_again, queue_of, values, wait_for_film, wait_until_saved
 from tests.portal import factories
 from tests.portal.people import identity_provider
 from tests.portal.people.one_time import code_of, made_up_key
@@ -128,3 +128,45 @@ def test_single_sign_on_opens_a_tab_and_only_its_person_is_let_on(
         expect(dialog).to_be_hidden()
         wait_until_saved(page)
     assert values() == ["abnormal", "", ""]
+
+
+@pytest.fixture
+def form_late(page: Page, live_server: Any, sign_in: Any, kim: User) -> Locator:
+    """The form for a new dataset, filled in, after the page lay open and kim's session has ended."""
+    page.clock.install()
+    sign_in(kim)
+    page.goto(f"{live_server.url}/datasets/")
+    page.get_by_label("Name", exact=True).fill("Ward films")
+    page.clock.fast_forward(120_000)
+    end_session(page)
+    page.get_by_role("button", name="Make dataset").click()
+    dialog = page.get_by_role("dialog", name="Your session has ended")
+    expect(dialog).to_be_visible()
+    return dialog
+
+
+def test_what_was_typed_into_a_form_is_sent_after_the_log_in(page: Page, form_late: Locator) -> None:
+    page.keyboard.type(factories.PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Ward films")).to_be_visible()
+    assert Dataset.objects.get().name == "Ward films"
+
+
+def test_what_was_typed_into_a_form_stays_where_the_person_logs_in_later(page: Page, form_late: Locator) -> None:
+    form_late.get_by_role("button", name="Later").click()
+    expect(form_late).to_be_hidden()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Ward films")
+    assert not Dataset.objects.exists()
+
+
+def test_the_button_that_was_pressed_counts_after_the_log_in(
+    page: Page, live_server: Any, sign_in: Any, kim: User
+) -> None:
+    page.clock.install()
+    sign_in(kim)
+    page.goto(f"{live_server.url}/datasets/")
+    page.clock.fast_forward(120_000)
+    end_session(page)
+    page.get_by_role("button", name="Dark").click()
+    log_in_again(page)
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
