@@ -33,6 +33,7 @@ def get_bank_study(user: User, uuid: UUID, kind: RunKind) -> Run:
 def bank_study(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """AUROC and false alarms against the number of normal films, and the share of abnormal films, in the bank."""
     run = get_bank_study(request.user, uuid, RunKind.BANK_STUDY)
+    request.hilum_site = run.site
     try:
         context = _context(request, run)
         context["cells"] = str(len(context["facts"]["cells"]))
@@ -49,6 +50,7 @@ def bank_study(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def blind_spots(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """The share of pasted lesions that are detected, by size, contrast and place, and the losses by mask and cells."""
     run = get_bank_study(request.user, uuid, RunKind.BLIND_SPOTS)
+    request.hilum_site = run.site
     try:
         context = _context(request, run)
         if context["shown"]:

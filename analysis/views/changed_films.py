@@ -42,6 +42,7 @@ def changed_films(request: SignedInRequest) -> HttpResponse:
     except (CannotCompare, CannotEvaluate) as error:
         refusal = {"title": "Nothing to show", "sentence": str(error)}
         return render(request, "portal/error.html", refusal, status=400)
+    request.hilum_site = compared.rows[0].evaluation.run.site
     hidden = hidden_of(request.user, compared)
     changed = changed_run(compared, row, hidden=hidden, query=query)
     withheld = withheld_of(request.user, compared.images)

@@ -51,6 +51,7 @@ def comparison(request: SignedInRequest) -> HttpResponse:
         compared, query = requested_comparison(request.user, request.GET)
     except (CannotCompare, CannotEvaluate) as error:
         return _refused(request, error)
+    request.hilum_site = compared.rows[0].evaluation.run.site
     random_weights = any(row.evaluation.run.random_weights for row in compared.rows)
     drawn = _figures(request.user, compared, theme=theme_of(request.user), random_weights=random_weights)
     runs = [row.evaluation.run.uuid for row in compared.rows]

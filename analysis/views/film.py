@@ -39,6 +39,7 @@ ONE_MAP = {
 @accepts_query("map", "renderer")
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     score, part = scored_film(request.user, run_uuid, image_uuid)
+    request.hilum_site = score.run.site
     record_shown(request.user, [image_uuid], [LABEL, SCORE], runs=[run_uuid])
     rate = false_alarm_rate(score.run)
     try:

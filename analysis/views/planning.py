@@ -22,6 +22,7 @@ from portal.sets.sealing import TestRules, set_test_rules
 @require_http_methods(["GET", "POST"])
 def plan(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     split = _split(request.user, uuid)
+    request.hilum_site = split.site
     fault, status = "", 200
     if request.method == "POST":
         try:

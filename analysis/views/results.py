@@ -77,6 +77,7 @@ def make_evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def evaluation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """One part at a time, tune first, where the weight may be moved freely; test is for the results to report."""
     evaluation = get_evaluation(request.user, uuid)
+    request.hilum_site = evaluation.run.site
     part = get_part(evaluation, request.GET.get("part", ""))
     weight = float(evaluation.metrics["weight"])
     plan = current_plan(evaluation.split)

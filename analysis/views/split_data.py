@@ -17,6 +17,7 @@ from portal.people.signed_in import SignedInRequest
 @require_GET
 def split_data(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     split = requested_split(request.user, uuid)
+    request.hilum_site = split.site
     table = table_one(split)
     context = {
         "room": "data",

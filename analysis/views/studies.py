@@ -41,6 +41,7 @@ def show_test(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 @require_GET
 def ablation(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_study(request.user, uuid, kind=RunKind.ABLATION)
+    request.hilum_site = run.site
     try:
         summary = summary_of(run)
         context = _shared(request, run) | {"summary": summary, "alignments": alignments_of(summary)}
@@ -76,6 +77,7 @@ def _hidden(request: SignedInRequest, run: Run) -> dict[str, Any]:
 @accepts_query("order")
 def sweep(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_study(request.user, uuid, kind=RunKind.SWEEP)
+    request.hilum_site = run.site
     try:
         context = _shared(request, run)
         results = sweep_of(run, parts=parts_shown(run))

@@ -36,6 +36,7 @@ from portal.people.signed_in import SignedInRequest
 @accepts_query("renderer")
 def film(request: SignedInRequest, run_uuid: UUID, image_uuid: UUID) -> HttpResponse:
     run, image = _requested_film(request, run_uuid, image_uuid)
+    request.hilum_site = run.site
     try:
         scored, index = _scores_of(run, image)
     except CannotEvaluate as error:

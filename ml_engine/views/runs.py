@@ -98,6 +98,7 @@ def _runs() -> QuerySet[Run]:
 @require_GET
 def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_visible(_runs(), request.user, uuid)
+    request.hilum_site = run.site
     changed = changes_from_preset(run.config)
     context = {
         "room": "runs",

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRefresh
 
 from portal.intake.resumable import CONTENT
 from portal.intake.zip_uploads import DISK_IS_FULL
-from portal.models import User
+from portal.models import Membership, Site, User
 from portal.people import sessions
 from portal.people.accepted_query import why_refused
 from portal.people.access import sites_of
@@ -130,20 +131,36 @@ class BlindedAdminMiddleware:
 
 
 class CurrentSiteMiddleware:
-    """Sets `request.hilum_site`: the site whose lists the person sees, kept in the session; None if not signed in."""
+    """Sets `request.hilum_site`: the site whose lists the person sees, kept in the session; None if not signed in. Once
+    a page of another site was opened, the lists are of that site: its links to lists lead to where the page belongs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.hilum_site = None  # type: ignore[attr-defined]
-        if request.user.is_authenticated:
-            sites = sites_of(request.user)
-            chosen = request.session.get("site")
-            request.hilum_site = (  # type: ignore[attr-defined]
-                sites.filter(uuid=chosen).first() if chosen else None
-            ) or sites.order_by("name").first()
-        return self.get_response(request)
+        site = request.hilum_site = _chosen_site(request)  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        shown = request.hilum_site  # type: ignore[attr-defined]
+        if shown is not None and shown != site and _is_page(request, response):
+            request.session["site"] = str(shown.uuid)
+        return response
+
+
+def _chosen_site(request: HttpRequest) -> Site | None:
+    """Without a choice, a site of which the person is a member: an administrator sees others too."""
+    if not isinstance(person := request.user, User):
+        return None
+    sites, chosen = sites_of(person), request.session.get("site")
+    if chosen and (site := sites.filter(uuid=chosen).first()):
+        return site
+    is_member = Exists(Membership.objects.filter(site=OuterRef("pk"), user=person))
+    return sites.order_by(is_member.desc(), "name").first()
+
+
+def _is_page(request: HttpRequest, response: HttpResponse) -> bool:
+    kind = response.headers.get("Content-Type", "")
+    is_opened = request.method == "GET" and not request.htmx  # type: ignore[attr-defined]
+    return bool(is_opened and response.status_code == 200 and kind.startswith("text/html"))
 
 
 def log_in_again(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:

@@ -63,7 +63,7 @@ def _back(request: HttpRequest) -> HttpResponseRedirect:
 def choose_site(request: SignedInRequest) -> HttpResponse:
     site = get_visible(Site.objects.all(), request.user, request.POST.get("site", ""))
     request.session["site"] = str(site.uuid)
-    return redirect("portal:datasets")
+    return redirect("portal:home")
 
 
 @require_POST

@@ -28,6 +28,35 @@ def test_the_chosen_site_is_kept(of: Dataset) -> None:
     assert client.get("/datasets/").context["site"] == busan
 
 
+def test_a_page_of_another_site_brings_its_lists(of: Dataset) -> None:
+    person = factories.user("both", Role.CURATOR)
+    busan = factories.site("Busan")
+    Membership.objects.create(user=person, site=busan, role=Role.CURATOR)
+    client = as_(person)
+    assert client.get("/datasets/").context["site"] == busan
+    assert client.get(f"/datasets/{of.uuid}/").context["site"] == of.site
+    assert client.get("/splits/").context["site"] == of.site
+    client.post("/site/", {"site": busan.uuid})
+    client.get(f"/datasets/{of.uuid}/counts/", headers={"HX-Request": "true"})  # a part of a page brings none
+    client.get(f"/datasets/{of.uuid}/no-such-page/")
+    assert client.get("/splits/").context["site"] == busan
+
+
+def test_an_administrator_begins_at_a_site_of_their_own(of: Dataset) -> None:
+    factories.site("Busan")  # the first by name, of which they are no member
+    person = factories.user("boss", Role.MANAGER, at=of.site, is_superuser=True)
+    assert as_(person).get("/datasets/").context["site"] == of.site
+
+
+def test_another_site_opens_where_its_person_works(of: Dataset) -> None:
+    person = factories.user("both", Role.CURATOR, at=of.site)
+    busan = factories.site("Busan")
+    Membership.objects.create(user=person, site=busan, role=Role.READER)
+    client = as_(person)
+    assert client.post("/site/", {"site": busan.uuid}, follow=True).redirect_chain[-1][0] == "/reading/"
+    assert client.post("/site/", {"site": of.site.uuid}, follow=True).redirect_chain[-1][0] == "/datasets/"
+
+
 @pytest.mark.parametrize("site", ["", "nonsense", "00000000-0000-4000-8000-000000000000"])
 def test_the_site_of_others_cannot_be_chosen(stranger: Client, of: Dataset, site: str) -> None:
     assert stranger.post("/site/", {"site": site}).status_code == 404
