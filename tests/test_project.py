@@ -152,6 +152,23 @@ def test_templates_are_formatted() -> None:
     run(program("djhtml"), "--tabwidth", "2", "--check", *map(str, TEMPLATES))
 
 
+def test_pages_show_every_moment_in_the_time_of_their_reader() -> None:
+    """The server formats in UTC. The script of the pages rewrites what stands in a `time`, or at the beginning of a
+    choice with a `data-moment`; any other moment would stand in another zone than its neighbours."""
+    of_days = {"dataset.expires_on"}  # a day without a time
+    formatted = re.compile(r"""{{\s*([\w.]+)\|date:["']Y""")
+    moved = re.compile(r"""<time [^>]*>\s*$|<option [^>]*data-moment="{{[^}]*}}"[^>]*>\s*$""")
+    fixed, shown = [], 0
+    for path in TEMPLATES:
+        text = path.read_text(encoding="utf-8")
+        for found in formatted.finditer(text):
+            shown += 1
+            if found.group(1) not in of_days and not moved.search(text[: found.start()]):
+                fixed.append(f"{path.relative_to(ROOT)}: {found.group(1)}")
+    assert shown > 50
+    assert not fixed, "\n".join(fixed)
+
+
 def test_no_line_of_a_template_is_longer_than_160_characters() -> None:
     assert TEMPLATES
     long = [

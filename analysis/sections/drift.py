@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -127,9 +128,9 @@ def _batches(films: Sequence[Image]) -> list[str]:
         )
         upload = next(of_film, None)
         names.append(
-            f"{timezone.localtime(film.created_at):%Y-%m-%d}, imported that day"
+            f"{film.created_at.astimezone(UTC):%Y-%m-%d} UTC, imported that day"
             if upload is None
-            else f"{timezone.localtime(upload.created_at):%Y-%m-%d %H:%M} into {upload.dataset.name}"
+            else f"{upload.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC into {upload.dataset.name}"
         )
     return names
 

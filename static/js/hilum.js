@@ -57,14 +57,19 @@ export function localTime(moment) {
   );
 }
 
-// The server sends times as ISO with zone; the page shows local time, and the zone on hover.
+// The server sends times as ISO with zone; the page shows local time, and the zone on hover. A choice of a list cannot
+// hold an element: its text begins with the time.
 export function localTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]:not([data-local])")) {
     const moment = new Date(element.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
-    element.textContent = localTime(moment);
+    element.textContent = localTime(moment).slice(0, "day" in element.dataset ? 10 : 16);
     element.title = `${element.dateTime} (${Intl.DateTimeFormat().resolvedOptions().timeZone})`;
     element.dataset.local = "1";
+  }
+  for (const option of root.querySelectorAll("option[data-moment]")) {
+    option.text = localTime(new Date(option.dataset.moment)) + option.text.trim().slice(16);
+    delete option.dataset.moment;
   }
 }
 localTimes();
