@@ -15,6 +15,7 @@ from portal.models import Dataset, User
 from tests.access import world as worlds
 from tests.access.url_table import URLS
 from tests.access.world import World
+from tests.ml_engine import made, reports
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -56,8 +57,11 @@ LONG = "NIH-ChestXray14_normals_2026-11-29_wide_resnet50_2_seed42_rate0.01"  # a
 
 @pytest.fixture
 def world(data_dir: Path) -> World:
-    """With names that no space divides."""
+    """With names that no space divides, and negative controls of the detector."""
     built = worlds.build()
+    controls = reports.negative_controls(unchanged=4, habitus=7)
+    detector = made.detector_model(built.things["split"], reports.detector_report(controls=controls))
+    built.things["detector run"] = detector.run
     for row in (*Run.objects.all(), *Dataset.objects.all(), *CanonicalBoard.objects.all()):
         type(row).objects.filter(pk=row.pk).update(name=f"{LONG}-{row.pk}")
     return built

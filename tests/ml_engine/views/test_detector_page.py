@@ -119,7 +119,7 @@ def test_a_person_who_may_not_see_scores_sees_no_suspects(client: Client, split:
     assert "Least normal fit films" not in page(client, detector)
 
 
-def test_controls_are_flagged_in_red_from_five_points_above_the_promise(web: Client, split: Split) -> None:
+def test_controls_are_marked_from_five_points_above_the_promise(web: Client, split: Split) -> None:
     controls = reports.negative_controls(unchanged=4, rotated=6, collimated=7)  # 10 %, 15 % and 17.5 %
     text = page(web, made.detector_model(split, reports.detector_report(controls=controls)))
 
@@ -129,7 +129,7 @@ def test_controls_are_flagged_in_red_from_five_points_above_the_promise(web: Cli
     assert "+1.2" in text
     assert "−0.5" in text
     assert text.count("more than 5 points above the promised 10 %") == 1
-    assert text.count('<tr class="hilum-danger">') == 1
+    assert text.count('<tr class="hilum-warned">') == 1
     assert "Each is scored by the detector calibrated without its patient." in text
 
 
