@@ -1,4 +1,5 @@
-"""Each page fits a window of 390 pixels: a table may scroll in its own box, the page never to the side."""
+"""Each page fits a window of 390 pixels: a table may scroll in its own box, the page never to the side. The bar has one
+row at any width."""
 
 from __future__ import annotations
 
@@ -8,14 +9,15 @@ from urllib.parse import urlencode
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from ml_engine.models import CanonicalBoard, Run
-from portal.models import Dataset, User
+from portal.models import Dataset, Membership, Role, User
 from tests.access import world as worlds
 from tests.access.url_table import URLS
 from tests.access.world import World
 from tests.ml_engine import made, reports
+from tests.portal import factories
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -84,3 +86,21 @@ def test_no_page_is_wider_than_a_phone(page: Page, live_server: Any, world: Worl
         if width > 390:
             wide[name] = (width, out)
     assert wide == {}
+
+
+@pytest.mark.parametrize("width", [390, 768, 1200, 1440])
+def test_the_bar_has_one_row(page: Page, live_server: Any, sign_in: Any, width: int) -> None:
+    """Also an administrator's, of two sites: below 1200 pixels it folds."""
+    person = factories.user("administrator-of-seoul-national", *Role, at=factories.site("Seoul National"), is_staff=True)
+    Membership.objects.create(user=person, site=factories.site("Busan"), role=Role.MANAGER)
+    sign_in(person)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{live_server.url}/datasets/")
+    link, bar = page.get_by_role("link", name="Reading", exact=True), page.get_by_role("navigation", name="Main")
+    box = bar.bounding_box()
+    assert box is not None
+    assert box["height"] < 60
+    if width < 1200:
+        page.get_by_role("button", name="Menu").click()
+    expect(link).to_be_visible()
+    expect(page.get_by_role("link", name="Docs")).to_have_count(1)
