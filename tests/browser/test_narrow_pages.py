@@ -91,7 +91,7 @@ def test_no_page_is_wider_than_a_phone(page: Page, live_server: Any, world: Worl
 @pytest.mark.parametrize("width", [390, 768, 1200, 1440])
 def test_the_bar_has_one_row(page: Page, live_server: Any, sign_in: Any, width: int) -> None:
     """Also an administrator's, of two sites: below 1200 pixels it folds."""
-    person = factories.user("administrator-of-seoul-national", *Role, at=factories.site("Seoul National"), is_staff=True)
+    person = factories.user("administrator-of-seoul", *Role, at=factories.site("Seoul National"), is_staff=True)
     Membership.objects.create(user=person, site=factories.site("Busan"), role=Role.MANAGER)
     sign_in(person)
     page.set_viewport_size({"width": width, "height": 900})

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from portal.imaging.film import Film, pack
+from portal.imaging.film import Film, Window, pack
 from tests.browser.viewer.conftest import Overlay, Site, Viewer
 from tests.browser.viewer.films import FILMS, WINDOW, flat_film, make_film
-from tests.browser.viewer.test_viewer import grey_reference, maps_with
+from tests.browser.viewer.test_viewer import BOX, grey_reference, maps_with
 
 pytestmark = pytest.mark.browser
 
@@ -408,13 +408,19 @@ def test_a_drag_while_picking_moves_the_film_and_searches_nothing(explained: Vie
 # --- room for the film ------------------------------------------------------------------------------------
 
 
-def test_the_toolbar_has_one_row_and_the_status_is_in_view(open_viewer: Open) -> None:
-    """At the width that the reading page leaves at 1440 × 900."""
-    viewer = open_viewer(flat_film(), overlay=Overlay(maps_with((0, 5, 3), (1, 5, 3))))
-    viewer.page.set_viewport_size({"width": 1078, "height": 860})
-    heights = {round(box["y"]) for box in boxes_of(viewer, ".hv-toolbar > :not([hidden])") if box["height"]}
+@pytest.mark.parametrize("width", [1078, 1360, 1510, 1900, 2100])
+def test_the_toolbar_has_one_row_and_the_status_is_in_view(open_viewer: Open, site: Site, width: int) -> None:
+    """With every button that a film can have, at the widths that pages leave at 1440 × 900, 1920 × 1080 and around."""
+    film = make_film(windows=(Window(1800.0, 1500.0, "Thorax, harder than usual"),))
+    others = [another(site, "lateral", FILMS["linear"])]
+    overlay = Overlay(maps_with((0, 5, 3), (1, 5, 3)))
+    viewer = open_viewer(film, overlay=overlay, nearest={}, boxes=[BOX], beside=others)
+    viewer.page.set_viewport_size({"width": width, "height": 860})
+    shown = boxes_of(viewer, ".hv-toolbar > :not([hidden])")
+    heights = {round(box["y"]) for box in shown if box["height"]}
     assert len(heights) <= 2, heights  # the select is a pixel lower than buttons at most
     assert max(heights) - min(heights) < 10
+    assert len([box for box in shown if box["height"]]) >= 16
     status = viewer.host.locator(".hv-status").bounding_box()
     assert status is not None
     assert status["y"] + status["height"] <= 860
