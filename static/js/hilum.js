@@ -75,6 +75,22 @@ export function localTimes(root = document) {
 localTimes();
 document.body.addEventListener("htmx:afterSwap", (event) => localTimes(event.target));
 
+// A newer request replaces one that is on its way (hx-sync), and a page that is left ends its own: no fault, but htmx
+// writes both to the console as errors. The logger sees an event before htmx writes it.
+if (window.htmx) {
+  const replaced = new WeakSet();
+  document.body.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
+    const tell = xhr.onabort;
+    xhr.onabort = () => {
+      replaced.add(xhr);
+      tell();
+    };
+  });
+  window.htmx.logger = (element, name, detail) => {
+    if (detail.xhr && replaced.has(detail.xhr)) delete detail.error;
+  };
+}
+
 // Parts of a page that ask the server again and again say so while it does not answer, and go on by themselves.
 function sayAway(why) {
   if (document.getElementById("away")) return;

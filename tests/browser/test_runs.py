@@ -106,3 +106,22 @@ def test_a_selection_in_the_log_survives_an_update(page: Page, live_server: Any,
     expect(page.locator("#log")).to_contain_text("line 103 of")
     assert page.evaluate("getSelection().toString()") == "line 95"
     expect(page.get_by_role("link", name="Whole log")).to_be_focused()
+
+
+def test_a_forecast_that_a_newer_one_replaces_is_no_error(page: Page, live_server: Any, run: Run) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.goto(f"{live_server.url}/runs/new/fit_detector/?split={run.split.uuid}", wait_until="networkidle")
+    asked: list[str] = []
+    page.on("requestfailed", lambda request: asked.append(request.failure or ""))
+    page.locator("[name=preset]").evaluate(
+        """(field) => {
+          for (const preset of ["paper", "default"]) {
+            field.value = preset;
+            field.dispatchEvent(new Event("change", { bubbles: true }));
+          }
+        }"""
+    )
+    page.wait_for_load_state("networkidle")
+    assert asked == ["net::ERR_ABORTED"]
+    assert said == []
