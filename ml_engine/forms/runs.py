@@ -20,11 +20,11 @@ from ml_engine.forms.setting_fields import (
     ALIGNMENT_SETTINGS,
     AS_PRESET,
     SETTINGS,
-    label_of,
     preset_words,
     setting_field,
     setting_named,
     texts_of,
+    words_of,
 )
 from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind
 from ml_engine.runs import paths, requests, run_forecasts
@@ -121,7 +121,7 @@ class RunForm(forms.Form):
 
     def _changed(self, section: Section) -> str:
         filled = ((name, self[name].value()) for name in section.names if name in SETTINGS)
-        return ", ".join(f"{label_of(name).lower()} {value}" for name, value in filled if value not in (None, ""))
+        return ", ".join(f"{words_of(name)} {value}" for name, value in filled if value not in (None, ""))
 
     def request(self) -> RunRequest:
         values = self.cleaned_data

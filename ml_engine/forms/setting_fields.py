@@ -15,6 +15,8 @@ AS_PRESET = ("", "as the preset")
 _ALIGNMENT = "alignment."
 _BY_REQUEST = ("preset", "align", "alignment", "threads")  # chosen elsewhere, or set by the installation
 _NEED_A_FILE = ("landmarks", "file")  # choices for the command line only
+# names of the field that are not written as the words of a setting's name
+_SPELLED = {"ssim": "SSIM", "ncc": "NCC", "clahe": "CLAHE", "padim": "PaDiM", "gib": "(GiB)"}
 
 
 def _settings() -> dict[str, dataclasses.Field[Any]]:
@@ -41,8 +43,13 @@ def setting_field(name: str) -> forms.Field:
 
 
 def label_of(name: str) -> str:
-    words = name.removeprefix(_ALIGNMENT).replace("_", " ")
+    words = words_of(name)
     return words[:1].upper() + words[1:]
+
+
+def words_of(name: str) -> str:
+    """A setting's name as it is written within a sentence: "local NCC"."""
+    return " ".join(_SPELLED.get(word, word) for word in name.removeprefix(_ALIGNMENT).split("_"))
 
 
 def help_of(name: str) -> str:

@@ -787,6 +787,17 @@ def test_a_folded_section_says_what_is_changed_in_it(web: Client, split: Any) ->
     assert banks["changed"] == "mask no, rate 0.1, grid 2, halo 2"
 
 
+def test_settings_are_called_as_the_field_writes_them(web: Client, split: Any) -> None:
+    fields = web.get(new("fit_detector")).context["form"].fields
+    written = {"alignment.ssim": "SSIM (L_S)", "alignment.local_ncc": "Local NCC", "clahe_tiles": "CLAHE tiles"}
+    written |= {"memory_gib": "Memory (GiB)", "padim_dimensions": "PaDiM dimensions", "halo": "Halo"}
+    assert {name: fields[name].label for name in written} == written
+    web.post(new("fit_detector"), fit_fields(split, memory_gib="3"))
+    clone = web.get(new("fit_detector", clone=str(Run.objects.get().uuid))).context["form"]
+    machine = next(section for section in clone.grouped() if section["title"] == "Seed, machine, note")
+    assert "memory (GiB) 3" in machine["changed"]
+
+
 def test_the_backbones_of_a_sweep_are_chosen(web: Client, split: Any) -> None:
     fields = {"name": "S", "split": split.uuid, "preset": "default", "align": "none", "axis_rate": "0.1"}
     chosen = ["tf_efficientnet_lite0", "tf_efficientnet_lite2"]
