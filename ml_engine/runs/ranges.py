@@ -101,9 +101,12 @@ def _progress_of(child: Run) -> ChildProgress:
 
 
 def share(child: Run) -> float:
-    """How much of the child's work is done, 0 to 1, if all its stages took equally long."""
+    """How much of the child's work is done, 0 to 1, if all its stages took equally long. A stage of a study has steps
+    that count anew each, so only its end is known."""
     if child.state != RunState.RUNNING or not child.stage_count:
         return float(child.state == RunState.DONE)
+    if child.facts.is_study:
+        return child.stage_index / child.stage_count
     within = min(1.0, child.done / child.total) if child.total else 0.0
     return (child.stage_index + within) / child.stage_count
 

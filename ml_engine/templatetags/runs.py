@@ -12,6 +12,7 @@ from ml_engine.runs import ranges
 register = template.Library()
 
 STAGES = {
+    "alignment-base": "fitting the alignment",
     "films": "loading films",
     "network": "fitting the alignment network",
     "align": "aligning films",
@@ -36,6 +37,12 @@ STAGES = {
     "merge": "joining the ranges",
 }
 
+_OF_STUDIES = (
+    ("cell-", "fitting and scoring detector"),
+    ("alignment-", "fitting alignment"),
+    ("bank-", "selecting and scoring bank"),
+)
+
 CONTROLS = {
     "unchanged": "Unchanged",
     "re_exposed": "Re-exposed",
@@ -53,10 +60,12 @@ def control_words(kind: str) -> str:
 
 @register.filter
 def stage_words(stage: str) -> str:
-    for prefix, words in (("cell-", "detector"), ("alignment-", "alignment"), ("bank-", "bank")):
+    if stage in STAGES:
+        return STAGES[stage]
+    for prefix, words in _OF_STUDIES:
         if stage.startswith(prefix):
             return f"{words} {stage.removeprefix(prefix)}"
-    return STAGES.get(stage, stage)
+    return stage
 
 
 @register.filter

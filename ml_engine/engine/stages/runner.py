@@ -29,7 +29,7 @@ from ml_engine.engine.run_folder import (
     open_run_folder,
     reset_peak_memory,
 )
-from ml_engine.engine.run_kinds import STUDIES
+from ml_engine.engine.run_kinds import KINDS, STUDIES, RunKind
 from ml_engine.engine.shards import LAST
 from ml_engine.engine.stages import (
     controls,
@@ -144,7 +144,10 @@ def run_open_folder(
         if failure is None:
             failure = Outcome(ExitStatus.BUG, "Internal error: the details are in log.txt of the run folder.")
         return _failed(folder, failure)
-    folder.log(f"Finished; {unreadable} films could not be read.")
+    if only_shared:
+        folder.log(f"Finished what all {KINDS[RunKind(folder.spec().kind)].divided_by} need.")
+    else:
+        folder.log(f"Finished; {unreadable} films could not be read.")
     folder.emit({"event": "finished", "unreadable": unreadable})
     return Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)
 
@@ -207,6 +210,7 @@ def _stages(
     require_search(context.config.search)
     networks.require(context.config)  # also for an alignment, whose config the later detector shares
     stages = _stages_of(spec, folder, only_shared=only_shared)
+    count = len(_all_stages_of(spec)) if only_shared else len(stages)  # the shared ones are the first of all
     begins = bool(stages) and not folder.is_done(stages[0][0])
     if begins:  # later, features may be there already
         planned = PLANS[spec.kind](spec) if spec.kind in PLANS else None
@@ -223,7 +227,7 @@ def _stages(
     for index, (name, stage) in enumerate(stages):
         if folder.is_done(name):
             continue
-        progress = StageProgress(folder, name, index, len(stages), budget=budget, clock=clock)
+        progress = StageProgress(folder, name, index, count, budget=budget, clock=clock)
         folder.log(f"Stage {name} begins.")
         folder.mark_done(name, stage(context, progress))
         if clock:

@@ -320,3 +320,13 @@ def test_a_retry_of_a_study_begins_anew_where_the_folder_is_gone(study: Run) -> 
 
 def test_the_words_of_a_range_count_from_one(divided: Run) -> None:
     assert [ranges.words(one) for one in children(divided)] == ["films 1 to 10", "films 11 to 20", "films 21 to 30"]
+
+
+def test_only_ended_stages_of_a_study_count(study: Run) -> None:
+    """Features, banks and scores of a detector are steps of one stage, and each counts its films anew."""
+    child = children(study)[0]
+    child.state, child.stage_index, child.stage_count = RunState.RUNNING, 0, 2
+    child.done, child.total = 9, 10
+    assert ranges.share(child) == 0
+    child.stage_index, child.done = 1, 0
+    assert ranges.share(child) == 0.5

@@ -275,5 +275,5 @@ def test_the_api_refuses_as_the_pages_do(split: Split) -> None:
 
 
 def test_stages_are_shown_in_words() -> None:
-    assert stage_words("cell-aligned-masked") == "detector aligned-masked"
-    assert stage_words("alignment-base") == "alignment base"
+    assert stage_words("cell-aligned-masked") == "fitting and scoring detector aligned-masked"
+    assert stage_words("alignment-base") == "fitting the alignment"

@@ -20,8 +20,9 @@ def test_a_duration_has_two_figures_or_so(seconds: float | None, words: str) -> 
 
 @pytest.mark.parametrize(
     ("stage", "words"),
-    [("maps", "scoring films"), ("cell-no-mask", "detector no-mask"), ("bank-share-50-1", "bank share-50-1"),
-     ("alignment-3", "alignment 3"), ("unheard of", "unheard of")],
+    [("maps", "scoring films"), ("cell-no-mask", "fitting and scoring detector no-mask"),
+     ("bank-share-50-1", "selecting and scoring bank share-50-1"), ("alignment-3", "fitting alignment 3"),
+     ("unheard of", "unheard of")],
 )  # fmt: skip
 def test_a_stage_has_words(stage: str, words: str) -> None:
     assert runs.stage_words(stage) == words

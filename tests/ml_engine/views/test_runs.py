@@ -166,7 +166,8 @@ def test_a_divided_run_shows_its_ranges_and_they_have_no_page(web: Client, split
     Run.with_children.create(name="Divided: films 11 to 20", first_row=10, end_row=20, **facts, **failed)
     page = web.get(reverse("ml_engine:run", args=[run.uuid])).text
     assert "Running, 1 of 2 ranges" in one_line(page)
-    assert "13 of 20 · about 10 min left of the whole run" in one_line(page)
+    assert "1 of 2 ranges done" in one_line(page)
+    assert "13 of 20 films · about 10 min left of the whole run" in one_line(page)
     assert "films 11 to 20" in page
     assert "Too little memory." in page
     listed = web.get(reverse("ml_engine:runs")).text
@@ -186,7 +187,8 @@ def test_a_divided_study_shows_its_detectors(web: Client, split: Any) -> None:
     first = Run.with_children.create(name="1", first_row=0, end_row=1, state=RunState.DONE, **facts)
     Run.with_children.create(name="2", first_row=1, end_row=4, after=first, **facts)
     page = one_line(web.get(reverse("ml_engine:run", args=[run.uuid])).text)
-    assert "1 of 2 ranges are <strong>done</strong>" in page
+    assert "Running, 1 of 4 detectors" in page and "1 of 4 detectors done" in page
+    assert "ranges done" not in page
     assert ">detector 1<" in page and ">detectors 2 to 4<" in page
 
 

@@ -101,11 +101,19 @@ def stages_that_ran(folder: Path) -> list[str]:
     return list(dict.fromkeys(event["stage"] for event in events if "stage" in event))
 
 
+def places_of_stages(folder: Path) -> set[str]:
+    """ "1 of 8", as the page of the run shows."""
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return {f"{event['stage_index'] + 1} of {event['stage_count']}" for event in events if "stage" in event}
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_bank_study_is_the_same_whatever_the_number_of_ranges(banks: World, tmp_path: Path, count: int) -> None:
     spec = banks.begin(tmp_path)
     assert run_folder(tmp_path, images=banks.images, only_shared=True).status == ExitStatus.DONE
     assert stages_that_ran(tmp_path) == ["films", "align", "mask", "features"]
+    assert places_of_stages(tmp_path) == {f"{number} of 8" for number in range(1, 5)}  # 3 banks and the results follow
+    assert (tmp_path / "log.txt").read_text().endswith("Finished what all banks need.\n")
     folders = banks.start(tmp_path, spec, -(-3 // count))
     assert len(folders) == count
     banks.finish(tmp_path, folders)
