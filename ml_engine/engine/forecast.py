@@ -332,8 +332,12 @@ def sentence(made: Forecast) -> str:
     """The forecast in a sentence."""
     return (
         f"This takes about {in_words(made.seconds)}, {made.memory_mib / 1024:.1f} GiB of memory (most while "
-        f"{made.phase.words}) and {made.disk_mib / 1024:.1f} GiB of disk on this machine."
+        f"{made.phase.words}) and {_gib(made.disk_mib)} of disk on this machine."
     )
+
+
+def _gib(mib: float) -> str:
+    return f"{mib / 1024:.1f} GiB" if mib > 51 else "less than 0.1 GiB"
 
 
 # what cannot fit

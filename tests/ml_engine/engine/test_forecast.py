@@ -153,4 +153,6 @@ def test_a_forecast_in_a_sentence() -> None:
     sentence = forecast.sentence(detector())
     assert sentence.startswith("This takes about ")
     assert "GiB of memory (most while selecting the banks)" in sentence
-    assert sentence.endswith("GiB of disk on this machine.")
+    assert sentence.endswith(" and less than 0.1 GiB of disk on this machine.")
+    large = forecast.sentence(replace(detector(), disk_mib=1536))
+    assert large.endswith(" and 1.5 GiB of disk on this machine.")

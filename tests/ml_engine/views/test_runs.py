@@ -241,6 +241,14 @@ def test_a_running_run_shows_its_progress(web: Client, split: Any) -> None:
     assert "random weights" not in text
 
 
+def test_a_run_before_its_first_stage_says_what_it_does(web: Client, split: Any) -> None:
+    run = made.run(split, state=RunState.RUNNING)
+    assert "Preparing the run folder" in one_line(web.get(at("run", run)))
+    paths.run_folder(run.uuid).mkdir(parents=True)
+    (paths.run_folder(run.uuid) / "log.txt").write_text("Measuring what this machine takes for single steps.")
+    assert "Starting: what single steps take here is measured" in one_line(web.get(at("run", run)))
+
+
 def test_the_last_seconds_are_not_said_to_be_none(web: Client, split: Any) -> None:
     run = made.run(split, state=RunState.RUNNING, stage="results", run_seconds_left=0.2)
     assert "a few seconds left of the whole run" in one_line(web.get(at("run", run)))
