@@ -75,6 +75,9 @@ class Column:
         }
 
 
+_SHORT = {"other other": "other"}  # a scanner of a maker and a model whose names an import does not keep
+
+
 @dataclass(frozen=True)
 class TableOne:
     """columns: in the order of parts; rows: attribute -> its categories, most frequent first."""
@@ -226,7 +229,7 @@ def in_words(table: TableOne) -> Iterator[tuple[str, list[str]]]:
     for attribute, categories in table.rows.items():
         for category in categories:
             counts = [column.categories[attribute][category] for column in columns]
-            yield f"{GROUPS[attribute]}: {category}", _shares(counts, columns)
+            yield f"{GROUPS[attribute]}: {_SHORT.get(category, category)}", _shares(counts, columns)
     for label, source in table.references:
         counts = [column.references.get(label, Counter())[source] for column in columns]
         yield f"Labelled {label} by {SOURCES[source]}", _shares(counts, columns)
@@ -255,4 +258,7 @@ def _shares(counts: Sequence[int], columns: Sequence[Column]) -> list[str]:
 
 def _difference(column: Column, name: str) -> str:
     value = column.differences.get(name)
-    return "–" if value is None else f"{value:.2f}" if math.isfinite(value) else "complete"
+    if value is None:
+        return "–"
+    # a minus sign, which print wants, and which a spreadsheet does not take for the beginning of a formula
+    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "complete"

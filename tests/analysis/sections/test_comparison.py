@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.evaluation.evaluate import evaluate
 from analysis.models import Evaluation
@@ -155,6 +156,17 @@ def test_the_page_shows_it(as_analyst: Client, scored: Scored, analyst: User, fi
     damaged = as_analyst.get(address, {"evaluation": ["x", "y"]})
     assert damaged.status_code == 400
     assert "The address names an evaluation that is not a UUID" in damaged.content.decode()
+
+
+def test_a_finding_of_few_films_has_no_auroc_here_either(as_analyst: Client, scored: Scored, analyst: User) -> None:
+    change = {"value": "abnormal", "findings": ["effusion"], "author": factories.curator(), "site": scored.run.site}
+    factories.label_films(images=scored.films[18:21], **change)
+    now, other = timezone.now(), scored_again(scored, seed=4, config={})
+    both = [evaluate(run=run, author=analyst, label_cutoff=now) for run in (scored.run, other)]
+    query = {"evaluation": [one.uuid for one in both], "part": "test"}
+    page = without_gaps(one_line(as_analyst.get(reverse("analysis:comparison"), query)))
+    few = '<td class="tabular"><span class="text-secondary">below 30 films</span></td>'
+    assert f'<th scope="row">effusion</th><td class="tabular">3</td>{few}{few}' in page
 
 
 def test_another_site_s_run_is_not_compared(client: Client, scored: Scored, analyst: User, first: Evaluation) -> None:

@@ -12,7 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analysis.figures import NOTICE
-from analysis.sections.table_one import flow, table_one
+from analysis.report.csv_tables import as_csv
+from analysis.report.table_one_table import table_one_table
+from analysis.sections.table_one import TableOne, compared, differences_in_words, flow, in_words, table_one
 from portal.models import Role, Split, SplitImage
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.portal import factories
@@ -98,6 +100,21 @@ def test_it_is_exported_as_it_is_printed(client: Client, split: Split, door: str
     assert all(row["notice"] == NOTICE for row in rows)
     client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
     assert client.get(reverse(door, args=[split.uuid])).status_code == 404
+
+
+def test_a_difference_below_zero_is_no_formula(split: Split) -> None:
+    table = table_one(split)
+    for group in table.groups:
+        group.differences["sex"] = -0.054
+    in_print = dict(differences_in_words(table))
+    assert set(in_print["Sex"]) == {"−0.05"}
+    lines = as_csv(table_one_table(table), notice=NOTICE).splitlines()
+    assert next(line for line in lines if line.startswith("Sex: ")).count(",−0.05") == len(compared(table))
+
+
+def test_a_scanner_of_unknown_names_is_other() -> None:
+    table = TableOne([], {"scanner": ["other other", "siemens axiom"]}, [], [])
+    assert [name for name, _ in in_words(table)][-2:] == ["Scanner: other", "Scanner: siemens axiom"]
 
 
 def test_a_film_whose_label_is_neither_has_a_column_of_its_own(split: Split) -> None:
