@@ -11,12 +11,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from analysis.evaluation.evaluate import evaluate
 from analysis.figures import NOTICE
 from analysis.report.csv_tables import as_csv
 from analysis.report.table_one_table import table_one_table
+from analysis.sections.data_flow import data_of
 from analysis.sections.table_one import TableOne, compared, differences_in_words, flow, in_words, table_one
-from portal.models import Role, Split, SplitImage
+from portal.models import Role, Split, SplitImage, User
 from portal.sets.splits import SplitRequest, split_from_csv
+from tests.analysis.scored import Scored
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
@@ -159,3 +162,9 @@ def test_the_api_returns_the_same(client: Client, split: Split) -> None:
     assert by_label["normal"]["differences"]["sex"] == "complete"
     client.force_login(factories.user("stranger", Role.ANALYST, at=factories.site("Busan")))
     assert client.get(reverse("api-split-data", args=[split.uuid])).status_code == 404
+
+
+def test_an_evaluation_names_normal_films_first_whatever_came_first(scored: Scored, analyst: User) -> None:
+    evaluation = evaluate(run=scored.run, author=analyst)
+    evaluation.split.counts["parts"]["test"] = {"unresolved": 1, "abnormal": 6, "normal": 6}
+    assert list(data_of(evaluation)["parts"]["test"].items()) == [("normal", 6), ("abnormal", 6), ("unresolved", 1)]
