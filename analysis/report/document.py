@@ -75,7 +75,7 @@ def _opening(paper: Paper, report: EvaluationReport) -> None:
         ("Split", split.name),
         ("Labels of", f"{report.evaluation.label_cutoff:%Y-%m-%d %H:%M} UTC"),
         ("Fusion weight", f"{report.weight:g}, {_source(report)}"),
-        ("Test part", report.note or f"looked at {report.looks_count} times"),
+        ("Test part", report.note or f"looked at {words.counted(report.looks_count, 'time')}"),
         ("Note", run.note or "–"),
     ])  # fmt: skip
     head = ["Part", "Score", "AUROC (95 % interval)", "Method of the interval", "Abnormal", "Normal", "Patients"]
@@ -361,7 +361,8 @@ def _settings(paper: Paper, report: EvaluationReport) -> None:
         return
     changed = [[name, value] for name, (value, differs) in report.settings.items() if differs]
     plain = [[name, value] for name, (value, differs) in report.settings.items() if not differs]
-    paper.paragraph(f"Preset {report.config.preset}; {len(changed)} of its settings were changed for this run.")
+    were = "was" if len(changed) == 1 else "were"
+    paper.paragraph(f"Preset {report.config.preset}; {len(changed)} of its settings {were} changed for this run.")
     if changed:
         paper.table(["Changed setting", "Value"], changed)
     half = (len(plain) + 1) // 2

@@ -180,7 +180,7 @@ def precision(axes: Any, curves: Mapping[Kind, tuple[statistics.PrecisionRecall,
     share = first.prevalence or 0.0
     axes.plot([0, 1], [share, share], **_CHANCE | {"label": f"Prevalence {share:.3f}: uninformative scores"})
     title = f"n = {films_of(first.positives, 'abnormal')}, {films_of(first.negatives, 'normal')}"
-    _legend(axes, f"{title}; average precision with {percent(first.confidence)} interval")
+    _legend(axes, f"{title}\naverage precision with {percent(first.confidence)} interval")
 
 
 def froc(axes: Any, curves: Sequence[FrocCurve]) -> None:

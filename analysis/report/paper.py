@@ -36,6 +36,7 @@ INK, MUTED, LINE, GRID = (PAPER["light"][name] for name in ("ink", "muted", "lin
 LEADING = 1.35
 BODY, SMALL = 9.0, 7.5
 PAD = 4.0  # beside the text of a table's field
+TOGETHER = 3  # rows of a table
 NO_GLYPH = "\u25a1"
 VIRAMA = 9  # the combining class of the sign that joins two letters
 _LATIN = "Hilum report"  # names of our own: a system font never takes their place
@@ -128,23 +129,25 @@ class Paper:
         muted_first: bool = False,
         size: float = SMALL,
     ) -> None:
-        """Columns are as wide as their text if that fits the page, otherwise wrapped. Each page repeats the head."""
+        """Columns are as wide as their text if that fits the page, otherwise wrapped. Each page repeats the head, with
+        at least `TOGETHER` rows; a table of up to twice as many is not divided."""
         lines = [list(map(str, row)) for row in rows]
         widths = column_widths([list(head), *lines], size)
         fields = [[wrapped(text, w - PAD, size) for text, w in zip(row, widths, strict=True)] for row in lines]
         heads = [wrapped(text, w - PAD, size, bold=True) for text, w in zip(head, widths, strict=True)]
         step = size * LEADING
         tall = step * max(map(len, heads), default=1) + 5
-        first = step * max(map(len, fields[0]), default=1) + 4 if fields else 0
+        heights = [step * max(map(len, row)) + 3 for row in fields]
+        first = sum(heights[: len(heights) if len(heights) <= 2 * TOGETHER else TOGETHER]) + 1
         if caption:
             self.need(len(wrapped(caption, INSIDE, size)) * step + tall + first + 6)
             self.paragraph(caption, size=size, colour=MUTED)
             self.y += size * 0.3
         self.need(tall + first)
         self._head(heads, widths, size)
-        for row in fields:
-            height = step * max(map(len, row)) + 3
-            if self.y - height < BOTTOM:
+        for place, (row, height) in enumerate(zip(fields, heights, strict=True)):
+            is_last_part = place == len(fields) - TOGETHER and place >= TOGETHER
+            if self.y - (sum(heights[place:]) if is_last_part else height) < BOTTOM:
                 self.new_page()
                 self._head(heads, widths, size)
             self._draw_fields(row, widths, size=size, muted_first=muted_first)

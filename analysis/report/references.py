@@ -8,8 +8,8 @@ from analysis.report.gathering import EvaluationReport
 from ml_engine.core.version import code_version
 
 PAPER = (
-    "Kim H, Chun J. Region and Global-Specific PatchCore based Anomaly Detection from Chest X-ray Images. Published "
-    "August 31, 2024."
+    "Kim H, Chun J. Region and Global-Specific PatchCore based Anomaly Detection from Chest X-ray Images. KSII "
+    "Trans Internet Inf Syst 2024;18(8)."
 )
 DETECTORS = {
     "patchcore": (

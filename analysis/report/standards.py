@@ -6,6 +6,7 @@ Nothing here claims that a study complies; its authors decide that with the publ
 from __future__ import annotations
 
 from analysis.report.gathering import UNKNOWN, EvaluationReport
+from analysis.report.words import counted
 
 # standard -> (topic, key of `facts`, or "" if only the authors know)
 STANDARDS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -125,7 +126,8 @@ def facts(report: EvaluationReport) -> dict[str, str]:
     )
     weights = report.score.weights or {}
     labelled = ", ".join(f"{label} by {source}" for label, source in report.table_one.references)
-    changed = f"{len(report.changed)} settings differ from preset {config.preset}" if config else ""
+    differ = f"{counted(len(report.changed), 'setting')} {'differs' if len(report.changed) == 1 else 'differ'}"
+    changed = f"{differ} from preset {config.preset}" if config else ""
     aligned = f", {'not aligned' if config.align == 'none' else 'aligned'}" if config else ""
     return {
         "measure": "Image-level AUROC; sensitivity, specificity, predictive values at one operating point.",

@@ -18,6 +18,10 @@ def methods(report: EvaluationReport) -> list[str]:
     return [paragraph for paragraph in paragraphs if paragraph]
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _data(report: EvaluationReport) -> str:
     split = report.evaluation.split
     parts = ", ".join(f"{count:,} in {part}" for part, count in report.flow.parts.items())
@@ -28,7 +32,7 @@ def _data(report: EvaluationReport) -> str:
     )
     left = ", ".join(f"{count:,} {reason}" for reason, count in report.flow.left_out.items())
     return (
-        f"Films of {split.datasets.count()} dataset(s) were {how}, no patient in two parts: {parts} films."
+        f"Films of {counted(split.datasets.count(), 'dataset')} were {how}, no patient in two parts: {parts} films."
         + (f" Left out of the split: {left}." if left else " None was left out of the split.")
         + f" Labels are those of {report.evaluation.label_cutoff:%Y-%m-%d %H:%M} UTC."
     )
@@ -40,7 +44,7 @@ def _method(report: EvaluationReport) -> str:
         return f"The settings of the detector are {UNKNOWN}."
     weights = report.score.weights or {}
     sha = f" (SHA-256 {weights['sha256'][:12]})" if weights.get("sha256") else ""
-    changed = f", with {len(report.changed)} settings changed" if report.changed else ""
+    changed = f", with {counted(len(report.changed), 'setting')} changed" if report.changed else ""
     text = (
         f"{DETECTORS[config.detector]} was fitted on normal films alone (preset {config.preset}{changed}). "
         f"Films were brought to {config.size} × {config.size} pixels and {_alignment(config)}. "
@@ -115,4 +119,4 @@ def _figures(report: EvaluationReport) -> str:
         )
     text += " P-values by finding and group are adjusted after Holm; below 30 films neither AUROC nor p-value is given."
     looks = report.looks_count
-    return f"{text} The test part of the split was looked at {looks} time{'' if looks == 1 else 's'}."
+    return f"{text} The test part of the split was looked at {counted(looks, 'time')}."

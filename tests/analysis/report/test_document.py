@@ -290,7 +290,8 @@ def test_standards_claim_nothing_and_leave_gaps_open(evaluation: Evaluation, pri
 def test_methods_come_from_the_settings(evaluation: Evaluation) -> None:
     text = " ".join(methods(gather(evaluation, point=RequestedPoint())))
     for sentence in (
-        "preset paper, with 1 settings changed",
+        "Films of 1 dataset were",
+        "preset paper, with 1 setting changed",
         "the share 0.05 of the patches",
         "mean squared L2 distance to its 9 nearest",
         "w = 0.6, as configured",
@@ -477,6 +478,18 @@ def test_a_long_table_repeats_its_head() -> None:
         assert page.extract_text().count("Setting") == 1
     rows = [word for page in pages for word in re.findall(r"row (\d+)", page.extract_text())]
     assert rows == [str(k) for k in range(80)]
+
+
+@pytest.mark.parametrize("rows", [4, 6, 7, 50, 51, 52, 53])
+def test_no_page_has_one_or_two_rows_of_a_table(rows: int) -> None:
+    """Wherever on a page the table begins: one row is not left behind, and none goes on alone."""
+    for above in range(0, 700, 30):
+        paper = Paper(title="t", foot="", random_weights=False)
+        paper.y -= above
+        paper.table(["Name", "Value"], [[f"row {k}", "v"] for k in range(rows)], caption="Caption")
+        of_pages = [sum(text.get_text().startswith("row ") for text in page.texts) for page in paper.pages]
+        assert sum(of_pages) == rows
+        assert min(filter(None, of_pages)) >= min(rows, 3 if rows > 6 else rows), above
 
 
 def test_a_wide_table_fits_the_page() -> None:
