@@ -86,5 +86,12 @@ def test_a_scored_film_s_page(page: Page, live_server: Any, data_dir: Path, sign
     page.locator("[data-look=drawn]").select_option("contour")
     page.get_by_label("Scale of this film alone").check()
     assert serious_findings(page) == []
+    page.keyboard.press("Shift+O")
+    page.wait_for_function("document.fullscreenElement !== null && innerHeight === screen.height")
+    film, panels = (page.locator(part).bounding_box() for part in (".hv-film", ".hv-panels"))
+    assert film is not None and panels is not None
+    assert panels["height"] == pytest.approx(film["height"], abs=1)
+    page.keyboard.press("Shift+O")
+    page.wait_for_function("document.fullscreenElement === null")
     page.set_viewport_size({"width": 768, "height": 1024})
     assert serious_findings(page) == []
