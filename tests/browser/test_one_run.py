@@ -196,6 +196,13 @@ def test_a_film_of_a_gallery_is_marked_at_its_hottest_point_and_opens(
     side = place[2] / 24  # the film is 20 × 24: black to the left and right of it
     assert place[0] == pytest.approx((2 + first["hottest"][0]) * side, abs=0.5)
     assert place[1] == pytest.approx(first["hottest"][1] * side, abs=0.5)
+    name = gallery.locator("a .small").first
+    assert name.evaluate(
+        """(text) => {
+          text.textContent = "216840111366964012283393834152009033102258826_00-044-063.png";
+          return text.scrollWidth <= text.clientWidth;
+        }"""
+    )  # of names that differ in their last letters alone, all is shown
     gallery.locator("a").first.focus()
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{live_server.url}/results/runs/{evaluation.run.uuid}/films/{first['image']}/")
