@@ -143,16 +143,25 @@ def actions_of(user: User, site: Site, *, actions: Iterable[str] = ALLOWED) -> s
 def require(user: User, action: str, site: Site | None) -> Site:
     """Return the site if the person may do the action there. Raises PermissionDenied with an explanation."""
     if site is None:
-        raise PermissionDenied(
-            f"To {action} you need a site, and you are not a member of any site yet. A manager of a site can add you "
-            f"under People; give them your user name, {user.username}."
-        )
+        raise PermissionDenied(f"To {action} you need a site. {why_no_site(user)}")
     if not may(user, action, site):
         roles = ", ".join(sorted(role.label.lower() for role in ALLOWED[action]))
         raise PermissionDenied(
             f"To {action} at {site.name} you need one of these roles: {roles}. {_who_can_give_it(site)}"
         )
     return site
+
+
+def why_no_site(user: User) -> str:
+    """What a person without a site is missing, and who can give it."""
+    if user.is_superuser:
+        return "There is no site yet: you administer this installation and can make one under Data."
+    if not Site.objects.exists():
+        return f"There is no site yet: an administrator makes it, and adds you by your user name, {user.username}."
+    return (
+        "You are not a member of any site yet. A manager of a site can add you under People; give them your user "
+        f"name, {user.username}."
+    )
 
 
 def _who_can_give_it(site: Site) -> str:

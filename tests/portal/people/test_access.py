@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.http import Http404
 
-from portal.models import Dataset, Image, LabelEvent, Membership, Part, Role
+from portal.models import Dataset, Image, LabelEvent, Membership, Part, Role, User
 from portal.people.access import (
     ALLOWED,
     get_visible,
@@ -106,10 +106,27 @@ def test_a_refusal_names_the_roles_and_whom_to_ask() -> None:
     assert str(refused.value) == needed + "A manager of the site can give it to you: Maria Kim."
 
 
-@pytest.mark.parametrize("superuser", [False, True])
-def test_without_a_site_nothing_is_allowed(superuser: bool) -> None:
-    with pytest.raises(PermissionDenied, match="not a member of any site"):
-        require(factories.user("someone", is_superuser=superuser), "import films", None)
+def _refused_without_a_site(person: User) -> str:
+    with pytest.raises(PermissionDenied) as refused:
+        require(person, "import films", None)
+    return str(refused.value)
+
+
+def test_before_the_first_site_the_refusal_says_who_makes_it() -> None:
+    assert _refused_without_a_site(factories.user("root", is_superuser=True)) == (
+        "To import films you need a site. There is no site yet: you administer this installation and can make one "
+        "under Data."
+    )
+    assert "an administrator makes it, and adds you by your user name, new." in _refused_without_a_site(
+        factories.user("new")
+    )
+
+
+def test_without_a_site_the_refusal_names_whom_to_ask() -> None:
+    factories.site()
+    refused = _refused_without_a_site(factories.user("new"))
+    assert "You are not a member of any site yet. A manager of a site can add you" in refused
+    assert "your user name, new." in refused
 
 
 def test_the_objects_of_another_site_do_not_exist() -> None:
