@@ -36,6 +36,7 @@ class LogIn(LoginView):
             **kwargs,
             next=self.get_next_url() or "",
             sign_ons=sign_ons(),
+            is_new=not sign_ons() and not User.objects.exists(),
             session_ended=why_ended(self.request),
         )
 

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ml_engine.runs import lifecycle
+from portal.models import User
 from portal.project import running
 from portal.project.embedded import CannotStart, Portal
 
@@ -39,6 +40,8 @@ class Command(BaseCommand):
         with Portal(port=port, claim=claim) as portal:
             self.stdout.write(f"Hilum answers at {portal.address}. Ctrl-C stops it.")
             self.work(portal, stop)
+            if not User.objects.exists():
+                self.stdout.write("Nobody has an account yet: `manage.py setup` makes the first one, and a site.")
             while not stop.wait(0.5):
                 portal.keep_alive()
             self._say("Stopping; a running run continues at the next start.")

@@ -33,6 +33,17 @@ def test_after_five_wrong_passwords_even_the_right_one_waits_but_not_other_peopl
     assert "_auth_user_id" in client.session
 
 
+def test_a_new_installation_says_how_the_first_account_is_made(client: Client) -> None:
+    page = one_line(client.get("/accounts/login/"))
+    assert "Nobody has an account yet." in page
+    assert "manage.py setup" in page
+    assert "A manager of your site makes one" not in page
+    factories.curator("kim")
+    page = one_line(client.get("/accounts/login/"))
+    assert "A manager of your site makes one" in page
+    assert "manage.py setup" not in page
+
+
 def test_right_passwords_do_not_count(client: Client) -> None:
     factories.curator("kim")
     for _ in range(12):

@@ -89,6 +89,7 @@ def test_a_killed_starter_leaves_no_process_and_the_next_start_is_not_refused(
     assert f"Stopped process {third.pid}" in capsys.readouterr().out
     output, _ = third.communicate(timeout=60)
     assert (third.returncode, "Stopping" in output) == (0, True)
+    assert "Nobody has an account yet: `manage.py setup`" in output
     call_command("stop")
     assert "does not run" in capsys.readouterr().out
 
