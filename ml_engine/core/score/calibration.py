@@ -153,13 +153,16 @@ def least_films(rate: float) -> int:
     return max(1, math.ceil(1 / rate - 1 - 1e-9))
 
 
-def p_values(scores: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The conformal p-value of each film's score (N,) among the scores of n normal films (n,), float64 (N,).
+def p_values(
+    scores: NDArray[np.float64], normals: NDArray[np.float64], patients: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """The conformal p-value of each film's score (N,) among the scores (n,) of normal films, float64 (N,).
 
-    It is (1 + the number of normal films that score at least as high) / (n + 1). NaN where the score is NaN; 1 without
-    normal films.
+    It is (1 + the number of normal patients whose highest film scores at least as high) / (1 + patients), as films of
+    one ``patients`` (n,) are not exchangeable with those of another; without them each film is its own patient. NaN
+    where the score is NaN; 1 without normal films.
     """
-    ordered = np.sort(normals[~np.isnan(normals)])
+    ordered = conformal.highest_by_patient(normals, patients)
     as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
     return np.where(np.isnan(scores), np.nan, (1 + as_high) / (len(ordered) + 1))
 

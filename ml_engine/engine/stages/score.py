@@ -105,7 +105,8 @@ def write_results(context: RunContext, progress: StageProgress) -> dict[str, Any
     scored.write_array("trivial", _trivial_scores(context))
     if context.config.align == "network":
         scored.write_array("alignment_quality", _alignment_quality(context))
-    scored.write_array("p_values", calibration.p_values(scores.fused, normals))
+    patients = detector.calibration.patients
+    scored.write_array("p_values", calibration.p_values(scores.fused, normals, patients))
     beside = _beside(context, scores.fused, normals) if context.head else None
     is_random = detector.weights["name"] == weights.RANDOM
     scored.write_scores(context.rows, context.errors, scores, weight=weight, beside=beside, random_weights=is_random)
@@ -133,7 +134,7 @@ def _beside(context: RunContext, one_class: NDArray[np.float64], normals: NDArra
                 logits,
                 combined.head_z,
                 combined.combined,
-                calibration.p_values(combined.combined, held_out),
+                calibration.p_values(combined.combined, held_out, patients),
             ],
             axis=1,
         ),

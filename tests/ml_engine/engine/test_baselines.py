@@ -51,6 +51,27 @@ def test_each_writes_the_files_that_patchcore_writes(world: Path, name: str) -> 
     assert ((p_values > 0) & (p_values <= 1)).all()
 
 
+def test_p_values_count_a_patient_of_several_calibration_films_once(tmp_path: Path) -> None:
+    labels = films.write_set(tmp_path / "films", train=12)
+    rows = films.read_csv(labels)
+    for k, row in enumerate(rows):
+        row["patient_id"], row["split"] = f"p{k // 3}", "fit" if k < 6 else "calibrate" if k < 12 else "test"
+    films.write_csv(labels, rows)
+    common = ["--images", str(tmp_path / "films"), "--csv", str(labels)]
+    fit = ["fit", *common, "--out", str(tmp_path / "model"), "--detector", "dn2", *films.UNALIGNED]
+    assert main.main(fit) == 0
+    assert main.main(["score", *common, "--model", str(tmp_path / "model"), "--out", str(tmp_path / "scores")]) == 0
+
+    summary = files.read_json(tmp_path / "scores" / "score.json")
+    by_patient: dict[int, list[float]] = {}
+    for patient, score in zip(summary["calibration_patients"], summary["calibration_scores"], strict=True):
+        by_patient.setdefault(patient, []).append(score)
+    assert [len(scores) for scores in by_patient.values()] == [3, 3]
+    fused = [float(row["fused"]) for row in films.read_csv(tmp_path / "scores" / "scores.csv")]
+    expected = [(1 + sum(max(of) >= score for of in by_patient.values())) / 3 for score in fused]
+    assert np.load(tmp_path / "scores" / "p_values.npy").tolist() == expected
+
+
 @pytest.mark.parametrize("name", ["padim", "dn2"])
 def test_with_one_map_the_weight_changes_nothing(world: Path, name: str) -> None:
     sweep = np.load(world / f"{name}-s" / "sweep.npy")

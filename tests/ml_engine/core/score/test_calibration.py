@@ -188,6 +188,16 @@ def test_p_values_count_the_normals_that_score_as_high() -> None:
     assert calibration.p_values(scores, np.array([]))[:4].tolist() == [1, 1, 1, 1]
 
 
+def test_p_values_count_the_films_of_a_patient_once_with_the_highest() -> None:
+    normals, patients = np.array([1.0, 4.0, 2.0, 5.0, np.nan, 3.0]), np.array([7, 7, 7, 2, 2, 9])
+    scores = np.array([0.0, 2.5, 4.0, 4.5, 9.0])
+
+    p_values = calibration.p_values(scores, normals, patients)
+
+    highest = [4.0, 5.0, 3.0]
+    assert p_values.tolist() == [(1 + sum(n >= s for n in highest)) / 4 for s in scores]
+
+
 def test_each_p_value_among_the_others_compares_with_all_other_scores() -> None:
     scores = np.array([3.0, 1.0, 3.0, 7.0])
 
@@ -203,6 +213,19 @@ def test_p_values_of_normal_films_are_valid() -> None:
 
     for level in (0.05, 0.1, 0.25, 0.5):
         assert (p_values <= level).mean() <= level + 0.02
+
+
+def test_p_values_of_a_patients_highest_film_are_valid_where_patients_repeat() -> None:
+    rng = np.random.default_rng(1)
+    patients = np.repeat(np.arange(19), 4)
+    values = []
+    for _ in range(2000):
+        films = rng.normal(size=(20, 1)) + 0.3 * rng.normal(size=(20, 4))  # those of one patient are alike
+        new, normals = films[0].max(), films[1:].ravel()
+        values.append(calibration.p_values(np.array([new]), normals, patients)[0])
+
+    for level in (0.05, 0.1, 0.25, 0.5):
+        assert (np.array(values) <= level).mean() <= level + 0.02
 
 
 def test_stratified_folds_share_the_abnormal_films_and_keep_a_patient_together() -> None:
