@@ -28,7 +28,7 @@ from portal.intake.csv_columns import (
     may_be_kept,
     may_identify,
 )
-from portal.intake.csv_people import facts_of_person, is_age_column, is_sex_column
+from portal.intake.csv_people import are_unread, facts_of_person, is_age_column, is_sex_column
 from portal.intake.further_columns import ColumnKind, is_age, number_of, with_rare_together
 from portal.intake.label_words import MOST_LABELS, meaning_of_word
 from portal.intake.mapping.facts import distinct_names
@@ -81,6 +81,8 @@ class CsvRow:
     attributes: tuple[str, ...] = ()
     sex: str = ""  # M, F or O
     age_years: str = ""  # whole years, above 89 together
+    unread_sex: bool = False  # the CSV states one that cannot be used
+    unread_age: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
     columns: frozenset[str] = frozenset(KNOWN)  # the known columns that the CSV has
     image: str = ""  # the UUID of a film that is in the dataset
@@ -265,7 +267,8 @@ def _label_row(values: Mapping[str, str], table: "_Columns", line: int) -> CsvRo
     image = _image_uuid(values.get("image", ""))
     if "filename" not in values and not image:
         raise _BadRow("the image is not the UUID of a film; enter that, or add a column filename")
-    sex, age_years, _ = facts_of_person({key: value for key, value in values.items() if key not in KNOWN})
+    sex, age_years, left = facts_of_person({key: value for key, value in values.items() if key not in KNOWN})
+    unread_sex, unread_age = are_unread(left)
     further = {name: _kept(values[name], name, kind) for name, kind in table.kept.items()}
     if placement := placement_of_word(projection):
         further["projection as written"] = placement
@@ -279,6 +282,8 @@ def _label_row(values: Mapping[str, str], table: "_Columns", line: int) -> CsvRo
         filename=_filename(values.get("filename", image)),
         sex=sex,
         age_years=age_years,
+        unread_sex=unread_sex,
+        unread_age=unread_age,
         label=label,
         patient_id=values.get("patient_id", ""),
         projection=view_of_word(projection) or "",

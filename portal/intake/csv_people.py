@@ -19,6 +19,7 @@ _SEX_WORDS = {
 _AGE_WORDS = re.compile(
     r"(\d{1,3})(?:[.,]\d+)?\s*(?:([dwmy])|(d)ays?|(w)eeks?|(m)onths?|(y)ears?|(y)rs?|(j)ahre?|(a)ños)?", re.IGNORECASE
 )
+_NOT_STATED = frozenset({"", "-", "?", "u", "unk", "unknown", "na", "n/a", "nan", "none", "null"})
 _IN_A_YEAR = {"m": 12, "w": 52, "d": 365}
 _OLDEST = 130  # beyond it a number is no age
 
@@ -30,6 +31,13 @@ def facts_of_person(further: Mapping[str, str]) -> tuple[str, str, dict[str, str
     sex = _taken(left, _SEX, sex_of)
     age = _taken(left, _AGE, age_of)
     return sex, age, left
+
+
+def are_unread(left: Mapping[str, str]) -> tuple[bool, bool]:
+    """Whether the columns that `facts_of_person` has left state a sex, and an age, that cannot be used: no such word or
+    number, or two columns that say it differently."""
+    stated = [name for name, value in left.items() if value.strip().lower() not in _NOT_STATED]
+    return any(map(is_sex_column, stated)), any(map(is_age_column, stated))
 
 
 def sex_of(text: str) -> str:

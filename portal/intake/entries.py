@@ -55,10 +55,12 @@ def entries_of(
     if rows is not None:
         views = Counter(row.unknown_projection for row in rows.values() if row.unknown_projection)
         report.unknown_views = tuple(word for word, _ in views.most_common())
-        report.counts["unknown views"] += views.total()
+        report.count_rows("unknown views", [row for row in rows.values() if row.unknown_projection])
         parts = Counter(row.unknown_split for row in rows.values() if row.unknown_split)
         report.unknown_splits = tuple(word for word, _ in parts.most_common())
-        report.counts["unknown splits"] += parts.total()
+        report.count_rows("unknown splits", [row for row in rows.values() if row.unknown_split])
+        report.count_rows("unread sexes", [row for row in rows.values() if row.unread_sex])
+        report.count_rows("unread ages", [row for row in rows.values() if row.unread_age])
         report.counts["findings without a label"] += sum(bool(row.findings) and not row.label for row in rows.values())
         report.left_out = next((row.left_out for row in rows.values()), ())  # the same for every row
         entries = _match_rows(files, rows, boxes, report)

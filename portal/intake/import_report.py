@@ -154,6 +154,16 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         f"row of the CSV with another word for its split than {_SPLIT_WORDS}, which puts it into no part",
         f"rows of the CSV with another word for their split than {_SPLIT_WORDS}, which puts them into no part",
     ),
+    "unread sexes": (
+        "row of the CSV with a sex that is not understood, or that two columns state differently, which stays unknown",
+        "rows of the CSV with a sex that is not understood, or that two columns state differently, which stays unknown",
+    ),
+    "unread ages": (
+        "row of the CSV with an age that is no number of years up to 130, or that two columns state differently, which "
+        "stays unknown",
+        "rows of the CSV with an age that is no number of years up to 130, or that two columns state differently, "
+        "which stays unknown",
+    ),
     PatientDifference.PATIENT: (
         "film whose table names another patient than its header",
         "films whose table names another patient than their headers",
@@ -247,6 +257,7 @@ class ImportReport:
     left_out: tuple[str, ...] = ()  # names of CSV columns
     unknown_views: tuple[str, ...] = ()  # words of the CSV, or their shapes
     unknown_splits: tuple[str, ...] = ()
+    first_lines: dict[str, int] = field(default_factory=dict)  # of a CSV, by the name of what is counted in its rows
     skipped: list[str] = field(default_factory=list)  # table, line and reason of each row
     deidentified: DeidentifiedBatch = field(default_factory=DeidentifiedBatch)
     mapped: list[str] = field(default_factory=list)  # whose mapping said what the columns of a table mean
@@ -298,8 +309,10 @@ class ImportReport:
             "ambiguous names": _first(self.ambiguous_films),
             "another header": self._corrected_facts(),
             "columns left out": f" ({', '.join(self.left_out[:_MOST_NAMED])})",
-            "unknown views": f" ({', '.join(self.unknown_views[:_MOST_NAMED])})",
-            "unknown splits": f" ({', '.join(self.unknown_splits[:_MOST_NAMED])})",
+            "unknown views": self._first_line("unknown views", self.unknown_views),
+            "unknown splits": self._first_line("unknown splits", self.unknown_splits),
+            "unread sexes": self._first_line("unread sexes"),
+            "unread ages": self._first_line("unread ages"),
             PatientDifference.PATIENT: self._differing_patients(),
             "rows skipped": f" ({' / '.join(self.skipped[:_MOST_NAMED])})",
         }
@@ -310,6 +323,17 @@ class ImportReport:
         if self.has_matched_nothing:
             lines.insert(0, NO_FILM_OF_SOURCE.format(source=self.source) if self.source else NOTHING_MATCHED)
         return [*(lines or ["Nothing to import: there is no film"]), *self.mapped]
+
+    def count_rows(self, name: str, rows: Sequence[CsvRow]) -> None:
+        """Count these rows of a CSV under the name, and keep the line of the first, since its words are not shown."""
+        self.counts[name] += len(rows)
+        if rows and name not in self.first_lines:
+            self.first_lines[name] = rows[0].line
+
+    def _first_line(self, name: str, words: Sequence[str] = ()) -> str:
+        line = [f"the first: line {self.first_lines[name]}"] if self.first_lines.get(name) else []
+        named = "; ".join([", ".join(words[:_MOST_NAMED]), *line] if words else line)
+        return f" ({named})" if named else ""
 
     def _corrected_facts(self) -> str:
         facts = [f"{fact} {self.counts[CORRECTED + fact]}" for fact in Fact if self.counts[CORRECTED + fact]]

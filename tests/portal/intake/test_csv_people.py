@@ -10,7 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from analysis.sections.attributes import groups_of_images
 from portal.intake.csv_labels import read_labels
-from portal.intake.csv_people import age_of, facts_of_person, sex_of
+from portal.intake.csv_people import age_of, are_unread, facts_of_person, sex_of
 from portal.intake.entries import entries_of_folder
 from portal.intake.films import import_entries
 from portal.intake.import_report import ImportReport
@@ -48,11 +48,46 @@ def test_columns_are_known_by_their_names_and_what_cannot_be_read_stays() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("further", "expected"),
+    [
+        ({"sex": "F", "age": "50"}, (False, False)),
+        ({"sex": "unknown", "age": ""}, (False, False)),
+        ({"sex": "X", "age": "N/A"}, (True, False)),
+        ({"gender": "-", "patient_age": "300"}, (False, True)),
+        ({"sex": "F", "gender": "M", "age": "34 ans"}, (True, True)),
+        ({"ward": "X"}, (False, False)),
+    ],
+)
+def test_what_is_stated_and_cannot_be_used_is_told_from_what_is_not_stated(
+    further: dict[str, str], expected: tuple[bool, bool]
+) -> None:
+    assert are_unread(facts_of_person(further)[2]) == expected
+
+
 def imported(folder: Path, of: Dataset, *rows: dict[str, str]) -> ImportReport:
     report = ImportReport()
     labels = read_labels(factories.table(folder / "l.csv", *rows))
     entries = entries_of_folder(folder, labels, None, report)
     return import_entries(upload=Upload.objects.create(dataset=of), entries=entries, report=report, actor=None)
+
+
+@pytest.mark.django_db
+def test_sexes_and_ages_that_cannot_be_used_are_counted(folder: Path) -> None:
+    of = factories.dataset()
+    facts = [("F", "50"), ("X", "300"), ("", "unknown"), ("M", "34 ans")]
+    for seed in range(len(facts)):
+        factories.png(folder / f"{seed}.png", seed=seed)
+    rows = [{"filename": f"{seed}.png", "sex": sex, "age": age} for seed, (sex, age) in enumerate(facts)]
+    sentences = imported(folder, of, *rows).sentences()
+    assert (
+        "1 row of the CSV with a sex that is not understood, or that two columns state differently, which stays unknown "
+        "(the first: line 3)"
+    ) in sentences
+    assert (
+        "2 rows of the CSV with an age that is no number of years up to 130, or that two columns state differently, "
+        "which stays unknown (the first: line 3)"
+    ) in sentences
 
 
 @pytest.fixture

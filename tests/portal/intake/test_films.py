@@ -197,7 +197,8 @@ def test_views_in_the_words_of_published_tables(of: Dataset, folder: Path) -> No
     (sentence,) = [line for line in report.sentences() if "projection" in line]
     assert (
         sentence
-        == "2 rows of the CSV with a projection that is not known, which is kept as unknown (COSTAL, AAA, AAAA)"
+        == "2 rows of the CSV with a projection that is not known, which is kept as unknown (COSTAL, AAA, AAAA; the "
+        "first: line 15)"
     )
     names = {f"{seed}.png": view for seed, view in enumerate(words.values())}
     assert dict(of.images.values_list("original_name", "view_position")) == names

@@ -120,7 +120,8 @@ def test_words_of_the_column_split_that_name_no_part_are_counted_and_named(folde
     assert ("train", *Part.values) == SPLIT_WORDS
     words = "train, align, fit, tune, calibrate or test"
     assert lines[1:] == [
-        f"1 row of the CSV with another word for its split than {words}, which puts it into no part (valid)"
+        f"1 row of the CSV with another word for its split than {words}, which puts it into no part (valid; the "
+        "first: line 3)"
     ]
     assert dict(Image.objects.values_list("original_name", "csv_split")) == {"a.png": "train", "b.png": ""}
     assert "2 films were already imported" in run(folder, labels=tmp_path / "l.csv")
@@ -128,7 +129,7 @@ def test_words_of_the_column_split_that_name_no_part_are_counted_and_named(folde
 
 def test_a_word_of_the_column_split_that_may_be_a_name_is_shown_by_its_shape(folder: Path, tmp_path: Path) -> None:
     rows = [{"filename": "a.png", "split": "Doe^Jane"}]
-    assert "(AAA^AAAA)" in run(folder, labels=factories.table(tmp_path / "l.csv", *rows))
+    assert "(AAA^AAAA; the first: line 2)" in run(folder, labels=factories.table(tmp_path / "l.csv", *rows))
 
 
 def test_a_site_is_made_only_when_that_was_said(folder: Path) -> None:
