@@ -48,9 +48,10 @@ class Drift:
 
 
 def drift_of(detector: DetectorModel) -> Drift:
-    """From all finished scoring runs of the detector, each film with its latest score. Films of the patients that made
-    the model are left out, and those of test in a run whose results on test nobody has looked at. Raises CannotEvaluate
-    without a scoring run, and when the folder of the latest is gone."""
+    """From all finished scoring runs of the detector, each film with its latest score; of a film of test, the latest of
+    the runs whose results on test somebody has looked at. Films of the patients that made the model are left out, and
+    those of test that only other runs scored. Raises CannotEvaluate without a scoring run, and when the folder of the
+    latest is gone."""
     runs = list(
         Run.objects.filter(detector=detector, kind=RunKind.SCORE, state=RunState.DONE, rescores=None).order_by("-pk")
     )
@@ -91,16 +92,16 @@ def _latest_scores(detector: DetectorModel, runs: Sequence[Run]) -> tuple[list[S
     looked_at = runs_looked_at(Run.objects.filter(pk__in=[run.pk for run in runs]))
     left_out = {"of patients whose films made the model": 0, "in test, at which nobody has looked": 0, "unreadable": 0}
     latest: dict[int, Score] = {}
+    hidden: dict[int, Score] = {}
     for run in runs:
         for score in Score.objects.filter(run=run).select_related("image").order_by("row"):
-            latest.setdefault(score.image_id, score)
+            is_shown = run.pk in looked_at or part_of.get(score.image.patient_id) != Part.TEST
+            (latest if is_shown else hidden).setdefault(score.image_id, score)
+    left_out["in test, at which nobody has looked"] = len(hidden.keys() - latest.keys())
     kept = []
     for score in latest.values():
-        patient = score.image.patient_id
-        if patient in of_model:
+        if score.image.patient_id in of_model:
             left_out["of patients whose films made the model"] += 1
-        elif part_of.get(patient) == Part.TEST and score.run_id not in looked_at:
-            left_out["in test, at which nobody has looked"] += 1
         elif score.error:
             left_out["unreadable"] += 1
         else:

@@ -114,6 +114,24 @@ def test_a_film_counts_once_with_its_latest_score(as_analyst: Client, later: Sco
     assert (normal["films"], normal["median"]) == (31, 9.0)
 
 
+def test_a_film_of_test_keeps_its_disclosed_score_where_a_later_run_is_not_looked_at(
+    as_analyst: Client, later: Scored
+) -> None:
+    run = later.run
+    looked_at(run)
+    again = Run.objects.create(
+        site=run.site, name="Again", kind=run.kind, split=run.split, detector=run.detector, state=RunState.DONE
+    )
+    of_test = Image.objects.filter(split_images__member__part="test", scores__run=run)
+    Score.objects.bulk_create(
+        Score(run=again, image=film, row=k, fused_score=9.0) for k, film in enumerate(of_test.order_by("pk"))
+    )
+    run_folder(again.uuid).symlink_to(run_folder(run.uuid))
+    answer, _ = asked(as_analyst, detector_run(later))
+    assert answer["left_out"] == {}
+    assert sum(row["films"] for row in answer["all_films"]) == 62 + 24
+
+
 def test_without_scores_it_says_what_to_do(as_analyst: Client, scored: Scored) -> None:
     Run.objects.filter(pk=scored.run.pk).update(state=RunState.FAILED)
     page = as_analyst.get(reverse("analysis:drift", args=[detector_run(scored).uuid])).content.decode()
