@@ -24,6 +24,7 @@ from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind, RunState
 from ml_engine.runs import paths, run_forecasts
+from ml_engine.runs.copies_of_test import refuse_copies_alone
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
 from ml_engine.runs.withdrawn import refuse_withdrawn
@@ -188,6 +189,7 @@ def request_score(
         if not dataset.images.exists():
             raise RunRefused(f"The dataset “{dataset.name}” has no film: import some first.")
     refuse_other_views_alone(films_named(source.split, parts, datasets), source.split)
+    refuse_copies_alone(source.split, datasets)
     if detector is not None:
         fitted = PipelineConfig.from_json(source.config)
         made = run_forecasts.of_score(detector, fitted, parts=parts, datasets=datasets)

@@ -16,6 +16,7 @@ from ml_engine.engine.run_folder import INPUTS, write_run_folder
 from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
 from ml_engine.runs import affine_decisions, head_folder, paths
+from ml_engine.runs.copies_of_test import copies_left_out
 from ml_engine.runs.embedding_requests import mapped_films
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import left_out
@@ -251,7 +252,7 @@ def _films_to_score(run: Run) -> list[RunFilm]:
         return [film for film in _in_parts(run.split, run.parts) if film.image.pk not in refused]
     part_of = _parts_by_image(run.split) if run.split else {}
     images = Image.objects.filter(dataset__in=run.datasets.all()).select_related("patient").order_by("pk")
-    refused = set(left_out(run).values_list("pk", flat=True))
+    refused = {*left_out(run).values_list("pk", flat=True), *copies_left_out(run).values_list("pk", flat=True)}
     return [RunFilm(image, part_of.get(image.pk, "")) for image in images if image.pk not in refused]
 
 

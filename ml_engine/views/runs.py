@@ -22,6 +22,7 @@ from ml_engine.runs import lifecycle, paths
 from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.ranges import children_of
+from ml_engine.runs.copies_of_test import copies_in_words
 from ml_engine.runs.refused_views import fitted_on, left_out_in_words
 from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.run_files import is_removed
@@ -111,6 +112,7 @@ def run(request: SignedInRequest, uuid: UUID) -> HttpResponse:
         "films": run.scores.count() if run.kind == RunKind.SCORE else None,
         "earlier_facts": earlier_facts(run),
         "left_out_views": left_out_in_words(run),
+        "left_out_copies": copies_in_words(run),
         "fitted_on": fitted_on(run.split) if run.kind == RunKind.FIT_DETECTOR and run.split else "",
         "followers": list(run.followers.order_by("pk")),
         "may_queue": may(request.user, "make queues", run.site),

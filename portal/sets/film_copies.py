@@ -9,7 +9,7 @@ that may be the same, until somebody has judged them different.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from portal.models import FilmPair, Image, Site, Split, SplitImage
 from portal.sets.same_person import Joined
@@ -80,6 +80,20 @@ def _patients_with_equal_pixels(site: Site) -> list[tuple[int, int]]:
         rows = of_site.filter(pixel_sha256__in=hashes[start : start + CHUNK]).values_list("pixel_sha256", "patient")
         pairs += [(patient, first.setdefault(pixels, patient)) for pixels, patient in rows]
     return [(one, other) for one, other in pairs if one != other]
+
+
+def outside_copies_of(split: Split, part: str) -> QuerySet[Image]:
+    """The films of the site that are in no part of the split and have the pixels of a film of this part, or were judged
+    the same film by a person. Films that show nothing are copies of none."""
+    pixels = SplitImage.objects.filter(member__split=split, member__part=part).values("image__pixel_sha256")
+    same = FilmPair.objects.filter(site=split.site_id, verdict=FilmPair.Verdict.SAME)
+    is_copy = (
+        Q(pixel_sha256__in=pixels)
+        | Q(pixel_sha256__in=same.filter(first__pixel_sha256__in=pixels).values("second__pixel_sha256"))
+        | Q(pixel_sha256__in=same.filter(second__pixel_sha256__in=pixels).values("first__pixel_sha256"))
+    )
+    of_site = Image.objects.filter(is_copy, dataset__site=split.site_id).exclude(shows_nothing=True)
+    return of_site.exclude(pk__in=SplitImage.objects.filter(member__split=split).values("image"))
 
 
 # Splits that were frozen before copies were looked for, or judged --------------------------------------------
