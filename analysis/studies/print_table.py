@@ -30,5 +30,8 @@ def print_table(command: str, text: Callable[[], str]) -> int:
     except EngineError as refusal:
         sys.stderr.write(f"{command}: {refusal}\n")
         return ExitStatus.REFUSED
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{command}: stopped.\n")
+        return 130
     sys.stdout.write(words + "\n")
     return ExitStatus.DONE

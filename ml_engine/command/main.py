@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ml_engine: {where}{sentence}", file=sys.stderr)  # noqa: T201
         return ExitStatus.REFUSED
     except KeyboardInterrupt:
+        print("\nml_engine: stopped.", file=sys.stderr)  # noqa: T201
         return 130
 
 

@@ -39,3 +39,11 @@ def test_a_refusal_is_said_after_the_commands_name(capsys: pytest.CaptureFixture
 
     assert print_table("a.command", refused) == 2
     assert capsys.readouterr() == ("", "a.command: The folder is empty.\n")
+
+
+def test_ctrl_c_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    assert print_table("a.command", interrupted) == 130
+    assert capsys.readouterr() == ("", "\na.command: stopped.\n")

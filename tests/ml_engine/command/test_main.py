@@ -599,3 +599,12 @@ def test_bad_input_to_explain_is_one_sentence(world: World, tmp_path: Path, caps
     assert "must be at least 1" in refused(capsys, *common, "--neighbours", "0")
     assert "The file is not there" in refused(capsys, *common[:3], "--film", tmp_path / "none.png")
     assert "holds no detector.safetensors" in refused(capsys, "explain", "--model", tmp_path, *common[3:])
+
+
+def test_ctrl_c_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_load", lambda _: interrupted)
+    assert main.main(["repeat", "archive.zip", "--out", "again"]) == 130
+    assert capsys.readouterr().err == "\nml_engine: stopped.\n"
