@@ -125,6 +125,7 @@ class Portal:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            pass_fds=() if self._claim is None else (self._claim.descriptor,),
             start_new_session=True,  # Ctrl-C reaches only this process, which stops the children in order
         )
         child.started_at = time.monotonic()

@@ -18,6 +18,12 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {name:10} process {pid}")
             return
         self.stdout.write(f"Hilum does not run with the data folder {settings.DATA_DIR}.")
+        if left := running.left_behind(settings.DATA_DIR):
+            self.stdout.write(
+                f"An earlier start was killed and left {running.in_words(left)}: the next start ends them, and so does "
+                "`manage.py stop`."
+            )
+            return
         socket = environment.broker_socket(settings.DATA_DIR)
         if broker.listens(socket):
             self.stdout.write(

@@ -16,15 +16,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         portal = running.who_runs(settings.DATA_DIR)
         if portal is None:
-            self._stop_left_broker()
+            self._stop_what_is_left()
             return
         os.kill(portal.pid, signal.SIGTERM)
         if not running.wait_until_stopped(settings.DATA_DIR, seconds=SECONDS):
             raise CommandError(f"Hilum has not stopped within {SECONDS:.0f} s: {portal}. See {settings.DATA_DIR}/logs.")
         self.stdout.write(f"Stopped {portal}.")
 
-    def _stop_left_broker(self) -> None:
-        """The broker of a start that was killed together with its watchdog."""
+    def _stop_what_is_left(self) -> None:
+        """The processes of a start that was killed together with its watchdog."""
+        if left := running.end_left(settings.DATA_DIR):
+            self.stdout.write(f"Stopped what an earlier start left: {running.in_words(left)}.")
+            return
         socket = environment.broker_socket(settings.DATA_DIR)
         if not broker.listens(socket):
             self.stdout.write(f"Hilum does not run with the data folder {settings.DATA_DIR}.")

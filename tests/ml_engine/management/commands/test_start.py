@@ -85,10 +85,21 @@ def test_a_killed_starter_leaves_no_process_and_the_next_start_is_not_refused(
     assert f"Hilum does not run with the data folder {data_dir}." in capsys.readouterr().out
 
     third = started(variables)
+    portal = running.who_runs(data_dir)
+    assert portal is not None
+    os.kill(portal.children.pop("watchdog"), signal.SIGKILL)
+    third.kill()
+    third.communicate()
+    call_command("status")
+    status = capsys.readouterr().out
+    assert all(f"{name} (process {pid})" in status for name, pid in portal.children.items())
+
+    fourth = started(variables)
+    wait_until_gone(list(portal.children.values()))
     call_command("stop")
-    assert f"Stopped process {third.pid}" in capsys.readouterr().out
-    output, _ = third.communicate(timeout=60)
-    assert (third.returncode, "Stopping" in output) == (0, True)
+    assert f"Stopped process {fourth.pid}" in capsys.readouterr().out
+    output, _ = fourth.communicate(timeout=60)
+    assert (fourth.returncode, "Stopping" in output) == (0, True)
     assert "Nobody has an account yet: `manage.py setup`" in output
     call_command("stop")
     assert "does not run" in capsys.readouterr().out
