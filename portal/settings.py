@@ -296,7 +296,8 @@ SPECTACULAR_SETTINGS = {
         "SameFilmEnum": "portal.models.FilmPair.Verdict",
         "AffineVerdictEnum": "ml_engine.models.AffineVerdict",
         "TextVerdictEnum": "portal.models.TextDecision.Verdict",
-        "QueueOrderEnum": ["unlabelled", "random", "imported"],
+        "QueueOrderEnum": "portal.models.ScreeningQueue.Order",
+        "NewQueueOrderEnum": ["unlabelled", "random", "imported"],
         "ReadingOrderEnum": ["random", "imported"],
     },
 }

@@ -1,13 +1,12 @@
 """API of a film's heatmap as DICOM files: the same files as on the page."""
 
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -15,17 +14,13 @@ from rest_framework.views import APIView
 from analysis.evaluation.looks import CannotEvaluate
 from analysis.maps.dicom_export import CannotExportDicom, Kind
 from analysis.views.dicom import file
+from portal.api.renderers import FileRenderer
 from portal.people.signed_in import person
 
 
-class DicomRenderer(BaseRenderer):
-    """Renders a refusal as its sentence for a client that accepts only DICOM. The file itself is not rendered."""
-
+class DicomRenderer(FileRenderer):
     media_type = "application/dicom"
     format = "dcm"
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return str(data.get("detail", data) if isinstance(data, dict) else data).encode()
 
 
 class _File(APIView):

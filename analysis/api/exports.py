@@ -20,12 +20,12 @@ from analysis.report.risk_tables import RISK_FIGURES
 from analysis.views.exports import CannotExportTable, Download, compared_figure_of, figure_of, report_of
 from analysis.views.query_parameters import OF_OPERATING_POINT
 from analysis.views.split_data import requested_split, table_one_file
-from portal.api.renderers import Csv
+from portal.api.renderers import Csv, FileRenderer
 from portal.people.accepted_query import accepts_query
 from portal.people.signed_in import person
 
 
-class Pdf(Csv):
+class Pdf(FileRenderer):
     media_type = "application/pdf"
     format = "pdf"
 

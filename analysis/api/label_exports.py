@@ -30,7 +30,12 @@ class LabelExport(APIView):
         raise NotImplementedError
 
     @extend_schema(
-        parameters=[OpenApiParameter("file", str, enum=list(NAMES))], responses={(200, "text/csv"): OpenApiTypes.STR}
+        parameters=[OpenApiParameter("file", str, enum=list(NAMES))],
+        responses={
+            (200, "text/csv"): OpenApiTypes.STR,
+            (200, "application/json"): OpenApiTypes.OBJECT,
+            (200, "application/zip"): OpenApiTypes.BINARY,
+        },
     )
     def get(self, request: Request, uuid: UUID) -> HttpResponseBase:
         user = person(request)

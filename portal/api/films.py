@@ -6,11 +6,12 @@ from uuid import UUID
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.api.renderers import FileRenderer
 from portal.api.serializers import ImageSerializer
 from portal.grid.tags import tags_by_film
 from portal.labels.boxes import boxes_shown
@@ -70,13 +71,8 @@ def _event(event: LabelEvent) -> dict[str, Any]:
     }
 
 
-class PixelBytes(BaseRenderer):
-    """The file itself is not rendered; a refusal is its sentence."""
-
+class PixelBytes(FileRenderer):
     media_type, format = "application/octet-stream", "u16"
-
-    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return str(data.get("detail", data) if isinstance(data, dict) else data).encode()
 
 
 class Jpeg(PixelBytes):

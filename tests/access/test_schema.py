@@ -16,6 +16,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
+from rest_framework import serializers
 
 from portal.models import User
 from tests.access import world as worlds
@@ -81,8 +82,23 @@ def fault_of(schema: dict[str, Any], operation: dict[str, Any], response: Any) -
     if kind != "application/json":
         return ""
     whole = {"components": of_json_schema(schema["components"]), **of_json_schema(declared["content"][kind]["schema"])}
-    errors = sorted(jsonschema.Draft202012Validator(whole).iter_errors(response.json()), key=str)
+    errors = sorted(jsonschema.Draft202012Validator(whole).iter_errors(json.loads(response.getvalue())), key=str)
     return f"{errors[0].json_path}: {errors[0].message}"[:300] if errors else ""
+
+
+def choices_of(operation: dict[str, Any]) -> list[dict[str, str]]:
+    """A query for each value of each parameter that has a list of them."""
+    return [
+        {one["name"]: value}
+        for one in operation.get("parameters", ())
+        if one["in"] == "query"
+        for value in one["schema"].get("enum", ())
+    ]
+
+
+def kinds_of_file(operation: dict[str, Any]) -> list[dict[str, str]]:
+    """Queries for the files of an operation that has several kinds of them."""
+    return choices_of(operation) if len(operation["responses"].get("200", {}).get("content", ())) > 1 else []
 
 
 def signed_in(name: str) -> Client:
@@ -97,11 +113,13 @@ def test_what_is_there_has_the_declared_shape(schema: dict[str, Any], world: Wor
         if not name.startswith("api-") or url.method != "get" or name in SLOW:
             continue
         address = reverse(name, args=[getattr(world.things[thing], "uuid", world.things[thing]) for thing in url.of])
-        response = client.get(address, url.query(world))
-        if fault := fault_of(schema, operation_at(schema, address, "get"), response):
-            wrong[name] = fault
-        if response.streaming:
-            list(response.streaming_content)  # which closes the file that it sends
+        operation = operation_at(schema, address, "get")
+        for query in ({}, *kinds_of_file(operation)):
+            response = client.get(address, {**url.query(world), **query})
+            if fault := fault_of(schema, operation, response):
+                wrong[f"{name} {query}"] = fault
+            if response.streaming:
+                list(response.streaming_content)  # which closes the file that it sends
     assert wrong == {}, json.dumps(wrong, indent=1)
 
 
@@ -114,6 +132,7 @@ def test_what_is_asked_wrongly_is_answered_as_declared(schema: dict[str, Any], d
         filled = route.format(**{one["name"]: NOWHERE for one in names if one["in"] == "path"})
         queries = [{}, {"unknown": "1"}] if method == "get" else [{}]
         if method == "get":
+            queries += choices_of(operation)
             queries += [{one["name"]: value} for one in names if one["in"] == "query" for value in WRONG]
         bodies = BODIES if method != "get" else (None,)
         for query, body in chain(((query, None) for query in queries), (({}, body) for body in bodies)):
@@ -127,6 +146,29 @@ def test_what_is_asked_wrongly_is_answered_as_declared(schema: dict[str, Any], d
                 wrong[f"{method} {route} {query or body}"] = fault
     assert asked > 700
     assert wrong == {}, json.dumps(wrong, indent=1)
+
+
+def subclasses(of: type[Any]) -> Iterator[type[Any]]:
+    for one in of.__subclasses__():
+        yield from (one, *subclasses(one))
+
+
+def test_the_lists_of_values_are_those_of_the_models(schema: dict[str, Any]) -> None:
+    """drf-spectacular takes a list for another where their names are made alike."""
+    components, wrong, asked = schema["components"]["schemas"], {}, 0
+    for serializer in subclasses(serializers.ModelSerializer):
+        name = serializer.__name__.removesuffix("Serializer")
+        for field, of in serializer().fields.items() if name in components else ():
+            if not isinstance(of, serializers.ChoiceField):
+                continue
+            stated = components[name]["properties"][field]
+            refs = [stated, *stated.get("allOf", ()), *stated.get("oneOf", ())]
+            listed = chain(*(components[one["$ref"].rpartition("/")[2]]["enum"] for one in refs if "$ref" in one))
+            asked += 1
+            if missing := set(of.choices) - set(listed) - set(stated.get("enum", ())):
+                wrong[f"{name}.{field}"] = sorted(missing)
+    assert asked > 3
+    assert wrong == {}
 
 
 def test_an_address_of_the_api_that_does_not_exist_answers_json(data_dir: Any) -> None:
