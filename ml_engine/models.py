@@ -104,6 +104,7 @@ class Run(Addressed):
     message = models.TextField(blank=True)  # for the user
     detail = models.TextField(blank=True)  # for staff
     unreadable = models.PositiveIntegerField(default=0)
+    kept = models.CharField(max_length=64, blank=True)  # names what `files` list: `runs.run_bucket.digest_of`
 
     objects = RequestedRuns()
     with_children = models.Manager["Run"]()  # for what brings runs to their end; pages and results see no child
@@ -179,6 +180,24 @@ class Run(Addressed):
     @property
     def has_ended(self) -> bool:
         return self.state in (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+
+
+class RunFile(models.Model):
+    """A file of a run's folder that the bucket has, where HILUM_RUNS_IN_BUCKET is set. `kept_by` is the run under whose
+    name the object lies: a file that comes from another run, such as its detector, is there once."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="files")
+    path = models.CharField(max_length=400)  # in the folder
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField()
+    kept_by = models.ForeignKey(Run, models.RESTRICT, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "path"], name="run_file_once")]
+        indexes = [models.Index(fields=["kept_by", "sha256"])]
+
+    def __str__(self) -> str:
+        return self.path
 
 
 class AlignmentModel(Addressed):

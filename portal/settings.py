@@ -258,6 +258,8 @@ STORAGES: dict[str, dict[str, Any]] = {
 # The bucket in which the pixels of films are kept; without it the data folder keeps them
 if FILM_BUCKET := environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL"):
     STORAGES["films"] = {"BACKEND": "portal.project.bucket_storage.BucketStorage", "OPTIONS": FILM_BUCKET}
+# The folders of runs too, so that machines need not share a data folder
+RUNS_IN_BUCKET = environment.runs_in_bucket("HILUM_RUNS_IN_BUCKET", bucket=FILM_BUCKET)
 
 # API -----------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -42,8 +42,9 @@ from analysis.sections.wrong_reasons import WrongReasons, wrong_reasons
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine.scored_folder import ScoreSummary
-from ml_engine.runs.paths import file_sha256, run_folder
+from ml_engine.runs.paths import file_sha256
 from ml_engine.runs.requests import as_text, changes_from_preset
+from ml_engine.runs.run_bucket import here
 from portal.models import Part, User
 
 UNKNOWN = "not known to Hilum"
@@ -265,10 +266,10 @@ def _provenance(evaluation: Evaluation, score: ScoreSummary) -> Iterator[tuple[s
     yield "Alignment SHA-256", score.alignment_sha256 or "no alignment"
     yield "Backbone weights", weights.get("name") or UNKNOWN
     yield "Weights SHA-256", weights.get("sha256") or ("none: random" if run.random_weights else UNKNOWN)
-    yield "Scored films (images.csv) SHA-256", _hash(run_folder(run.uuid) / "images.csv")
-    yield "Request (run.json) SHA-256", _hash(run_folder(run.uuid) / "run.json")
+    yield "Scored films (images.csv) SHA-256", _hash(here(run) / "images.csv")
+    yield "Request (run.json) SHA-256", _hash(here(run) / "run.json")
     if detector:
-        yield "Fitted films (images.csv) SHA-256", _hash(run_folder(detector.run.uuid) / "images.csv")
+        yield "Fitted films (images.csv) SHA-256", _hash(here(detector.run) / "images.csv")
     yield "Code that scored", score.code_version or run.versions.get("hilum") or UNKNOWN
     yield "Device", run.device or UNKNOWN
     yield "Versions", ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())) or UNKNOWN

@@ -25,7 +25,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.score import conformal
 from ml_engine.engine import manifest
 from ml_engine.models import Run
-from ml_engine.runs.paths import run_folder
+from ml_engine.runs.run_bucket import here
 from portal.models import Image, Part
 
 ATTRIBUTES = ("view", "scanner")
@@ -132,7 +132,7 @@ def _calibration_images(run: Run) -> list[str]:
     if run.detector is None:
         return []
     try:
-        rows = manifest.read(run_folder(run.detector.run.uuid) / "images.csv")
+        rows = manifest.read(here(run.detector.run) / "images.csv")
         unreadable = run.detector.fit_report.unreadable
     except (OSError, EngineError):
         return []

@@ -14,7 +14,7 @@ from analysis.studies import bank_figures as drawn
 from analysis.studies.opening import part_of, results_gone, split_of
 from ml_engine.core.errors import EngineError
 from ml_engine.models import Run, RunKind
-from ml_engine.runs.paths import run_folder
+from ml_engine.runs.run_bucket import here
 from portal.labels.events import labels_at
 from portal.models import LabelValue, Part, SplitImage
 
@@ -24,7 +24,7 @@ CLASSES: dict[str, int] = {LabelValue.NORMAL: 0, LabelValue.ABNORMAL: 1}
 def bank_results_of(run: Run) -> bank.BankResults:
     """Raises CannotEvaluate where the run's folder is gone."""
     try:
-        study = bank.read_bank_study(run_folder(run.uuid))
+        study = bank.read_bank_study(here(run))
     except EngineError as error:
         raise results_gone(run) from error
     split = split_of(run)
@@ -52,14 +52,14 @@ def bank_results_of(run: Run) -> bank.BankResults:
 def blind_results_of(run: Run) -> blind.BlindResults:
     """Raises CannotEvaluate where the run's folder is gone."""
     try:
-        return blind.blind_results(blind.read_blind_spots(run_folder(run.uuid)))
+        return blind.blind_results(blind.read_blind_spots(here(run)))
     except EngineError as error:
         raise results_gone(run) from error
 
 
 def facts_of(run: Run) -> dict[str, Any]:
     """The engine's summary of the study. Raises CannotEvaluate where the run's folder is gone."""
-    folder = run_folder(run.uuid)
+    folder = here(run)
     try:
         if run.kind == RunKind.BANK_STUDY:
             return bank.read_bank_study(folder).summary

@@ -15,7 +15,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.core.json_objects import IncompleteJson
 from ml_engine.engine.reports import StudyAlignment
 from ml_engine.models import Run
-from ml_engine.runs.paths import run_folder
+from ml_engine.runs.run_bucket import here
 from portal.labels.events import labels_at
 from portal.models import Part, SplitImage, User
 
@@ -27,7 +27,7 @@ def ablation_of(run: Run) -> ablation.AblationResult:
     """Results on test: call it for an opened ablation only. Raises CannotEvaluate where the run's folder is gone."""
 
     def work_out() -> ablation.AblationResult:
-        folder = run_folder(run.uuid)
+        folder = here(run)
         return ablation.join(folder, read_summary(folder, "ablation"), _truth(run, [Part.TEST]), name="image")
 
     return _remembered(run, (Part.TEST,), work_out)
@@ -36,7 +36,7 @@ def ablation_of(run: Run) -> ablation.AblationResult:
 def segmented_of(run: Run, user: User) -> list[segmentation.Segmented]:
     """Examples of films of an opened ablation, marked by its first detector, without those whose scores are hidden from
     the user. Raises CannotEvaluate where the run's folder is gone."""
-    folder, summary = run_folder(run.uuid), summary_of(run)
+    folder, summary = here(run), summary_of(run)
     hidden = hidden_films(user, run, part=Part.TEST)
 
     def work_out() -> list[segmentation.Segmented]:
@@ -53,7 +53,7 @@ def sweep_of(run: Run, *, parts: Sequence[str]) -> sweep.SweepResult:
     gone."""
 
     def work_out() -> sweep.SweepResult:
-        folder = run_folder(run.uuid)
+        folder = here(run)
         return sweep.join(folder, read_summary(folder, "sweep"), _truth(run, parts), parts=parts, name="image")
 
     return _remembered(run, tuple(parts), work_out)
@@ -61,7 +61,7 @@ def sweep_of(run: Run, *, parts: Sequence[str]) -> sweep.SweepResult:
 
 def _remembered(run: Run, parts: tuple[str, ...], work_out: Callable[[], T]) -> T:
     try:
-        written = (run_folder(run.uuid) / f"{run.kind}.json").stat().st_mtime_ns
+        written = (here(run) / f"{run.kind}.json").stat().st_mtime_ns
         return _joined.get_or_compute((run.uuid, parts, written), work_out)
     except (EngineError, OSError, ValueError) as error:
         raise results_gone(run) from error
@@ -82,7 +82,7 @@ def _truth(run: Run, parts: Sequence[str]) -> Truth:
 def summary_of(run: Run) -> dict[str, Any]:
     """The engine's summary of a study. Raises CannotEvaluate where the run's folder is gone."""
     try:
-        return read_summary(run_folder(run.uuid), run.kind)
+        return read_summary(here(run), run.kind)
     except EngineError as error:
         raise results_gone(run) from error
 

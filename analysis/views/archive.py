@@ -14,7 +14,9 @@ from analysis.evaluation.looks import ARCHIVE, CannotEvaluate, look_once, scored
 from analysis.studies.opening import open_test
 from ml_engine.engine import archive
 from ml_engine.models import STUDIES, Run, RunKind, RunState
-from ml_engine.runs.paths import run_folder
+from ml_engine.runs import write_folder
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.run_bucket import here
 from portal.models import Image, Part, User
 from portal.people import audit
 from portal.people.access import get_visible, require
@@ -29,7 +31,7 @@ def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
     with results on test is a look at every fusion weight; it is refused while test is sealed."""
     run = get_visible(Run.objects.select_related("site", "split", "detector__split__site"), request.user, uuid)
     require(request.user, "request runs", run.site)
-    folder = run_folder(run.uuid)
+    folder = here(run)
     if run.state != RunState.DONE or not (folder / "run.json").is_file():
         raise Http404("This run has no archive: it is not done, or its folder is not in the data folder any more.")
     refuse_file(request.user, _films(run))
@@ -46,6 +48,10 @@ def run_archive(request: SignedInRequest, uuid: UUID) -> StreamingHttpResponse:
         _look(request.user, run)
     except CannotEvaluate as error:
         raise PermissionDenied(f"The archive holds results on test. {error}") from error
+    try:
+        write_folder.place_films(folder)
+    except RunRefused as refusal:
+        raise Http404(str(refusal)) from refusal
     _record(request.user, run)
     with transaction.atomic():
         audit.record(verb="download run", site=run.site, actor=request.user, target=run, after={"kind": run.kind})

@@ -23,7 +23,7 @@ from analysis.views.query_parameters import get_study
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.scored_folder import ResultsMissing, ScoredFolder
 from ml_engine.models import Run, RunKind
-from ml_engine.runs.paths import run_folder
+from ml_engine.runs.run_bucket import here
 from portal.models import Image, Part
 from portal.people.accepted_query import accepts_query
 from portal.people.access import may_see_scores
@@ -102,7 +102,7 @@ def _first(run: Run) -> dict[str, Any]:
 
 def _scores_of(run: Run, image: Image) -> tuple[ExperimentScores, int]:
     try:
-        scored = read_experiment(run_folder(run.uuid), _first(run), part=Part.TEST, name="image")
+        scored = read_experiment(here(run), _first(run), part=Part.TEST, name="image")
     except EngineError as error:
         raise results_gone(run) from error
     if str(image.uuid) not in scored.films:
@@ -114,6 +114,6 @@ def _scores_of(run: Run, image: Image) -> tuple[ExperimentScores, int]:
 def _results(run: Run) -> Iterator[ScoredFolder]:
     """The scored folder of the ablation's first detector."""
     try:
-        yield ScoredFolder(run_folder(run.uuid) / _first(run)["scores"])
+        yield ScoredFolder(here(run) / _first(run)["scores"])
     except ResultsMissing as error:
         raise results_gone(run) from error

@@ -23,7 +23,7 @@ from ml_engine.api.serializers import (
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.forms.runs import FIT_FIRST, RANDOM_WEIGHTS, UNALIGNED
 from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind, RunState
-from ml_engine.runs import lifecycle, paths, requests
+from ml_engine.runs import lifecycle, requests, run_bucket
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Site, Split, User
 from portal.people.accepted_query import accepts_query
@@ -221,7 +221,7 @@ class Log(APIView):
         text = request.query_params.get("lines", "200")
         if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 10_000:  # int() refuses 4,300 digits
             raise ValidationError({"detail": f"lines is “{text[:20]}”: it must be a whole number from 1 to 10000."})
-        log = paths.log_tail(run.uuid, lines=int(text), limit=2**20)
+        log = run_bucket.log_tail(run, lines=int(text), limit=2**20)
         if run.random_weights:
             log = f"{RANDOM_WEIGHTS}\n\n{log}"
         return Response({"log": log, "random_weights": run.random_weights})

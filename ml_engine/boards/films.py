@@ -17,7 +17,7 @@ from ml_engine.engine import manifest
 from ml_engine.engine.decode_films import as_array
 from ml_engine.engine.manifest import InvalidManifest
 from ml_engine.models import AlignmentModel, CanonicalBoard, Run
-from ml_engine.runs import paths
+from ml_engine.runs import run_bucket
 from ml_engine.runs.lifecycle import RunRefused
 from portal.imaging.film import Film, PixelFacts, unpack
 from portal.imaging.views import FRONTAL
@@ -90,7 +90,7 @@ def fitted_affines(alignment: AlignmentModel) -> dict[str, NDArray[np.float64]]:
 
 def placed_affines(run: Run) -> dict[str, NDArray[np.float64]]:
     """As `fitted_affines`, of the films of a run, in pixels of that run's frame."""
-    folder = paths.run_folder(run.uuid)
+    folder = run_bucket.here(run)
     try:
         rows, affines = manifest.read(folder / "images.csv"), files.read_npy(folder / "affines.npy")
     except (InvalidManifest, OSError):

@@ -21,7 +21,7 @@ from ml_engine.engine import manifest
 from ml_engine.engine.manifest import InvalidManifest
 from ml_engine.engine.scored_folder import ResultsMissing, ScoredFolder
 from ml_engine.models import AffineDecision, AffineVerdict, AlignmentModel, Run, RunKind, RunState, Score
-from ml_engine.runs import paths
+from ml_engine.runs import run_bucket
 from ml_engine.runs.affine_decisions import current_decisions
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Image, User
@@ -67,7 +67,7 @@ def aligned_films(alignment: AlignmentModel, placed_by: Run | None = None) -> li
     """The films of the alignment's own run, or of a scoring run that it `placed_by`; flagged ones that nobody has
     decided first. Empty where the run's folder is gone."""
     run = placed_by or alignment.run
-    folder = paths.run_folder(run.uuid)
+    folder = run_bucket.here(run)
     try:
         rows = manifest.read(folder / "images.csv")
         at = ScoredFolder(folder).summary.flagged or () if placed_by else alignment.fit_report.flagged

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from ml_engine.models import Run, RunState
-from ml_engine.runs import paths
+from ml_engine.runs import paths, run_bucket
 from portal.imaging.black_out import PixelBox
 from portal.intake.film_files import pixels_here
 from portal.intake.text_decisions import InvalidTextDecision, black_out_copies, forget_left_pixels, require_decision
@@ -64,8 +64,10 @@ def _runs_with(site: Site, films: Sequence[Image], *, states: Sequence[str]) -> 
     runs = []
     for run in Run.objects.filter(site=site, state__in=states).order_by("pk"):
         try:
-            listed = (paths.run_folder(run.uuid) / "images.csv").read_text(encoding="utf-8")
+            listed = run_bucket.read_text(run, "images.csv")
         except OSError:
+            if run_bucket.is_used() and run.state == RunState.RUNNING:  # its list is on the machine that works on it
+                runs.append(run)
             continue
         if any(str(film.uuid) in listed for film in films):
             runs.append(run)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ml_engine.engine.embedding_folder import EmbeddingFolder, NoMap
 from ml_engine.models import Run, RunKind, RunState
-from ml_engine.runs.paths import run_folder
+from ml_engine.runs.run_bucket import here
 from portal.models import Dataset, Image, User
 from portal.people.blinding import withheld_patients, without_withheld
 
@@ -36,7 +36,7 @@ def maps_under_way(dataset: Dataset) -> QuerySet[Run]:
 
 def open_map(run: Run) -> EmbeddingFolder:
     """Raises NoMap where the run's files are gone."""
-    folder = EmbeddingFolder(run_folder(run.uuid))
+    folder = EmbeddingFolder(here(run))
     folder.check()
     return folder
 

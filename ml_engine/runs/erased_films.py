@@ -25,7 +25,7 @@ from ml_engine.models import (
     RunState,
     WithdrawnModel,
 )
-from ml_engine.runs import paths
+from ml_engine.runs import paths, run_bucket
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, request_alignment, request_detector
 from ml_engine.runs.withdrawn import withdrawn_models
@@ -34,7 +34,7 @@ from portal.models import Erasure, Image, Part, Patient, Site, User
 
 M = TypeVar("M", AlignmentModel, DetectorModel, HeadModel)
 FOLDER_DELETED = "Its folder was deleted when a patient was erased; clone the run to compute it again without them."
-_KEPT_OF_SCORED = ("run.json", "images.csv", "files", "inputs")  # beside the results
+_KEPT_OF_SCORED = ("run.json", "images.csv", "files", "inputs", run_bucket.STAMP)  # beside the results
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _in_use(models: Iterable[M]) -> list[M]:
 def _holds(run: Run, patient: Patient, films: Sequence[Image]) -> bool:
     """By the run's list of films, which is fixed when its folder is written; without a folder, by its split."""
     try:
-        listed = (paths.run_folder(run.uuid) / "images.csv").read_text(encoding="utf-8")
+        listed = run_bucket.read_text(run, "images.csv")
     except OSError:
         is_scored = run.scores.filter(image__patient=patient).exists()
         is_read = run.reads.filter(image__patient=patient).exists()
@@ -111,23 +111,24 @@ def delete_files(affected: RunsOfFilms, patient: Patient) -> None:
     """Running it twice is harmless."""
     films = list(patient.images.all())
     for run in affected.scored:
-        _forget(paths.run_folder(run.uuid), films)
+        with run_bucket.changing(run) as folder:
+            _forget(folder, films)
     for run in affected.deleted:
-        shutil.rmtree(paths.run_folder(run.uuid), ignore_errors=True)
+        run_bucket.delete_folder(run)
         shutil.rmtree(paths.picture_path(run.uuid, "x").parent, ignore_errors=True)
         Run.objects.filter(pk=run.pk).update(message=FOLDER_DELETED, detail="")
     for model in affected.models:
         paths.model_path(model.sha256).unlink(missing_ok=True)
         name = {AlignmentModel: "alignment", DetectorModel: "detector", HeadModel: "head"}[type(model)]
         for run in model.used_by.all():
-            (paths.run_folder(run.uuid) / INPUTS[name]).unlink(missing_ok=True)
+            run_bucket.forget_file(run, INPUTS[name])
     for canonical in affected.canonicals:
         _delete_canonical(canonical)
     for board in CanonicalBoard.objects.filter(films__image__in=films).distinct():
         shutil.rmtree(paths.board_folder(board.uuid), ignore_errors=True)
     for alignment in affected.alignments:
         for run in Run.objects.filter(detector__alignment=alignment):
-            (paths.run_folder(run.uuid) / INPUTS["alignment"]).unlink(missing_ok=True)
+            run_bucket.forget_file(run, INPUTS["alignment"])
 
 
 def _delete_canonical(canonical: HandMadeCanonical) -> None:
@@ -135,7 +136,7 @@ def _delete_canonical(canonical: HandMadeCanonical) -> None:
     for name in (canonical.sha256, f"{canonical.sha256}-variance"):
         paths.canonical_path(name).unlink(missing_ok=True)
     for run in canonical.used_by.all():
-        (paths.run_folder(run.uuid) / INPUTS["canonical"]).unlink(missing_ok=True)
+        run_bucket.forget_file(run, INPUTS["canonical"])
 
 
 def _forget(folder: Path, films: Sequence[Image]) -> None:

@@ -1,6 +1,6 @@
 """The reads of a semi-supervised head, and the scores of its known normals, as files of its run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ml_engine.engine import fit_scores, reads
@@ -8,7 +8,7 @@ from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.reads import ReadFilm
 from ml_engine.engine.run_folder import INPUTS
 from ml_engine.models import Run
-from ml_engine.runs import paths
+from ml_engine.runs import paths, run_bucket
 from portal.models import Image
 
 
@@ -49,12 +49,12 @@ def groups_of(image: Image) -> dict[str, str]:
     }
 
 
-def head_inputs(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
+def head_inputs(run: Run, folder: Path, *, tick: Callable[[], None]) -> dict[str, tuple[str, Path]]:
     """Name -> (SHA-256, file) of the reads, and of the cross-fitted scores of the known normals if the detector's run
     still has them."""
     assert run.detector is not None  # constraint run_head_has_scored_run
     inputs = {}
-    for name, source in (("reads", folder), ("fit_scores", paths.run_folder(run.detector.run.uuid))):
+    for name, source in (("reads", folder), ("fit_scores", run_bucket.here(run.detector.run, beat=tick))):
         kept = folder / INPUTS[name]
         path = kept if kept.exists() else source / fit_scores.SCORES
         if path.is_file():

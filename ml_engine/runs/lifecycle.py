@@ -25,7 +25,7 @@ from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerDown
 
 from ml_engine.models import CHILDREN, Run, RunState
-from ml_engine.runs import paths, ranges
+from ml_engine.runs import ranges, run_bucket
 from portal.models import Dataset, User
 from portal.people import audit
 from portal.people.access import require
@@ -210,17 +210,34 @@ def note_device(*, lease: Lease, device: str) -> None:
     _held(lease).update(device=device[:40])
 
 
+def note(*, lease: Lease, message: str) -> None:
+    """Show a sentence on the page of the run that executes."""
+    _held(lease).update(message=message)
+
+
 @contextmanager
-def finishing(*, lease: Lease, unreadable: int = 0) -> Iterator[Run]:
-    """One transaction: the body stores the results, then the run is done. Raises LostLease before the body runs
-    if the lease is lost. The row is locked meanwhile, so that a lease that lapses while storing does no harm."""
+def holding(*, lease: Lease) -> Iterator[Run]:
+    """One transaction, in which the row is locked, so that a lease that lapses meanwhile does no harm. Raises LostLease
+    before the body runs if the lease is lost."""
     with transaction.atomic():
         run = _held(lease).select_for_update().first()
         if run is None:
             raise LostLease
         yield run
+
+
+@contextmanager
+def finishing(*, lease: Lease, unreadable: int = 0) -> Iterator[Run]:
+    """As `holding`: the body stores the results, then the run is done."""
+    with holding(lease=lease) as run:
+        yield run
         _held(lease).update(
-            state=RunState.DONE, finished_at=Now(), unreadable=unreadable, cancel_requested=False, **_NO_LEASE
+            state=RunState.DONE,
+            finished_at=Now(),
+            unreadable=unreadable,
+            cancel_requested=False,
+            message="",
+            **_NO_LEASE,
         )
         _settle_parent(run)
         followers = Run.with_children.filter(after=run, state=RunState.QUEUED).order_by("pk")
@@ -419,7 +436,7 @@ def retry(*, run: Run, actor: User | None) -> Run:
 def _queue_children_again(run: Run) -> bool:
     """Queue again the children whose results are missing. Whether the run has to wait for any."""
     children = ranges.children_of(run)
-    if not paths.run_folder(run.uuid).is_dir():
+    if not run_bucket.has_folder(run):
         children.update(after=None)
         children.delete()  # the run begins anew
     if ranges.is_merged(run):

@@ -8,7 +8,9 @@ from django.core.cache import cache
 
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run
-from ml_engine.runs.paths import run_folder
+from ml_engine.runs import write_folder
+from ml_engine.runs.lifecycle import RunRefused
+from ml_engine.runs.run_bucket import here
 from ml_engine.runs.warm_engine import EngineBusy, EngineGone, EngineHung, warm_engine
 
 logger = logging.getLogger(__name__)
@@ -37,12 +39,17 @@ def nearest_normals(*, run: Run, image_uuid: UUID, patch: tuple[int, int] | None
 
 def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbours: int) -> dict[str, Any]:
     assert run.detector is not None  # constraint: a scoring run has one
-    model = run_folder(run.detector.run.uuid)
-    film = run_folder(run.uuid) / "files" / f"{image_uuid}.u16.gz"
+    model, scored = here(run.detector.run), here(run)
+    film = scored / "files" / f"{image_uuid}.u16.gz"
     if not (model / "detector.safetensors").exists() or not (model / "images.csv").exists():
         raise CannotExplain(
             f"The folder of the detector {run.detector.run.name!r} is not in the data folder any more; fit it again."
         )
+    try:
+        write_folder.place_films(scored, [str(image_uuid)])
+        write_folder.place_films(model)
+    except RunRefused as refusal:
+        raise CannotExplain(str(refusal)) from refusal
     if not film.exists():
         raise CannotExplain(
             f"The film is not in the folder of the run {run.name!r} any more; score the films again to search."
@@ -52,7 +59,7 @@ def _search(run: Run, image_uuid: UUID, patch: tuple[int, int] | None, neighbour
         "model": str(model),
         "film": str(film),
         "images": str(model),
-        "scored": str(run_folder(run.uuid)),
+        "scored": str(scored),
         "neighbours": neighbours,
         "device": "cpu",
     }

@@ -12,7 +12,7 @@ from ml_engine.engine import shards
 from ml_engine.engine.run_kinds import KINDS
 from ml_engine.engine.shards import LAST
 from ml_engine.models import CHILDREN, Run, RunKind, RunState
-from ml_engine.runs import paths
+from ml_engine.runs import paths, run_bucket
 
 UNDER_WAY = (RunState.QUEUED, RunState.RUNNING)
 ENDED_BADLY = (RunState.FAILED, RunState.CANCELLED)
@@ -47,6 +47,8 @@ def waiting_for_children() -> Q:
 def must_be_done_again(child: Run) -> bool:
     """Whether what the child has done is gone, or was done by another version than would merge it."""
     assert child.parent is not None and child.first_row is not None and child.end_row is not None  # constraint
+    if run_bucket.is_used() and child.kept:
+        return bool(child.versions.get("hilum") != code_version())
     folder = shards.folder_of(paths.run_folder(child.parent.uuid), child.first_row, child.end_row)
     if not shards.is_finished(folder):
         return True

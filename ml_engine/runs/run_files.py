@@ -7,9 +7,11 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Sum
 from django.utils import timezone
 
-from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunState
+from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunFile, RunState
+from ml_engine.runs import run_bucket
 from ml_engine.runs.paths import run_folder
 from portal.models import Site
 from portal.people import audit
@@ -20,6 +22,9 @@ ENDED_BADLY = (RunState.FAILED, RunState.CANCELLED)
 
 def bytes_of_runs(site: Site) -> int:
     """Files that a run shares with others, such as pixels, count where they come from and not here."""
+    if run_bucket.is_used():
+        own = RunFile.objects.filter(run__site=site, kept_by=F("run"))
+        return own.aggregate(all=Sum("size"))["all"] or 0
     return sum(_bytes(run_folder(uuid)) for uuid in Run.objects.filter(site=site).values_list("uuid", flat=True))
 
 
@@ -37,7 +42,7 @@ def remove_old() -> int:
 
 def is_removed(run: Run) -> bool:
     """Whether a retry has to start from the beginning, since the run's files are gone."""
-    return run.state in ENDED_BADLY and run.attempt > 0 and not run_folder(run.uuid).exists()
+    return run.state in ENDED_BADLY and run.attempt > 0 and not run_bucket.has_folder(run)
 
 
 @transaction.atomic
@@ -47,12 +52,15 @@ def _remove(pk: int) -> bool:
     folder = run_folder(run.uuid)
     is_used = any(kind.objects.filter(run=run).exists() for kind in (AlignmentModel, DetectorModel, HeadModel))
     waits = Run.objects.filter(after=run, state__in=[RunState.QUEUED, RunState.RUNNING]).exists()
-    if run.state not in ENDED_BADLY or is_used or waits or not folder.exists():
+    if run.state not in ENDED_BADLY or is_used or waits or not run_bucket.has_folder(run):
         return False
     size = _bytes(folder)
+    if run_bucket.is_used():
+        run_bucket.delete_folder(run)
     # renamed first: a folder that is half removed when the process is killed must not be taken for a whole one
     gone = folder.with_name(f"{_GONE}{run.uuid}")
-    os.replace(folder, gone)
+    if folder.exists():
+        os.replace(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
     after = {"bytes": size, "days": settings.FAILED_RUN_DAYS}
     audit.record(verb="remove files of run", site=run.site, actor=None, target=run, after=after)

@@ -19,7 +19,7 @@ from ml_engine.engine.run_folder import INPUTS, RunSpec, write_run_folder
 from ml_engine.engine.shards import KEY, shard_of
 from ml_engine.engine.stages import study_cells
 from ml_engine.models import Run, RunKind
-from ml_engine.runs import lifecycle, paths
+from ml_engine.runs import lifecycle, run_bucket, write_folder
 from ml_engine.runs.lifecycle import EXECUTE, Lease, RunRefused
 from ml_engine.runs.ranges import words_of
 from portal.project.condition import queues_served
@@ -90,15 +90,17 @@ def leaders_of(run: Run, folder: Path, ranges: Sequence[tuple[int, int]]) -> dic
 def write_child_folder(child: Run, *, tick: Callable[[], None]) -> Path:
     """Write the folder of a child and return it; its films are read from the parent's. Raises RunRefused."""
     assert child.parent is not None  # constraint run_child_has_rows
-    whole = paths.run_folder(child.parent.uuid)
+    whole = run_bucket.here(child.parent, beat=tick)
     try:
         request = json.loads((whole / "run.json").read_bytes())
         rows = manifest.read(whole / "images.csv")
     except (OSError, ValueError, manifest.InvalidManifest):
         raise RunRefused("The folder of the run is gone: retry the run, which begins anew.") from None
     tick()
+    leader = None if child.after is None else run_bucket.here(child.after, beat=tick)
     place = _place_of_cells if child.facts.is_study else _place_of_films
-    folder, shard, films = place(child, whole, rows)
+    folder, shard, films = place(child, whole, rows, leader)
+    write_folder.place_films(whole, [film.image for film in films], tick=tick)
     inputs = {name: whole / INPUTS[name] for name in request["inputs"] if not (folder / INPUTS[name]).exists()}
     request |= {"code_version": code_version(), KEY: shard.to_json()}  # the merge refuses ranges of another version
     try:
@@ -111,16 +113,15 @@ def write_child_folder(child: Run, *, tick: Callable[[], None]) -> Path:
 _Place = tuple[Path, shards.Shard, Sequence[ManifestRow]]  # the folder of a child, its range, and its films
 
 
-def _place_of_films(child: Run, whole: Path, rows: Sequence[ManifestRow]) -> _Place:
+def _place_of_films(child: Run, whole: Path, rows: Sequence[ManifestRow], leader: Path | None) -> _Place:
     shard = shard_of(rows, *_range_of(child))
     return shard.folder_in(whole), shard, rows[shard.first : shard.end]
 
 
-def _place_of_cells(child: Run, whole: Path, rows: Sequence[ManifestRow]) -> _Place:
+def _place_of_cells(child: Run, whole: Path, rows: Sequence[ManifestRow], leader: Path | None) -> _Place:
     """Every cell reads all films of the study."""
     spec = _spec(whole)
     shard = study_cells.shard_of(spec, *_range_of(child))
-    leader = None if child.after is None else shards.folder_of(whole, *_range_of(child.after))
     folder = shard.folder_in(whole)
     study_cells.start_range(whole, folder, study_cells.cells_of(spec)[shard.first], leader=leader)
     return folder, shard, rows

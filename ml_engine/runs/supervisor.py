@@ -27,17 +27,20 @@ from ml_engine.core.version import code_version
 from ml_engine.engine import manifest
 from ml_engine.engine.outcome import ExitStatus
 from ml_engine.models import Run, RunKind
-from ml_engine.runs import lifecycle, paths, ranges, sharding, write_folder
+from ml_engine.runs import lifecycle, paths, ranges, run_bucket, sharding, write_folder
 from ml_engine.runs.capacity import gpu_of_process
 from ml_engine.runs.engine_process import Engine, Task
 from ml_engine.runs.lifecycle import Instruction, Lease, LostLease, Progress, RunRefused
+from ml_engine.runs.run_bucket import KeptFile
 from ml_engine.runs.store_results import store_results
 from ml_engine.runs.warm_engine import EngineGone, ServedRun, warm_engine
+from portal.intake.bucket_objects import BucketAway
 
 logger = logging.getLogger(__name__)
 
 CANCEL_CHECK_SECONDS = 1.0  # between two checks for a cancel
 WARM_FILMS = 32  # with more, starting the engine hardly counts
+BUCKET_PAUSE_SECONDS = 5.0  # until a bucket that did not answer is asked again
 FOLDER_BUSY_SECONDS = 120.0  # how long an engine of an earlier attempt may take to end
 
 
@@ -74,21 +77,28 @@ def execute(run_uuid: uuid.UUID) -> None:
     except LostLease:
         logger.warning("run %s: lease of attempt %s lost, stopped", run_uuid, lease.attempt)
     except Cancelled:
+        _keep_what_is_left(lease)
         lifecycle.end_cancelled(lease=lease)
     except WorkerStopping:
         lifecycle.hand_back(lease=lease)
     except EngineKilled as killed:
+        _keep_what_is_left(lease)
         lifecycle.lose(lease=lease, reason=str(killed))
     except Failed as failure:
+        _keep_what_is_left(lease)
         lifecycle.fail(lease=lease, message=failure.message, detail=failure.detail)
     except (RunRefused, EngineError) as refusal:
+        _keep_what_is_left(lease)
         lifecycle.fail(lease=lease, message=str(refusal))
+    except BucketAway as away:
+        lifecycle.fail(lease=lease, message=f"{away} Retry once it answers; ask your administrator if it stays so.")
     except (OperationalError, InterfaceError):  # the lease lapses, and another attempt continues the folder
         logger.exception("run %s: no database connection, attempt %s abandoned", run_uuid, lease.attempt)
         connection.close()
     except Exception as problem:
         logger.exception("run %s: it failed in the worker", run_uuid)
         sentence = disk_problem(problem) or internal_error(run_uuid)
+        _keep_what_is_left(lease)
         lifecycle.fail(lease=lease, message=sentence, detail=traceback.format_exc()[-8000:])
 
 
@@ -109,17 +119,25 @@ def _work(lease: Lease) -> None:
         folder = sharding.write_child_folder(run, tick=pulse.tick)
     else:
         folder = write_folder.write_folder(run, tick=pulse.tick)
-    has_children = ranges.children_of(run).exists()
+    children = list(ranges.children_of(run).select_related("parent"))
+    has_children = bool(children)
     is_whole = run.is_child or has_children or ranges.is_merged(run)
     if parts := [] if is_whole else sharding.ranges_of(run, folder):
         _divide(run, folder, lease, pulse, parts)
         return
     _wait_for_folder(folder, pulse)
+    if has_children and not ranges.is_merged(run):
+        for child in children:
+            run_bucket.here(child, beat=pulse.tick)
     task = Task.MERGE if has_children else Task.RUN
     unreadable = _run_engine(_start_engine(run, folder, lease, task), folder, lease, pulse)
+    kept = _keep(run, folder, lease, pulse)
     with lifecycle.finishing(lease=lease, unreadable=unreadable) as locked:
         if not locked.is_child:
             store_results(locked, folder)
+        run_bucket.record(locked, kept)
+        run_bucket.forget_ranges(locked)
+    run_bucket.tidy(run)
 
 
 def versions() -> dict[str, str]:
@@ -172,7 +190,49 @@ def _divide(run: Run, folder: Path, lease: Lease, pulse: Pulse, parts: list[tupl
     if sharding.has_shared_stages(run, folder):
         _wait_for_folder(folder, pulse)
         _run_engine(_start_engine(run, folder, lease, Task.RUN_SHARED), folder, lease, pulse)
+    kept = _keep(run, folder, lease, pulse)
+    with lifecycle.holding(lease=lease) as locked:
+        run_bucket.record(locked, kept)
     sharding.divide(run, lease, parts, sharding.leaders_of(run, folder, parts))
+
+
+def _keep(run: Run, folder: Path, lease: Lease, pulse: Pulse) -> list[KeptFile] | None:
+    """Put what the engine has made where other machines find it. While the bucket is away the run waits here, where its
+    results are, and its page says so; None where runs are not in the bucket."""
+    if not run_bucket.is_used():
+        return None
+    while True:
+        try:
+            return run_bucket.keep(run, folder, beat=pulse.tick)
+        except BucketAway as away:
+            logger.warning("run %s: waiting for the bucket: %s", run.uuid, away)
+            lifecycle.note(
+                lease=lease,
+                message=f"{away} What was computed is kept on the worker's machine; the run goes on by itself once the "
+                "bucket answers.",
+            )
+        asked_again = time.monotonic() + BUCKET_PAUSE_SECONDS
+        while time.monotonic() < asked_again:
+            pulse.tick()
+            time.sleep(0.1)
+
+
+def _keep_what_is_left(lease: Lease) -> None:
+    """Of a run that ends badly: its log, and what a retry on another machine starts from; of a divided one also what
+    its ranges start from. If the bucket is away, they stay here."""
+    folder = paths.run_folder(lease.run_uuid)
+    if not run_bucket.is_used() or lease.parent_id is not None or not folder.is_dir():
+        return
+    run = Run.objects.select_related("alignment", "detector__alignment", "head").get(pk=lease.run_id)
+    names = None if ranges.children_of(run).exists() else run_bucket.NEEDED_AGAIN
+    try:
+        if not run_bucket.is_current(run, folder):
+            return
+        kept = run_bucket.keep(run, folder, beat=lambda: None, names=names)
+        with lifecycle.holding(lease=lease) as locked:
+            run_bucket.record(locked, kept)
+    except (BucketAway, LostLease, OSError) as problem:
+        logger.warning("run %s: its log stays on this machine: %s", run.uuid, problem)
 
 
 def _wait_for_folder(folder: Path, pulse: Pulse) -> None:

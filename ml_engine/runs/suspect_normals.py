@@ -16,7 +16,7 @@ from ml_engine.core.score import fusion
 from ml_engine.engine import manifest
 from ml_engine.engine.fit_scores import FitScore, FitScores, FitScoresMissing
 from ml_engine.models import DetectorModel
-from ml_engine.runs import paths
+from ml_engine.runs import run_bucket
 from portal.models import Image, ScreeningQueue, User
 from portal.sets.screening_queues import Suspect, queue_suspects
 
@@ -30,7 +30,7 @@ class NoSuspects(Exception):
 def queue_least_normal(*, detector: DetectorModel, author: User) -> ScreeningQueue:
     """A screening queue of the detector's fit films by their cross-fitted scores, highest first. Raises NoSuspects, and
     InvalidQueue if none of the films may be shown."""
-    folder = paths.run_folder(detector.run.uuid)
+    folder = run_bucket.here(detector.run)
     if not FitScores(folder).is_there:
         raise NoSuspects(
             f"The detector {detector} has no cross-fitted scores; fit one with cross_fit, as preset default does."
@@ -81,7 +81,7 @@ def _outlines(
         rows = {row.image: number for number, row in enumerate(manifest.read(folder / "images.csv"))}
         original_from_input = files.open_npy(stages / "original_from_input.npy")
         input_from_canonical = files.open_npy(stages / "input_from_canonical.npy")
-        mean, std = _standardisation(paths.model_path(detector.sha256))
+        mean, std = _standardisation(run_bucket.model_here(detector))
     except (FileNotFoundError, FitScoresMissing):
         return {}
     stride = PipelineConfig.from_json(detector.config).stride

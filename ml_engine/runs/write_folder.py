@@ -1,7 +1,7 @@
 """Rows -> run folder: all inputs of the engine, as files."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,18 @@ import numpy as np
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.version import FORMAT, code_version
+from ml_engine.engine import manifest
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import INPUTS, write_run_folder
 from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
-from ml_engine.runs import affine_decisions, head_folder, paths
+from ml_engine.runs import affine_decisions, head_folder, paths, run_bucket
 from ml_engine.runs.copies_of_test import copies_left_out
 from ml_engine.runs.embedding_requests import mapped_films
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.refused_views import left_out
 from ml_engine.runs.requests import alignment_part, fit_report_of
 from ml_engine.runs.withdrawn import refuse_withdrawn
-from portal.intake.film_bucket import BucketAway
 from portal.intake.film_files import pixels_here
 from portal.labels.events import labels_at
 from portal.models import Image, LabelValue, Part, Split
@@ -53,8 +53,8 @@ class RunFilm:
 
 def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
     """Write the run's folder and return its path. A later attempt keeps the list of films of the first, so that it can
-    continue the work. `tick` is called often. Raises RunRefused."""
-    folder = paths.run_folder(run.uuid)
+    continue the work. `tick` is called often. Raises RunRefused, BucketAway."""
+    folder = run_bucket.here(run, beat=tick)
     (folder / "files").mkdir(parents=True, exist_ok=True)
     rows = None
     if not (folder / "images.csv").exists():
@@ -69,17 +69,30 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         if run.kind == RunKind.FIT_HEAD:
             head_folder.write_reads(run, rows, folder)
         affine_decisions.write_hand_affines(run, _alignment(run), folder, names={row.image for row in rows})
-    inputs = _inputs(run, folder)
+    elif run_bucket.is_used() and not run.children.exists():
+        place_films(folder, tick=tick)
+    inputs = _inputs(run, folder, tick=tick)
     missing = {name: path for name, (_, path) in inputs.items() if not (folder / INPUTS[name]).exists()}
     write_run_folder(folder, _run_json(run, folder, inputs), rows, inputs=missing)
     return folder
 
 
+def place_films(folder: Path, images: Sequence[str] | None = None, *, tick: Callable[[], None] = lambda: None) -> None:
+    """Give a folder that came from the bucket the films of its list, or only these (UUIDs), as they are now, but for
+    erased ones. Without the bucket they are there. Raises RunRefused, BucketAway."""
+    if not run_bucket.is_used():
+        return
+    uuids = [row.image for row in manifest.read(folder / "images.csv")] if images is None else images
+    (folder / "files").mkdir(exist_ok=True)
+    for start in range(0, len(uuids), 500):
+        for image in Image.objects.filter(uuid__in=uuids[start : start + 500]):
+            _place_film(RunFilm(image, ""), folder)
+            tick()
+
+
 def _place_film(film: RunFilm, folder: Path) -> None:
     try:
         paths.link(pixels_here(film.image.pixel_sha256), folder / film.filename)
-    except BucketAway as away:
-        raise RunRefused(f"{away} Retry once it answers; ask your administrator if it stays so.") from None
     except FileNotFoundError:
         raise RunRefused(
             f"The pixel file of film {film.image.uuid} is missing from the data folder: restore it from a backup, "
@@ -140,19 +153,19 @@ def _alignment(run: Run) -> AlignmentModel | None:
     return run.detector.alignment if run.detector else run.alignment
 
 
-def _inputs(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
+def _inputs(run: Run, folder: Path, *, tick: Callable[[], None]) -> dict[str, tuple[str, Path]]:
     """Name -> (SHA-256, file) of everything that the run starts from. Raises RunRefused for a file that is gone."""
     inputs = {}
     refuse_withdrawn(*_models(run).values())
     for name, model in _models(run).items():
-        inputs[name] = (model.sha256, paths.model_path(model.sha256))
+        inputs[name] = (model.sha256, run_bucket.model_here(model, beat=tick))
         if not (folder / INPUTS[name]).exists() and not inputs[name][1].exists():
             raise RunRefused(
                 f"The file of the {name} “{model.run.name}” is missing from the data folder: restore it from a "
                 "backup, or fit it again, then clone this run with the new one."
             )
     inputs |= affine_decisions.hand_affine_inputs(folder) | _canonical(run, folder)
-    return inputs | (head_folder.head_inputs(run, folder) if run.kind == RunKind.FIT_HEAD else {})
+    return inputs | (head_folder.head_inputs(run, folder, tick=tick) if run.kind == RunKind.FIT_HEAD else {})
 
 
 def _canonical(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:

@@ -7,7 +7,7 @@ from typing import Any
 from ml_engine.core.errors import EngineError
 from ml_engine.engine.head_folder import HeadFolder
 from ml_engine.models import HeadModel, ReadSource, Run, RunKind
-from ml_engine.runs import paths
+from ml_engine.runs import run_bucket
 from portal.models import User
 from portal.people.blinding import withheld_patients
 
@@ -40,7 +40,7 @@ def head_report(user: User, run: Run) -> dict[str, Any]:
 def _control_of_folder(run: Run) -> Mapping[str, Any] | None:
     """The control of a head that it refused."""
     try:
-        return HeadFolder(paths.run_folder(run.uuid)).control
+        return HeadFolder(run_bucket.here(run)).control
     except EngineError:
         return None
 

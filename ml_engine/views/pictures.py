@@ -12,7 +12,7 @@ from ml_engine.engine import manifest
 from ml_engine.engine.manifest import InvalidManifest
 from ml_engine.engine.reports import AlignmentReport, PicturePair
 from ml_engine.models import AlignmentModel, Run
-from ml_engine.runs import paths
+from ml_engine.runs import paths, run_bucket
 from portal.models import User
 from portal.people.access import get_visible
 from portal.people.blinding import withheld_images
@@ -28,6 +28,8 @@ def picture(request: SignedInRequest, uuid: UUID, name: str) -> FileResponse:
     alignment = getattr(run, "alignment_made", None)
     path = paths.picture_path(run.uuid, name)
     report = _report(alignment) if alignment else None
+    if report is not None and name in report.pictures and not path.is_file():
+        path = run_bucket.here(run) / "pictures" / name
     if report is None or name not in report.pictures or not path.is_file():
         raise Http404("This run has no such picture.")
     if any(name in (pair.before, pair.after) for pair in withheld_pairs(request.user, run, report)):
@@ -53,7 +55,7 @@ def withheld_pairs(user: User, run: Run, report: AlignmentReport) -> list[Pictur
     if not withheld or not of_films:
         return []
     try:
-        rows = manifest.read(paths.run_folder(run.uuid) / "images.csv")
+        rows = manifest.read(run_bucket.here(run) / "images.csv")
     except InvalidManifest:
         return of_films
     return [pair for pair in of_films if pair.row is None or rows[pair.row].image in withheld]

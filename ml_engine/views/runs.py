@@ -18,7 +18,7 @@ from ml_engine.forms import banks, embeddings, heads, studies
 from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import KIND_CHOICES, Run, RunKind, RunState
-from ml_engine.runs import lifecycle, paths
+from ml_engine.runs import lifecycle, paths, run_bucket
 from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.ranges import children_of
@@ -177,7 +177,7 @@ def _pair_title(name: str) -> str:
 
 def _progress(request: SignedInRequest, run: Run) -> dict[str, Any]:
     return {
-        "log": paths.log_tail(run.uuid),
+        "log": run_bucket.log_tail(run),
         "is_active": run.state in ACTIVE,
         "show_detail": request.user.is_staff and run.detail,
         "wait": wait_of(run),
@@ -204,7 +204,7 @@ def progress(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 @require_GET
 def log(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     run = get_visible(Run.objects.all(), request.user, uuid)
-    text = paths.log_tail(run.uuid, lines=100_000, limit=8 * 2**20)
+    text = run_bucket.log_tail(run, lines=100_000, limit=8 * 2**20)
     notice = f"{RANDOM_WEIGHTS}\n\n" if run.random_weights else ""
     return HttpResponse(notice + (text or "No log yet."), content_type="text/plain; charset=utf-8")
 

@@ -21,14 +21,14 @@ class FileGone(Exception):
 @contextmanager
 def storing() -> Iterator[None]:
     """Nothing is removed meanwhile. Not for use inside `removing`."""
-    with _locked(fcntl.LOCK_SH):
+    with locked("stored-files", fcntl.LOCK_SH):
         yield
 
 
 @contextmanager
 def removing() -> Iterator[None]:
     """Nobody stores meanwhile. Not for use inside `storing`, which it would wait for."""
-    with _locked(fcntl.LOCK_EX):
+    with locked("stored-files"):
         yield
 
 
@@ -43,8 +43,9 @@ def renew(path: Path) -> bool:
 
 
 @contextmanager
-def _locked(how: int) -> Iterator[None]:
-    path = Path(settings.DATA_DIR) / "run" / "stored-files.lock"  # one for all machines that share the data folder
+def locked(name: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the lock of that name, which is one for all machines that share the data folder."""
+    path = Path(settings.DATA_DIR) / "run" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, how)

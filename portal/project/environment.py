@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -135,6 +136,16 @@ def bucket(name: str, url_name: str) -> dict[str, Any]:
         "location": (match["prefix"] or "").strip("/"),
         "endpoint_url": address or None,
     }
+
+
+def runs_in_bucket(name: str, *, bucket: Mapping[str, Any]) -> bool:
+    """Runs read films, so that machines without a common data folder need the bucket of films too."""
+    is_set = choice(name, ("0", "1"), "0") == "1"
+    if is_set and not bucket:
+        raise ImproperlyConfigured(
+            f"{name} is 1 and HILUM_FILM_BUCKET is not set; name the bucket, which films and runs then share."
+        )
+    return is_set
 
 
 _MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}

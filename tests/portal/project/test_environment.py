@@ -233,6 +233,14 @@ def test_a_bucket_without_its_packages_is_refused(monkeypatch: pytest.MonkeyPatc
         environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL")
 
 
+def test_runs_are_in_the_bucket_of_films_or_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not environment.runs_in_bucket("HILUM_RUNS_IN_BUCKET", bucket={})
+    monkeypatch.setenv("HILUM_RUNS_IN_BUCKET", "1")
+    assert environment.runs_in_bucket("HILUM_RUNS_IN_BUCKET", bucket={"bucket_name": "films"})
+    with pytest.raises(ImproperlyConfigured, match="HILUM_RUNS_IN_BUCKET is 1 and HILUM_FILM_BUCKET is not set"):
+        environment.runs_in_bucket("HILUM_RUNS_IN_BUCKET", bucket={})
+
+
 def test_a_prefix_is_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     prefixes = []
     for value in ("", "/", "/hilum/", "/ward/hilum-2"):

@@ -1,0 +1,228 @@
+"""Runs in a bucket of a real S3 service, by machines whose data folders have nothing in common."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.test import Client
+from django.urls import reverse
+
+from analysis.evaluation.erasing import confirmation_of, erase_patient
+from ml_engine.engine.scored_folder import ScoredFolder
+from ml_engine.models import DetectorModel, Run, RunFile, RunState, Score
+from ml_engine.runs import lifecycle, paths, requests, run_bucket, supervisor
+from ml_engine.runs.ranges import children_of
+from ml_engine.runs.requests import RunRequest
+from ml_engine.runs.warm_engine import warm_engine
+from portal.intake import bucket_objects
+from portal.intake.bucket_objects import WrongBytes
+from portal.models import Patient, Role
+from tests.ml_engine import films, made
+from tests.portal.s3_service import CLOSED
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+Use = Callable[[str], None]
+Host = Callable[[str], Path]
+
+
+@pytest.fixture
+def host(bucket: Use, data_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Called with a name: from now on this is the machine of that name, with a data folder of its own."""
+
+    def on(name: str) -> Path:
+        settings.DATA_DIR = data_dir.parent / name
+        settings.DATA_DIR.mkdir(exist_ok=True)
+        return Path(settings.DATA_DIR)
+
+    settings.RUNS_IN_BUCKET = True
+    monkeypatch.setattr(lifecycle, "publish", lambda run: True)
+    monkeypatch.setattr(supervisor, "BUCKET_PAUSE_SECONDS", 0.1)
+    on("A")
+    yield on
+    warm_engine.end()
+
+
+@pytest.fixture
+def detector(host: Host) -> DetectorModel:
+    """Fitted on machine A."""
+    split = made.small_split(made.site())
+    fit = requests.request_detector(RunRequest(site=split.site, name="D"), split=split, config=made.small_config())
+    supervisor.execute(fit.uuid)
+    return DetectorModel.objects.get()
+
+
+def request(detector: DetectorModel) -> Run:
+    """To score six films."""
+    return requests.request_score(
+        RunRequest(site=detector.split.site, name="S"), detector=detector, parts=["test", "tune"]
+    )
+
+
+def scored(detector: DetectorModel) -> Run:
+    run = request(detector)
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert run.state == RunState.DONE, run.message
+    return run
+
+
+def results(run: Run) -> dict[str, bytes]:
+    """As this machine has them."""
+    found = films.result_bytes(run_bucket.here(run))
+    left_out = ("stderr.txt", run_bucket.STAMP)
+    return {name: data for name, data in found.items() if name not in left_out and not name.startswith("files/")}
+
+
+def objects() -> set[str]:
+    return {name for name, _ in bucket_objects.listed(run_bucket.FOLDER)}
+
+
+def content_of(name: str) -> bytes:
+    with storages["films"].open(name) as stored:
+        content: bytes = stored.read()
+    return content
+
+
+def named_objects() -> set[str]:
+    files = RunFile.objects.select_related("kept_by")
+    return {run_bucket.object_name(file.kept_by.uuid, file.sha256) for file in files}
+
+
+def test_what_one_machine_made_another_reads(detector: DetectorModel, host: Host, client: Client) -> None:
+    host("B")
+    run = scored(detector)
+    made_there = results(run)
+    folder = host("C")
+    client.force_login(made.person("ana", at=run.site, role=Role.ANALYST))
+    assert b"Finished; 0 films" in client.get(reverse("ml_engine:run-log", args=[run.uuid])).content
+    assert not paths.run_folder(run.uuid).exists()  # the log alone was read
+    archive = client.get(reverse("analysis:run-archive", args=[run.uuid]))
+    names = zipfile.ZipFile(io.BytesIO(b"".join(archive.streaming_content))).namelist()
+    assert len([name for name in names if "/files/" in name and name.endswith(".u16.gz")]) == 6
+    assert results(run) == made_there
+    assert "maps.npy" in made_there
+    assert run_bucket.model_here(detector).is_relative_to(folder)
+    assert objects() == named_objects()
+    of_detector = run.files.get(path="inputs/detector.safetensors")
+    assert of_detector.kept_by == detector.run  # not sent again
+
+
+@pytest.mark.parametrize("damage", [b"", b"other bytes"])
+def test_a_damaged_object_is_refused(detector: DetectorModel, host: Host, client: Client, damage: bytes) -> None:
+    file = detector.run.files.get(path="fit_scores.csv")
+    storages["films"].save(run_bucket.object_name(detector.run.uuid, file.sha256), io.BytesIO(damage))
+    host("B")
+    with pytest.raises(WrongBytes, match=r"other bytes under runs/.* than were put there: restore that object"):
+        run_bucket.here(detector.run)
+    assert not paths.run_folder(detector.run.uuid).exists()
+
+
+def test_ranges_of_a_run_by_four_machines(detector: DetectorModel, host: Host, settings: Any) -> None:
+    expected = results(scored(detector))
+    settings.SHARD_FILMS = 2
+    run = request(detector)
+    host("B")
+    supervisor.execute(run.uuid)
+    children = list(children_of(run))
+    assert len(children) == 3
+    for name, child in zip("CAC", children, strict=True):
+        host(name)
+        supervisor.execute(child.uuid)
+    host("D")
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert (run.state, run.message) == (RunState.DONE, "")
+    host("E")
+    merged = results(run)
+    assert sorted(merged) == sorted(expected)
+    assert [name for name in expected if merged[name] != expected[name]] == []
+    assert Score.objects.filter(run=run).count() == 6
+    assert objects() == named_objects()
+    assert not RunFile.objects.filter(run__in=children).exists()
+
+
+def test_a_run_waits_for_a_bucket_that_is_away_and_is_not_said_to_be_done(
+    detector: DetectorModel, host: Host, bucket: Use, _s3_service: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = request(detector)
+    seen: list[tuple[str, bool]] = []
+    client.force_login(made.person("ana", at=run.site, role=Role.ANALYST))
+    run_engine, note = supervisor._run_engine, lifecycle.note
+
+    def then_the_bucket_goes(*arguments: Any) -> int:
+        unreadable = run_engine(*arguments)
+        bucket(CLOSED)
+        return unreadable
+
+    def then_it_comes_back(**values: Any) -> None:
+        note(**values)
+        run.refresh_from_db()
+        page = client.get(reverse("ml_engine:run", args=[run.uuid])).content.decode()
+        seen.append((run.state, "the run goes on by itself once the bucket answers" in page))
+        bucket(_s3_service)
+
+    monkeypatch.setattr(supervisor, "_run_engine", then_the_bucket_goes)
+    monkeypatch.setattr(lifecycle, "note", then_it_comes_back)
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert seen == [(RunState.RUNNING, True)]
+    assert (run.state, run.message) == (RunState.DONE, "")
+    assert objects() == named_objects()
+
+
+def test_a_run_that_failed_shows_its_log_and_begins_again_elsewhere(host: Host, client: Client) -> None:
+    split = made.small_split(made.site())
+    run = requests.request_detector(
+        RunRequest(site=split.site, name="D"), split=split, config=made.small_config(memory_gib="0.001")
+    )
+    supervisor.execute(run.uuid)
+    host("B")
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    listed = run_bucket.read_text(run, "images.csv")
+    client.force_login(made.person("ana", at=run.site, role=Role.ANALYST))
+    assert b"raise memory_gib" in client.get(reverse("ml_engine:run", args=[run.uuid])).content
+    assert not run.files.filter(path__startswith="stages/").exists()
+    Run.objects.filter(pk=run.pk).update(config=run.config | {"memory_gib": 0})
+    lifecycle.retry(run=run, actor=None)
+    supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert (run.state, run.message) == (RunState.DONE, "")
+    assert run_bucket.read_text(run, "images.csv") == listed
+
+
+def erase(patient: Patient) -> None:
+    erase_patient(patient=patient, reason="Consent", confirmation=confirmation_of(patient), actor=None)
+
+
+def test_who_is_erased_is_in_no_object_and_in_no_copy(detector: DetectorModel, host: Host) -> None:
+    host("B")
+    run = scored(detector)
+    in_test, in_fit = (
+        detector.split.members.filter(part=part).select_related("patient").first().patient for part in ("test", "fit")
+    )
+    name = str(in_test.images.get().uuid)
+    host("C")
+    erase(in_test)
+    assert objects() == named_objects()
+    assert [key for key in objects() if name.encode() in content_of(key)] == []
+    host("B")
+    run.refresh_from_db()
+    assert [path for path, data in results(run).items() if name.encode() in data] == []
+    assert ScoredFolder(run_bucket.here(run)).check() is None
+    host("C")
+    erase(in_fit)
+    host("A")
+    detector.run.refresh_from_db()
+    assert not run_bucket.here(detector.run).exists()
+    run.refresh_from_db()
+    assert not any(one.startswith("inputs/") for one in results(run))
+    assert ScoredFolder(run_bucket.here(run)).check() is None
+    assert objects() == named_objects()
+    assert not run_bucket.has_folder(detector.run)
