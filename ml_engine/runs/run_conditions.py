@@ -10,9 +10,10 @@ from django.db.models.functions import Now
 
 from ml_engine.core.backbone.weights import verify
 from ml_engine.core.errors import EngineError
-from ml_engine.models import Run, RunState
-from ml_engine.runs import paths
+from ml_engine.models import Run, RunFile, RunState
+from ml_engine.runs import copies_here, paths, run_bucket
 from ml_engine.runs.restored_runs import named_files
+from portal.intake.bucket_objects import BucketAway
 from portal.project.condition import CHECKS, Condition
 
 LATE = timedelta(minutes=5)
@@ -68,7 +69,8 @@ def run_folders() -> Condition:
     """Whether each executing run has its folder."""
     with suppress(DatabaseError):
         running = Run.objects.filter(state=RunState.RUNNING, stage__gt="")
-        if gone := [run.name for run in running if not _is_there(run)]:
+        is_anywhere = run_bucket.is_used()  # on the machine that works on it
+        if gone := [run.name for run in running if not is_anywhere and not _is_there(run)]:
             return Condition(
                 "run folders",
                 f"Runs that are executing without their folder: {len(gone)}.",
@@ -81,4 +83,31 @@ def _is_there(run: Run) -> bool:
     return (paths.run_folder(run.uuid) / "run.json").exists()
 
 
-CHECKS.extend([weights, models, lost_runs, run_folders])
+def runs_in_bucket() -> Condition:
+    """Whether the bucket has the files of runs, where it keeps them."""
+    name = "runs in the bucket"
+    if not run_bucket.is_used():
+        return Condition(name)
+    with suppress(DatabaseError):
+        try:
+            there = copies_here.objects()
+        except BucketAway as away:
+            return Condition(name, str(away), "See to the bucket of HILUM_FILM_BUCKET: runs lie there.")
+        files = RunFile.objects.values_list("run__name", "kept_by__uuid", "sha256").order_by("run")
+        if lost := {run: None for run, uuid, sha256 in files.iterator() if f"{uuid}/{sha256}" not in there}:
+            return Condition(
+                name,
+                f"Runs of which the bucket lacks files: {len(lost)}, such as “{next(iter(lost))}”.",
+                "Run manage.py fill_bucket on the machine that made them, or on the host of a restored backup.",
+            )
+        done = Run.objects.filter(state=RunState.DONE, kept="").order_by("pk")
+        if here := [run.name for run in done if _is_there(run)]:
+            return Condition(
+                name,
+                f"Runs that the bucket does not have: {len(here)}, such as “{here[0]}”.",
+                "Run manage.py fill_bucket, which puts them there.",
+            )
+    return Condition(name)
+
+
+CHECKS.extend([weights, models, lost_runs, run_folders, runs_in_bucket])

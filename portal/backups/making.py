@@ -10,6 +10,7 @@ from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from portal.backups import databases, erasure_list
 from portal.backups.backup_folder import ERASURES, BackupFile, BackupFolder, Manifest, name_at
-from portal.backups.named_files import named_files
+from portal.backups.named_files import FileOfBucket, files_of_bucket, named_files
 from portal.backups.problems import CannotBackUp
 from portal.intake import film_bucket, film_files
 from portal.intake.film_bucket import BucketAway
@@ -72,8 +73,10 @@ def _write(folder: BackupFolder, now: datetime) -> Manifest:
         database = folder.store(dump, _nothing_yet("database"))
     named = named_files()
     earlier = _earlier(folder)
+    of_bucket = list(files_of_bucket())
     files = _store_files(folder, earlier)
     files += _store_films_of_bucket(folder, earlier, {file.name for file in files})
+    files = [*_store_files_of_bucket(folder, earlier, files, of_bucket)]
     there = {file.name for file in files}
     missing = {path: what for path, what in named.items() if _name(path) not in there}
     manifest = Manifest(
@@ -155,6 +158,27 @@ def _store_films_of_bucket(
                 here = replace(_nothing_yet(name), mtime_ns=facts.st_mtime_ns, mode=stat.S_IMODE(facts.st_mode))
                 files.append(folder.store(source, here))
     return files
+
+
+def _store_files_of_bucket(
+    folder: BackupFolder,
+    earlier: Mapping[str, BackupFile],
+    here: Collection[BackupFile],
+    of_bucket: Collection[FileOfBucket],
+) -> Collection[BackupFile]:
+    """With the files that the data folder lacks. Raises BucketAway."""
+    files = {file.name: file for file in here}
+    for one in of_bucket:
+        name = _name(one.path)
+        before = earlier.get(name)
+        if before and before.sha256 == one.sha256 and folder.has(before.stored):
+            files[name] = replace(before, link="")
+            continue
+        with TemporaryFile(dir=folder.path) as fetched:
+            one.fetch(fetched)
+            fetched.seek(0)
+            files[name] = folder.store(fetched, _nothing_yet(name))
+    return files.values()
 
 
 def _nothing_yet(name: str) -> BackupFile:

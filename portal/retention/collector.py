@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,8 @@ from django.db import transaction
 from django.db.models import Model
 
 from portal.backups import restoring
-from portal.intake import film_bucket, film_files, stored_files
+from portal.intake import bucket_objects, film_bucket, film_files, stored_files
+from portal.intake.bucket_objects import Stored
 from portal.models import Image, QuarantinedFile, Site
 from portal.people import audit
 
@@ -49,6 +50,18 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class ObjectKind:
+    """Objects of the bucket that rows name. `objects` gives all of them by the name that rows have; `is_expected` says
+    of one whether somebody is about to store its row; `object_name` is that in the bucket."""
+
+    kind: Kind
+    is_used: Callable[[], bool]
+    objects: Callable[[], Mapping[str, Stored]]
+    is_expected: Callable[[str], bool]
+    object_name: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class StoredEntry:
     """A file, or a folder that is removed as a whole; of the bucket an object. `name` is "" for one that was being
     written."""
@@ -68,17 +81,24 @@ class Inventory:
     strange: int = 0
     unnamed: list[StoredEntry] = field(default_factory=list)
     bytes_unnamed: int = 0
+    of_bucket: ObjectKind | None = None
     sizes: dict[str, int] = field(default_factory=dict)  # of objects of the bucket, by name
     removed: int = 0
     bytes_removed: int = 0
 
 
 _more: list[Kind] = []
+_more_objects: list[ObjectKind] = []
 
 
 def collect_also(kind: Kind) -> None:
     """Let an app that comes after this one add its files; it calls this once, when it is ready."""
     _more.append(kind)
+
+
+def collect_objects_also(kind: ObjectKind) -> None:
+    """As `collect_also`, for objects of the bucket."""
+    _more_objects.append(kind)
 
 
 def uuid_pattern(before: str = "") -> re.Pattern[str]:
@@ -115,8 +135,7 @@ def collect(*, hours: float, removes: bool, even_most: bool = False) -> list[Inv
     before = time.time() - hours * 3600
     kinds = [*_of_portal(), *_more]
     inventories = [_look(kind, before, others={other.folder for other in kinds} - {kind.folder}) for kind in kinds]
-    if film_bucket.is_used():
-        inventories.append(_look_into_bucket(before))
+    inventories += [_look_into_bucket(one, before) for one in (_FILMS_OF_BUCKET, *_more_objects) if one.is_used()]
     for inventory in inventories:
         _refuse_most(inventory, even_most=even_most)
     if removes:
@@ -153,7 +172,18 @@ def _quarantined_named(names: Collection[str]) -> set[str]:
     return {f"{dataset}/{digest}" for dataset, digest in kept.values_list("dataset__uuid", "source_sha256")}
 
 
-_OF_BUCKET = Kind("films in the bucket", "", re.compile(""), _pixels_named)
+def _has_pixels(sha256: str) -> bool:
+    """A copy in the data folder that has no row either, and is younger, is of somebody who is about to store one."""
+    return film_files.pixel_path(sha256).exists()
+
+
+_FILMS_OF_BUCKET = ObjectKind(
+    Kind("films in the bucket", "", re.compile(""), _pixels_named),
+    is_used=lambda: film_bucket.is_used(),
+    objects=lambda: film_bucket.objects(),
+    is_expected=_has_pixels,
+    object_name=film_bucket.object_name,
+)
 
 
 def _look(kind: Kind, before: float, *, others: set[str]) -> Inventory:
@@ -174,22 +204,22 @@ def _look(kind: Kind, before: float, *, others: set[str]) -> Inventory:
     return inventory
 
 
-def _look_into_bucket(before: float) -> Inventory:
+def _look_into_bucket(of_bucket: ObjectKind, before: float) -> Inventory:
     """An object has the time at which it was put there: one that a second film wants is put there again where it has
     been removed (`film_files.keep_pixels`)."""
-    inventory = Inventory(_OF_BUCKET)
-    listed = iter(film_bucket.objects().items())
+    inventory = Inventory(of_bucket.kind, of_bucket=of_bucket)
+    listed = iter(of_bucket.objects().items())
     while entries := dict(islice(listed, _AT_ONCE)):
-        named = _pixels_named(entries)
-        for sha256, stored in entries.items():
-            if sha256 in named:
+        named = of_bucket.kind.named(entries)
+        for name, stored in entries.items():
+            if name in named:
                 inventory.named += 1
             elif stored.written.timestamp() >= before:
                 inventory.young += 1
             else:
-                inventory.unnamed.append(StoredEntry(_OF_BUCKET, Path(film_bucket.object_name(sha256)), sha256))
+                inventory.unnamed.append(StoredEntry(of_bucket.kind, Path(of_bucket.object_name(name)), name))
                 inventory.bytes_unnamed += stored.size
-                inventory.sizes[sha256] = stored.size
+                inventory.sizes[name] = stored.size
     return inventory
 
 
@@ -235,9 +265,9 @@ def _refuse_most(inventory: Inventory, *, even_most: bool) -> None:
 def _remove_all(inventories: list[Inventory], before: float, hours: float) -> None:
     for inventory in inventories:
         for entry in inventory.unnamed:
-            is_object = inventory.kind is _OF_BUCKET
-            size = inventory.sizes[entry.name] if is_object else size_of(entry.path)
-            if _remove_object(entry) if is_object else _remove(entry, before):
+            of_bucket = inventory.of_bucket
+            size = inventory.sizes[entry.name] if of_bucket else size_of(entry.path)
+            if _remove_object(entry, of_bucket) if of_bucket else _remove(entry, before):
                 inventory.removed += 1
                 inventory.bytes_removed += size
     after = {one.kind.name: {"files": one.removed, "bytes": one.bytes_removed} for one in inventories if one.removed}
@@ -264,12 +294,11 @@ def _remove(entry: StoredEntry, before: float) -> bool:
     return True
 
 
-def _remove_object(entry: StoredEntry) -> bool:
-    """A copy in the data folder that has no row either, and is younger, is of somebody who is about to store one."""
+def _remove_object(entry: StoredEntry, of_bucket: ObjectKind) -> bool:
     with stored_files.removing():
-        if _pixels_named([entry.name]) or film_files.pixel_path(entry.name).exists():
+        if of_bucket.kind.named([entry.name]) or of_bucket.is_expected(entry.name):
             return False
-        return film_bucket.remove(entry.name)
+        return bucket_objects.remove(of_bucket.object_name(entry.name))
 
 
 def _newest(path: Path) -> float:

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from portal.intake import film_bucket
 from portal.intake.film_bucket import BucketAway
 from portal.retention.collector import CannotCollect, Inventory, collect
-from portal.retention.copies import remove_copies
+from portal.retention.copies import remove_copies, remove_outdated
 
 _HOURS_A_DAY = 24
 _MOST_GIB = 10_000_000
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--copies-gib",
             type=float,
-            help="with a bucket: remove copies of films from the data folder until they take at most so much",
+            help="with a bucket: remove copies of films and runs from the data folder until they take at most so much",
         )
         parser.add_argument("--list", action="store_true", help="name each file")
         parser.add_argument(
@@ -36,6 +36,8 @@ class Command(BaseCommand):
         if options["copies_gib"] is not None:
             self._remove_copies(options["copies_gib"])
             return
+        if options["remove"] and (outdated := remove_outdated()):
+            self.stdout.write(f"Copies of what was changed or erased on another machine: {outdated} removed.")
         try:
             inventories = collect(
                 hours=options["days"] * _HOURS_A_DAY, removes=options["remove"], even_most=options["even_most"]
@@ -59,11 +61,12 @@ class Command(BaseCommand):
         if not 0 <= gib < _MOST_GIB:
             raise CommandError(f"--copies-gib is {gib:g}; expected 0 or more GiB, below {_MOST_GIB:,}.")
         try:
+            remove_outdated()
             removed = remove_copies(int(gib * 2**30))
         except BucketAway as away:
             raise CommandError(str(away)) from away
         self.stdout.write(
-            f"Copies of films: {removed.files} removed ({removed.bytes / 2**20:.1f} MiB), "
+            f"Copies: {removed.files} removed ({removed.bytes / 2**20:.1f} MiB), "
             f"{removed.bytes_left / 2**20:.1f} MiB left. The bucket has them all."
         )
 

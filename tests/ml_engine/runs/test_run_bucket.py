@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,19 +11,27 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
 from analysis.evaluation.erasing import confirmation_of, erase_patient
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, RunFile, RunState, Score
-from ml_engine.runs import lifecycle, paths, requests, run_bucket, supervisor
+from ml_engine.runs import lifecycle, paths, requests, run_bucket, supervisor, write_folder
 from ml_engine.runs.ranges import children_of
 from ml_engine.runs.requests import RunRequest
+from ml_engine.runs.run_conditions import runs_in_bucket
 from ml_engine.runs.warm_engine import warm_engine
+from portal.backups.backup_folder import BackupFolder
+from portal.backups.backup_key import make_key
+from portal.backups.making import make_backup
 from portal.intake import bucket_objects
 from portal.intake.bucket_objects import WrongBytes
 from portal.models import Patient, Role
+from portal.project.condition import Condition
+from portal.retention.collector import collect
+from portal.retention.copies import remove_copies, remove_outdated
 from tests.ml_engine import films, made
 from tests.portal.s3_service import CLOSED
 
@@ -226,3 +235,82 @@ def test_who_is_erased_is_in_no_object_and_in_no_copy(detector: DetectorModel, h
     assert ScoredFolder(run_bucket.here(run)).check() is None
     assert objects() == named_objects()
     assert not run_bucket.has_folder(detector.run)
+
+
+def test_copies_go_and_come_back_and_those_of_erased_patients_go_for_good(detector: DetectorModel, host: Host) -> None:
+    run = scored(detector)
+    expected = results(run)
+    folders = [paths.run_folder(one.uuid) for one in (run, detector.run)]
+    assert remove_copies(0).files == 0  # they are young
+    for stamp in (*(folder / run_bucket.STAMP for folder in folders), paths.model_path(detector.sha256)):
+        os.utime(stamp, (0, 0))
+    assert remove_copies(0).files == 3
+    assert not any(folder.exists() for folder in folders)
+    assert results(run) == expected
+    write_folder.place_films(folders[0])
+    assert remove_outdated() == 0
+    assert not (folders[0] / "files").exists()
+    assert run_bucket.model_here(detector).exists()
+    host("B")
+    erase(detector.split.members.filter(part="fit").first().patient)
+    host("A")
+    run_bucket.here(detector.run)  # not as it was
+    assert remove_outdated() == 2  # the scoring run, which had the model, and the model
+    assert not any(folder.exists() for folder in folders)
+    assert not paths.model_path(detector.sha256).exists()
+
+
+def test_the_collector_leaves_what_rows_name_and_what_a_run_is_about_to_name(
+    detector: DetectorModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = request(detector)
+    ended = made.run(detector.split, state=RunState.DONE)
+    path = paths.model_path(detector.sha256)
+    left = {run_bucket.object_name(one.uuid, "a" * 64) for one in (going, ended, detector.run)}
+    for name in left:
+        bucket_objects.put(name, path)
+    listed = bucket_objects.listed
+
+    def of_last_year(folder: str) -> Iterator[tuple[str, Any]]:
+        return ((name, bucket_objects.Stored(one.size, one.written.replace(year=2000))) for name, one in listed(folder))
+
+    monkeypatch.setattr(bucket_objects, "listed", of_last_year)
+    [found] = [one for one in collect(hours=1, removes=True) if one.kind.name == "files of runs in the bucket"]
+    assert found.removed == 2
+    assert objects() == named_objects() | {run_bucket.object_name(going.uuid, "a" * 64)}
+
+
+def test_runs_of_before_the_setting_and_lost_objects_are_put_into_the_bucket(
+    detector: DetectorModel, host: Host, settings: Any
+) -> None:
+    settings.RUNS_IN_BUCKET = False
+    before = scored(detector)
+    assert before.kept == ""
+    settings.RUNS_IN_BUCKET = True
+    assert runs_in_bucket().fault == "Runs that the bucket does not have: 1, such as “S”."
+    lost = detector.run.files.get(path="detector.safetensors")
+    storages["films"].delete(run_bucket.object_name(detector.run.uuid, lost.sha256))
+    assert runs_in_bucket().fault == "Runs of which the bucket lacks files: 1, such as “D”."
+    output = io.StringIO()
+    call_command("fill_bucket", stdout=output)
+    assert "runs: 2 put into the bucket, 0 were there, 0 have files that are missing" in output.getvalue()
+    assert runs_in_bucket() == Condition("runs in the bucket")
+    here = results(before)
+    host("B")
+    before.refresh_from_db()
+    assert results(before) == here
+    storages["films"].delete(run_bucket.object_name(detector.run.uuid, lost.sha256))
+    host("C")
+    with pytest.raises(CommandError, match="Runs are missing: restore their folders from a backup"):
+        call_command("fill_bucket")
+
+
+def test_a_backup_has_the_runs_of_other_machines(detector: DetectorModel, host: Host, tmp_path: Path) -> None:
+    expected = results(detector.run)
+    host("B")
+    folder = BackupFolder(tmp_path / "backups", make_key(tmp_path / "backups", "four words of the keeper"))
+    manifest = make_backup(folder)
+    assert manifest.faults == []
+    top = f"runs/{detector.run.uuid}/"
+    stored = {one.name.removeprefix(top): b"".join(folder.read(one)) for one in manifest.files if top in one.name}
+    assert {name: stored[name] for name in expected} == expected

@@ -53,7 +53,7 @@ def test_a_film_that_the_bucket_lacks_and_a_young_copy_stay(old: list[Image]) ->
 def test_the_command_says_what_went(old: list[Image]) -> None:
     output = StringIO()
     call_command("collect", copies_gib=0, stdout=output)
-    assert "Copies of films: 3 removed (0.0 MiB), 0.0 MiB left. The bucket has them all." in output.getvalue()
+    assert "Copies: 3 removed (0.0 MiB), 0.0 MiB left. The bucket has them all." in output.getvalue()
     with pytest.raises(CommandError, match="--copies-gib is -1; expected 0 or more GiB"):
         call_command("collect", copies_gib=-1)
 
