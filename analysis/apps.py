@@ -20,12 +20,14 @@ class AnalysisConfig(AppConfig):
         from portal.grid.film_order import ScoreOrders, sort_also
         from portal.people.downloads import recorded_elsewhere, sent_by
         from portal.retention.collector import Kind, collect_also, uuid_pattern, uuids_named
+        from portal.retention.copies import made_before_the_last_erasure, outdated_also
 
         sent_by(SENT)
         recorded_elsewhere(*RECORDED_BY_THEIR_FUNCTIONS)
         confirmed_reads.register(readings.gather)
         retired_worklists.register()
         do_after_restore(erase_again)
+        outdated_also(made_before_the_last_erasure("evaluations"))
         collect_also(Kind("kept figures of evaluations", "evaluations", uuid_pattern(), uuids_named(Evaluation)))
         sort_also(ScoreOrders(listed=score_orders.listed, named=score_orders.named))
 

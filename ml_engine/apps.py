@@ -24,7 +24,7 @@ class MlEngineConfig(AppConfig):
         from portal.people.downloads import sent_by
         from portal.project.metrics import measure_also
         from portal.retention.collector import collect_also, collect_objects_also
-        from portal.retention.copies import copies_also, outdated_also
+        from portal.retention.copies import copies_also, made_before_the_last_erasure, outdated_also
 
         measure_also(run_metrics)
         sent_by(SENT)
@@ -38,4 +38,5 @@ class MlEngineConfig(AppConfig):
         collect_objects_also(copies_here.OF_BUCKET)
         copies_also(copies_here.copies)
         outdated_also(copies_here.remove_outdated)
+        outdated_also(made_before_the_last_erasure("boards"))
         retired_runs.register()

@@ -76,15 +76,25 @@ def exists(name: str) -> bool:
         return bool(storage().exists(name))
 
 
-def fetch(name: str, target: IO[bytes], *, sha256: str) -> None:
-    """Write the object to an open file. What was written is of no use where it raises WrongBytes or BucketAway."""
+def written(name: str) -> datetime | None:
+    """When the object was put there; None where there is none. Raises BucketAway."""
+    if not exists(name):
+        return None
+    with answering():
+        last_modified: datetime = storage().bucket.Object(_key(name)).last_modified
+    return last_modified
+
+
+def fetch(name: str, target: IO[bytes], *, sha256: str | None) -> None:
+    """Write the object to an open file; `sha256` is None where nobody knows it. What was written is of no use where it
+    raises WrongBytes or BucketAway."""
     digest = hashlib.sha256()
     with answering():
         body = storage().bucket.Object(_key(name)).get()["Body"]
         for chunk in body.iter_chunks(_CHUNK):
             digest.update(chunk)
             target.write(chunk)
-    if digest.hexdigest() != sha256:
+    if sha256 is not None and digest.hexdigest() != sha256:
         raise WrongBytes(
             f"The bucket has other bytes under {name} than were put there: restore that object from a backup."
         )

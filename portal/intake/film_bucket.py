@@ -8,6 +8,8 @@ against the hash.
 from collections.abc import Mapping
 from pathlib import Path
 
+from django.conf import settings
+
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film import pixel_sha256, unpack
 from portal.intake import bucket_objects
@@ -32,8 +34,9 @@ def object_name(sha256: str) -> str:
 
 
 def keep(sha256: str, path: Path) -> None:
-    """Put the file into the bucket, unless it is there. Raises BucketAway."""
-    if not bucket_objects.exists(object_name(sha256)):
+    """Put the file into the bucket, unless it is there. Where machines share no data folder, and so no lock, an object
+    that is there is put again: the collector leaves what is young. Raises BucketAway."""
+    if settings.RUNS_IN_BUCKET or not bucket_objects.exists(object_name(sha256)):
         bucket_objects.put(object_name(sha256), path)
 
 

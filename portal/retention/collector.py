@@ -267,7 +267,7 @@ def _remove_all(inventories: list[Inventory], before: float, hours: float) -> No
         for entry in inventory.unnamed:
             of_bucket = inventory.of_bucket
             size = inventory.sizes[entry.name] if of_bucket else size_of(entry.path)
-            if _remove_object(entry, of_bucket) if of_bucket else _remove(entry, before):
+            if _remove_object(entry, of_bucket, before) if of_bucket else _remove(entry, before):
                 inventory.removed += 1
                 inventory.bytes_removed += size
     after = {one.kind.name: {"files": one.removed, "bytes": one.bytes_removed} for one in inventories if one.removed}
@@ -294,11 +294,15 @@ def _remove(entry: StoredEntry, before: float) -> bool:
     return True
 
 
-def _remove_object(entry: StoredEntry, of_bucket: ObjectKind) -> bool:
+def _remove_object(entry: StoredEntry, of_bucket: ObjectKind, before: float) -> bool:
+    """The lock holds back those who share the data folder; others give the object the present time."""
+    name = of_bucket.object_name(entry.name)
     with stored_files.removing():
-        if of_bucket.kind.named([entry.name]) or of_bucket.is_expected(entry.name):
+        written = bucket_objects.written(name)
+        is_young = written is None or written.timestamp() >= before
+        if is_young or of_bucket.kind.named([entry.name]) or of_bucket.is_expected(entry.name):
             return False
-        return bucket_objects.remove(of_bucket.object_name(entry.name))
+        return bucket_objects.remove(name)
 
 
 def _newest(path: Path) -> float:

@@ -1,5 +1,6 @@
 """Copies in the data folder of what a bucket keeps: films, and what other apps add, such as the folders of runs."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,8 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import Max
 
 from portal.intake import film_bucket, stored_files
+from portal.models import Erasure
 
 LEAST_SECONDS = 3600.0  # a copy that was just stored or fetched is about to be read
 
@@ -46,8 +49,28 @@ def outdated_also(remove: Callable[[], int]) -> None:
 
 
 def remove_outdated() -> int:
-    """Remove copies of what was changed or erased on another machine; without a bucket there are none."""
-    return sum(remove() for remove in _outdated)
+    """Remove copies of what was changed or erased on another machine; where machines share the data folder there are
+    none."""
+    return sum(remove() for remove in _outdated) if settings.RUNS_IN_BUCKET else 0
+
+
+def made_before_the_last_erasure(name: str) -> Callable[[], int]:
+    """For `outdated_also`: what lies in a folder of the data folder is made again where it is missing, so that what was
+    made before a patient was erased is removed."""
+
+    def remove() -> int:
+        last = Erasure.objects.aggregate(last=Max("finished_at"))["last"]
+        found = (Path(settings.DATA_DIR) / name).glob("*") if last else []
+        old = [path for path in found if path.is_dir() and _newest(path) < last.timestamp()]
+        for path in old:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(old)
+
+    return remove
+
+
+def _newest(folder: Path) -> float:
+    return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 def remove_copies(most_bytes: int) -> Removed:
