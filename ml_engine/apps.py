@@ -12,7 +12,7 @@ class MlEngineConfig(AppConfig):
             retired_runs,
             run_conditions,  # noqa: F401  (adds its checks)
         )
-        from ml_engine.runs.bucket_filling import fill
+        from ml_engine.runs.bucket_filling import fill, fill_canonicals
         from ml_engine.runs.restored_runs import files_of_bucket, go_on, named_files
         from ml_engine.runs.run_files import bytes_of_runs
         from ml_engine.runs.run_metrics import run_metrics
@@ -32,10 +32,12 @@ class MlEngineConfig(AppConfig):
         name_also(named_files)
         store_also(files_of_bucket)
         fill_also(fill)
+        fill_also(fill_canonicals)
         do_after_restore(go_on)
         for kind in collected.kinds():
             collect_also(kind)
         collect_objects_also(copies_here.OF_BUCKET)
+        collect_objects_also(copies_here.CANONICALS)
         copies_also(copies_here.copies)
         outdated_also(copies_here.remove_outdated)
         outdated_also(made_before_the_last_erasure("boards"))

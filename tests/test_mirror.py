@@ -46,6 +46,7 @@ ELSEWHERE = {
     "analysis/maps/head_maps.py": "tests/analysis/sections/test_semi_supervised.py draws them",
     "analysis/views/semi_supervised.py": "tests/analysis/sections/test_semi_supervised.py requests it",
     "ml_engine/boards/films.py": "tests/ml_engine/boards/test_canonicals.py draws and shows them",
+    "ml_engine/runs/canonical_files.py": "tests/ml_engine/runs/test_run_bucket.py, views/test_boards.py",
     "ml_engine/runs/copies_here.py": "tests/ml_engine/runs/test_run_bucket.py",
     "ml_engine/runs/bucket_filling.py": "tests/ml_engine/runs/test_run_bucket.py",
     "ml_engine/runs/affine_decisions.py": "tests/ml_engine/boards/test_outcome.py",

@@ -26,7 +26,7 @@ from ml_engine.core.alignment.hand_placement import (
 )
 from ml_engine.core.json_objects import to_json
 from ml_engine.models import AlignmentModel, BoardFilm, CanonicalBoard, FilmPlacement, HandMadeCanonical, HowPlaced
-from ml_engine.runs import paths
+from ml_engine.runs import canonical_files, paths
 from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Cohort, Dataset, Site, Split, User
 from portal.people import audit
@@ -287,8 +287,11 @@ def _keep(stack: stacks.BoardStack) -> str:
     temporary = folder / f".{uuid4().hex}.npy"
     files.write_npy(temporary, stack.aligned.mean())
     sha256 = paths.file_sha256(temporary)
-    files.write_npy(paths.canonical_path(f"{sha256}-variance"), stack.aligned.variance().astype(np.float32))
+    variance = f"{sha256}{canonical_files.VARIANCE}"
+    files.write_npy(paths.canonical_path(variance), stack.aligned.variance().astype(np.float32))
     temporary.replace(paths.canonical_path(sha256))
+    for name in (variance, sha256):
+        canonical_files.keep(name)
     return sha256
 
 

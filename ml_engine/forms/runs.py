@@ -27,7 +27,7 @@ from ml_engine.forms.setting_fields import (
     words_of,
 )
 from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind
-from ml_engine.runs import paths, requests, run_forecasts
+from ml_engine.runs import canonical_files, paths, requests, run_forecasts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest
 from portal.models import Dataset, Part, Site, Split, User
@@ -303,7 +303,7 @@ def canonical_field() -> forms.ChoiceField:
 def canonical_choices(site: Site) -> list[Any]:
     """By the run itself, and the site's hand-made canonical images whose file is there."""
     made = HandMadeCanonical.objects.filter(site=site).select_related("board")
-    there = [canonical for canonical in made if paths.canonical_path(canonical.sha256).is_file()]
+    there = [canonical for canonical in made if canonical_files.is_there(canonical)]
     by_hand = [(str(one.uuid), f"{one.name} · by hand, of {one.films} films") for one in there]
     return [("", "made by the run: groupwise, or as the settings say"), *by_hand]
 

@@ -4,12 +4,24 @@ from pathlib import Path
 
 from django.db import transaction
 
-from ml_engine.models import Run, RunFile, RunState
-from ml_engine.runs import paths, run_bucket
+from ml_engine.models import HandMadeCanonical, Run, RunFile, RunState
+from ml_engine.runs import canonical_files, paths, run_bucket
 from portal.intake import bucket_objects
 from portal.intake.bucket_objects import Filled
 
 _ENDED_BADLY = (RunState.FAILED, RunState.CANCELLED)
+
+
+def fill_canonicals() -> Filled:
+    """Move the hand-made canonical images that are here into the bucket. Raises BucketAway."""
+    filled = Filled("canonical images")
+    for canonical in HandMadeCanonical.objects.order_by("pk"):
+        is_here = paths.canonical_path(canonical.sha256).is_file()
+        for name in canonical_files.names_of(canonical):
+            canonical_files.keep(name)
+        filled.put += is_here
+        filled.there += not is_here and canonical_files.is_there(canonical)
+    return filled
 
 
 def fill() -> Filled:

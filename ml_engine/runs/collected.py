@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 
 from ml_engine.models import AlignmentModel, CanonicalBoard, DetectorModel, HandMadeCanonical, HeadModel, Run
+from ml_engine.runs.canonical_files import VARIANCE
 from portal.retention.collector import Kind, uuid_pattern, uuids_named
 
 _SHA256 = r"[0-9a-f]{64}"
@@ -25,7 +26,7 @@ def kinds() -> list[Kind]:
             "hand-made canonical images",
             "models/canonicals",
             re.compile(rf"(?P<name>{_SHA256})(?:-variance)?\.npy"),
-            _canonicals_named,
+            canonicals_named,
             _TEMPORARY,
         ),
         Kind("pictures of runs", "models/pictures", uuid_pattern(), _runs_named),
@@ -44,5 +45,8 @@ def _models_named(names: Collection[str]) -> set[str]:
     return {digest for row in rows for digest in row}
 
 
-def _canonicals_named(names: Collection[str]) -> set[str]:
-    return set(HandMadeCanonical.objects.filter(sha256__in=names).values_list("sha256", flat=True))
+def canonicals_named(names: Collection[str]) -> set[str]:
+    """Of the images, and of the variances beside them."""
+    images = {name.removesuffix(VARIANCE) for name in names}
+    known = set(HandMadeCanonical.objects.filter(sha256__in=images).values_list("sha256", flat=True))
+    return {name for name in names if name.removesuffix(VARIANCE) in known}

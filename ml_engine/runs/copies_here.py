@@ -9,7 +9,8 @@ from pathlib import Path
 from django.conf import settings
 
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunFile, RunState
-from ml_engine.runs import paths, run_bucket
+from ml_engine.runs import canonical_files, paths, run_bucket
+from ml_engine.runs.collected import canonicals_named
 from ml_engine.runs.withdrawn import withdrawn_models
 from portal.intake import bucket_objects
 from portal.intake.bucket_objects import Stored
@@ -38,8 +39,6 @@ def copies() -> Iterator[Copy]:
 def remove_outdated() -> int:
     """Remove folders of runs that another machine has changed, such as by an erasure, films in those that have ended,
     and models that were withdrawn. Returns how many."""
-    if not run_bucket.is_used():
-        return 0
     removed = 0
     for run, folder in _folders():
         if not run_bucket.is_current(run, folder):
@@ -91,6 +90,13 @@ def _is_expected(name: str) -> bool:
     return False
 
 
+CANONICALS = ObjectKind(
+    Kind("hand-made canonical images in the bucket", "", re.compile(""), canonicals_named),
+    is_used=run_bucket.is_used,
+    objects=canonical_files.objects,
+    is_expected=_is_expected,
+    object_name=canonical_files.object_name,
+)
 OF_BUCKET = ObjectKind(
     Kind("files of runs in the bucket", "", re.compile(""), _named),
     is_used=run_bucket.is_used,

@@ -25,7 +25,7 @@ from ml_engine.models import (
     RunState,
     WithdrawnModel,
 )
-from ml_engine.runs import paths, run_bucket
+from ml_engine.runs import canonical_files, paths, run_bucket
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.requests import RunRequest, request_alignment, request_detector
 from ml_engine.runs.withdrawn import withdrawn_models
@@ -133,8 +133,7 @@ def delete_files(affected: RunsOfFilms, patient: Patient) -> None:
 
 def _delete_canonical(canonical: HandMadeCanonical) -> None:
     """The mean of the films of a board, and every copy of it in a run's folder."""
-    for name in (canonical.sha256, f"{canonical.sha256}-variance"):
-        paths.canonical_path(name).unlink(missing_ok=True)
+    canonical_files.delete(canonical)
     for run in canonical.used_by.all():
         run_bucket.forget_file(run, INPUTS["canonical"])
 

@@ -23,7 +23,7 @@ from ml_engine.engine.run_kinds import DIVIDED, STUDIES
 from ml_engine.engine.stages import needed_weights
 from ml_engine.engine.stages.plans import ExperimentPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HandMadeCanonical, HeadModel, Run, RunKind, RunState
-from ml_engine.runs import paths, run_forecasts
+from ml_engine.runs import canonical_files, paths, run_forecasts
 from ml_engine.runs.copies_of_test import refuse_copies_alone
 from ml_engine.runs.lifecycle import RunRefused, publish_on_commit
 from ml_engine.runs.refused_views import films_named, refuse_other_views_alone
@@ -117,7 +117,7 @@ def request_alignment(
 
 def _with_canonical(config: PipelineConfig, canonical: HandMadeCanonical, site: Site) -> PipelineConfig:
     _check_site(canonical, site, "canonical image")
-    if not paths.canonical_path(canonical.sha256).is_file():
+    if not canonical_files.is_there(canonical):
         raise RunRefused(
             f"The file of the canonical image “{canonical.name}” is gone; it is deleted when a patient on its board is "
             "erased. Make it again on its board.",

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind, RunState, WithdrawnModel
-from ml_engine.runs import copies_here, lifecycle, paths, run_bucket
+from ml_engine.runs import canonical_files, copies_here, lifecycle, paths, run_bucket
 from portal.backups.erasure_list import ErasedPatient
 from portal.backups.named_files import FileOfBucket
 from portal.intake import bucket_objects
@@ -30,6 +30,10 @@ def files_of_bucket() -> Iterator[FileOfBucket]:
     if not run_bucket.is_used():
         return
     copies_here.remove_outdated()
+    for name in canonical_files.objects():
+        sha256 = canonical_files.sha256_of(name)
+        fetch = partial(bucket_objects.fetch, canonical_files.object_name(name), sha256=sha256)
+        yield FileOfBucket(paths.canonical_path(name), sha256 or "", fetch)
     for run in Run.with_children.exclude(kept="").select_related("parent").iterator():
         folder = run_bucket.place_of(run)
         if run_bucket.is_current(run, folder):

@@ -16,7 +16,7 @@ from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.run_folder import INPUTS, write_run_folder
 from ml_engine.engine.study_plans import LesionPlan
 from ml_engine.models import AlignmentModel, DetectorModel, HeadModel, Run, RunKind
-from ml_engine.runs import affine_decisions, head_folder, paths, run_bucket
+from ml_engine.runs import affine_decisions, canonical_files, head_folder, paths, run_bucket
 from ml_engine.runs.copies_of_test import copies_left_out
 from ml_engine.runs.embedding_requests import mapped_films
 from ml_engine.runs.lifecycle import RunRefused
@@ -173,6 +173,7 @@ def _canonical(run: Run, folder: Path) -> dict[str, tuple[str, Path]]:
     if run.canonical is None:
         return {}
     path = paths.canonical_path(run.canonical.sha256)
+    canonical_files.place(run.canonical, folder / INPUTS["canonical"])
     if not (folder / INPUTS["canonical"]).exists() and not path.exists():
         raise RunRefused(
             f"The file of the canonical image “{run.canonical.name}” is missing from the data folder; it is deleted "

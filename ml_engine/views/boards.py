@@ -15,11 +15,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from ml_engine.boards import canonicals, films, stacks
 from ml_engine.boards.canonicals import StoredPlacement
-from ml_engine.core import files
 from ml_engine.core.alignment.hand_placement import InvalidPlacement
 from ml_engine.forms.boards import BoardForm
 from ml_engine.models import BoardFilm, CanonicalBoard, HandMadeCanonical
-from ml_engine.runs import paths
+from ml_engine.runs import canonical_files
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.views import board_data
 from portal.models import Exposure
@@ -226,7 +225,7 @@ def canonical_picture(request: SignedInRequest, uuid: UUID, what: str) -> HttpRe
     if what not in PICTURES:
         raise Http404("A canonical image has the pictures mean and variance.")
     try:
-        values = files.read_npy(paths.canonical_path(made.sha256 + ("-variance" if what == "variance" else "")))
+        values = canonical_files.read(canonical_files.names_of(made)[what == "variance"])
     except OSError:
         raise Http404("The file of this canonical image is gone.") from None
     if what == "variance":

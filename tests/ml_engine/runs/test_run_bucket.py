@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from analysis.evaluation.erasing import confirmation_of, erase_patient
+from ml_engine.boards.canonicals import BoardRequest, make_canonical, place_film, start_board
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, RunFile, RunState, Score
 from ml_engine.runs import lifecycle, paths, requests, run_bucket, supervisor, write_folder
@@ -238,7 +240,7 @@ def test_who_is_erased_is_in_no_object_and_in_no_copy(detector: DetectorModel, h
 
 
 def test_copies_go_and_come_back_and_those_of_erased_patients_go_for_good(detector: DetectorModel, host: Host) -> None:
-    run = scored(detector)
+    here, run = host("A"), scored(detector)
     expected = results(run)
     folders = [paths.run_folder(one.uuid) for one in (run, detector.run)]
     assert remove_copies(0).files == 0  # they are young
@@ -251,11 +253,16 @@ def test_copies_go_and_come_back_and_those_of_erased_patients_go_for_good(detect
     assert remove_outdated() == 0
     assert not (folders[0] / "files").exists()
     assert run_bucket.model_here(detector).exists()
+    sums, figures = (here / name / "1" / "kept" for name in ("boards", "evaluations"))
+    for path in (sums, figures):
+        path.parent.mkdir(parents=True)
+        path.touch()
     host("B")
     erase(detector.split.members.filter(part="fit").first().patient)
     host("A")
     run_bucket.here(detector.run)  # not as it was
-    assert remove_outdated() == 2  # the scoring run, which had the model, and the model
+    assert remove_outdated() == 4  # the scoring run, which had the model, the model, sums of boards and figures
+    assert not (sums.exists() or figures.exists())
     assert not any(folder.exists() for folder in folders)
     assert not paths.model_path(detector.sha256).exists()
 
@@ -275,6 +282,7 @@ def test_the_collector_leaves_what_rows_name_and_what_a_run_is_about_to_name(
         return ((name, bucket_objects.Stored(one.size, one.written.replace(year=2000))) for name, one in listed(folder))
 
     monkeypatch.setattr(bucket_objects, "listed", of_last_year)
+    monkeypatch.setattr(bucket_objects, "written", lambda name: datetime(2000, 1, 1, tzinfo=UTC))
     [found] = [one for one in collect(hours=1, removes=True) if one.kind.name == "files of runs in the bucket"]
     assert found.removed == 2
     assert objects() == named_objects() | {run_bucket.object_name(going.uuid, "a" * 64)}
@@ -314,3 +322,26 @@ def test_a_backup_has_the_runs_of_other_machines(detector: DetectorModel, host: 
     top = f"runs/{detector.run.uuid}/"
     stored = {one.name.removeprefix(top): b"".join(folder.read(one)) for one in manifest.files if top in one.name}
     assert {name: stored[name] for name in expected} == expected
+
+
+def test_a_hand_made_canonical_image_lies_in_the_bucket_alone(host: Host, client: Client) -> None:
+    split = made.small_split(made.site())
+    author = made.person("ana", at=split.site, role=Role.ANALYST)
+    board = start_board(BoardRequest(site=split.site, name="B", films=3, split=split, part="fit"), author=author)
+    for film in board.films.all():
+        place_film(film=film, author=author, matrix=[80 / 448, 0, 0, 0, 80 / 448, 0, 0, 0, 1.0])  # fills the frame
+    canonical = make_canonical(board=board, name="Mean", author=author)
+    assert not list(paths.canonical_path("x").parent.glob("*"))
+    host("B")
+    client.force_login(author)
+    for what in ("mean", "variance"):
+        assert client.get(reverse("ml_engine:canonical-picture", args=[canonical.uuid, what])).status_code == 200
+    asked = RunRequest(site=split.site, name="A", requested_by=author)
+    run = requests.request_alignment(asked, split=split, config=made.small_config(), canonical=canonical)
+    inputs = write_folder.write_folder(run, tick=lambda: None) / "inputs"
+    assert paths.file_sha256(inputs / "canonical.npy") == canonical.sha256
+    lifecycle.cancel(run=run, actor=None)
+    host("C")
+    erase(board.films.first().image.patient)
+    assert list(bucket_objects.listed("models")) == []
+    assert client.get(reverse("ml_engine:canonical-picture", args=[canonical.uuid, "mean"])).status_code == 404
