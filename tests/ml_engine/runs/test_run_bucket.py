@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,11 @@ from analysis.evaluation.erasing import confirmation_of, erase_patient
 from ml_engine.boards.canonicals import BoardRequest, make_canonical, place_film, start_board
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, RunFile, RunState, Score
-from ml_engine.runs import lifecycle, paths, requests, run_bucket, supervisor, write_folder
+from ml_engine.runs import lifecycle, paths, requests, run_bucket, sharding, supervisor, write_folder
 from ml_engine.runs.ranges import children_of
 from ml_engine.runs.requests import RunRequest
 from ml_engine.runs.run_conditions import runs_in_bucket
+from ml_engine.runs.study_requests import request_sweep
 from ml_engine.runs.warm_engine import warm_engine
 from portal.backups.backup_folder import BackupFolder
 from portal.backups.backup_key import make_key
@@ -345,3 +347,48 @@ def test_a_hand_made_canonical_image_lies_in_the_bucket_alone(host: Host, client
     erase(board.films.first().image.patient)
     assert list(bucket_objects.listed("models")) == []
     assert client.get(reverse("ml_engine:canonical-picture", args=[canonical.uuid, "mean"])).status_code == 404
+
+
+@pytest.mark.slow
+def test_ranges_of_a_study_take_features_from_another_machine_also_in_a_retry(
+    host: Host, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SHARD_CELLS = 1
+    split = made.small_split(made.site())
+
+    def asked(workers: int) -> Run:
+        monkeypatch.setattr(sharding, "queues_served", lambda: Counter(gpu=workers))
+        run = request_sweep(
+            RunRequest(site=split.site, name="W"),
+            split=split,
+            config=made.small_config(),
+            axes={"rate": ["0.1", "0.2"]},
+        )
+        supervisor.execute(run.uuid)
+        run.refresh_from_db()
+        return run
+
+    expected = results(asked(1))
+    host("B")
+    run = asked(2)
+    leader, follower = children_of(run)
+    assert follower.after == leader
+    host("C")
+    supervisor.execute(leader.uuid)
+    lifecycle.cancel(run=run, actor=None)
+    host("D")
+    lifecycle.retry(run=run, actor=None)
+    leader.refresh_from_db()
+    assert leader.state == RunState.DONE  # what it made is in the bucket
+    supervisor.execute(follower.uuid)
+    assert (run_bucket.place_of(leader) / "stages" / "features").is_dir()
+    for name in ("E", "E"):  # the second delivery finds nothing to do
+        host(name)
+        supervisor.execute(run.uuid)
+    run.refresh_from_db()
+    assert (run.state, run.message) == (RunState.DONE, "")
+    host("F")
+    merged = results(run)
+    assert sorted(merged) == sorted(expected)
+    assert [name for name in expected if merged[name] != expected[name]] == []
+    assert objects() == named_objects()
