@@ -122,8 +122,9 @@ def costs_of(config: PipelineConfig) -> UnitCosts | None:
 
 
 def require_room(made: Forecast | None, config: PipelineConfig) -> None:
-    """Raises RunRefused where the run would need more memory or disk than there is."""
-    if made is None:
+    """Raises RunRefused where the run would need more memory or disk than there is. Where machines have data folders of
+    their own, this is not the one that matters: the engine asks where the run is executed."""
+    if made is None or settings.RUNS_IN_BUCKET:
         return
     try:
         forecast.require_room(made, config, folder=settings.DATA_DIR)

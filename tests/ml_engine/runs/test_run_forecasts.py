@@ -80,7 +80,7 @@ def test_the_costs_are_those_of_the_device_that_a_worker_would_use(
 
 
 def test_a_request_that_cannot_fit_is_refused_with_the_setting(
-    split: Split, measured: Callable[..., PipelineConfig]
+    split: Split, measured: Callable[..., PipelineConfig], settings: Any
 ) -> None:
     config = measured(replace(COSTS, backbone=replace(COSTS.backbone, memory_mib=1e8)), memory_gib="4")
     request = RunRequest(site=split.site, name="Large")
@@ -88,6 +88,8 @@ def test_a_request_that_cannot_fit_is_refused_with_the_setting(
     with pytest.raises(RunRefused, match="and memory_gib is 4: choose a smaller"):
         requests.request_detector(request, split=split, config=config.replace(align="none"))
     assert not Run.objects.exists()
+    settings.RUNS_IN_BUCKET = True  # another machine executes it, and asks
+    requests.request_detector(request, split=split, config=config.replace(align="none"))
 
 
 # A chain, and runs in the queue ----------------------------------------------------------------------
