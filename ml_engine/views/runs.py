@@ -19,10 +19,10 @@ from ml_engine.forms import runs as run_forms
 from ml_engine.forms.runs import RANDOM_WEIGHTS, RunForm
 from ml_engine.models import KIND_CHOICES, Run, RunKind, RunState
 from ml_engine.runs import lifecycle, paths, run_bucket
+from ml_engine.runs.copies_of_test import copies_in_words
 from ml_engine.runs.earlier_facts import earlier_facts
 from ml_engine.runs.lifecycle import RunRefused
 from ml_engine.runs.ranges import children_of
-from ml_engine.runs.copies_of_test import copies_in_words
 from ml_engine.runs.refused_views import fitted_on, left_out_in_words
 from ml_engine.runs.requests import changes_from_preset
 from ml_engine.runs.run_files import is_removed

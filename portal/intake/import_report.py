@@ -159,10 +159,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "rows of the CSV with a sex that is not understood, or that two columns state differently, which stays unknown",
     ),
     "unread ages": (
-        "row of the CSV with an age that is no number of years up to 130, or that two columns state differently, which "
-        "stays unknown",
-        "rows of the CSV with an age that is no number of years up to 130, or that two columns state differently, "
-        "which stays unknown",
+        (
+            "row of the CSV with an age that is no number of years up to 130, or that two columns state differently, "
+            "which stays unknown"
+        ),
+        (
+            "rows of the CSV with an age that is no number of years up to 130, or that two columns state differently, "
+            "which stays unknown"
+        ),
     ),
     PatientDifference.PATIENT: (
         "film whose table names another patient than its header",

@@ -1,5 +1,5 @@
-"""Which process runs the embedded portal on a data folder. The process holds a lock for as long as it lives. Its children
-share another one, so that those are known that are left where it and its watchdog were killed."""
+"""Which process runs the embedded portal on a data folder. The process holds a lock for as long as it lives. Its
+children share another one, so that those are known that are left where it and its watchdog were killed."""
 
 import fcntl
 import json
@@ -51,8 +51,8 @@ class Claim:
 
 @contextmanager
 def claimed(data_dir: Path, *, command: str) -> Iterator[Claim]:
-    """Hold the data folder inside the block, after ending what an earlier holder that was killed left. Raises AlreadyRuns
-    with who holds it."""
+    """Hold the data folder inside the block, after ending what an earlier holder that was killed left. Raises
+    AlreadyRuns with who holds it."""
     state, lock = _files(data_dir)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as file:

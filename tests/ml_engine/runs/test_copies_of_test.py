@@ -66,6 +66,6 @@ def test_films_of_the_split_itself_are_scored_as_before(detector: DetectorModel)
 
 def test_copies_alone_are_refused(detector: DetectorModel, more: Dataset) -> None:
     factories.copy(film_of(detector, "test"), more)
-    with pytest.raises(RunRefused, match="copies of films in the test part of .* Score the part test of the split"):
+    with pytest.raises(RunRefused, match=r"copies of films in the test part of .* Score the part test of the split"):
         scoring(detector, more)
     assert not Run.objects.filter(name="S").exists()

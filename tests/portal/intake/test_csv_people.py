@@ -81,8 +81,8 @@ def test_sexes_and_ages_that_cannot_be_used_are_counted(folder: Path) -> None:
     rows = [{"filename": f"{seed}.png", "sex": sex, "age": age} for seed, (sex, age) in enumerate(facts)]
     sentences = imported(folder, of, *rows).sentences()
     assert (
-        "1 row of the CSV with a sex that is not understood, or that two columns state differently, which stays unknown "
-        "(the first: line 3)"
+        "1 row of the CSV with a sex that is not understood, or that two columns state differently, which stays "
+        "unknown (the first: line 3)"
     ) in sentences
     assert (
         "2 rows of the CSV with an age that is no number of years up to 130, or that two columns state differently, "

@@ -120,8 +120,10 @@ def test_words_of_the_column_split_that_name_no_part_are_counted_and_named(folde
     assert ("train", *Part.values) == SPLIT_WORDS
     words = "train, align, fit, tune, calibrate or test"
     assert lines[1:] == [
-        f"1 row of the CSV with another word for its split than {words}, which puts it into no part (valid; the "
-        "first: line 3)"
+        (
+            f"1 row of the CSV with another word for its split than {words}, which puts it into no part (valid; the "
+            "first: line 3)"
+        )
     ]
     assert dict(Image.objects.values_list("original_name", "csv_split")) == {"a.png": "train", "b.png": ""}
     assert "2 films were already imported" in run(folder, labels=tmp_path / "l.csv")
