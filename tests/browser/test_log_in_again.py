@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from portal.models import Dataset, LabelEvent, User
 from tests.browser.axe import serious_findings
 from tests.browser.test_queue import end_session, log_in_again, queue_of, values, wait_for_film, wait_until_saved
 from tests.portal import factories
-from tests.portal.people import identity_provider
+from tests.portal.people import identity_provider, saml_identity_provider
 from tests.portal.people.one_time import code_of, made_up_key
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -108,11 +109,16 @@ def test_single_sign_on_opens_a_tab_and_only_its_person_is_let_on(
     kim.save()
     SocialAccount.objects.create(user=kim, provider="sso", uid="7")
     SocialAccount.objects.create(user=factories.curator("lee"), provider="sso", uid="8")
-    with identity_provider.running() as provider:
+    with identity_provider.running() as provider, saml_identity_provider.running() as second:
         settings.SOCIALACCOUNT_PROVIDERS = identity_provider.settings_for(provider)
+        settings.SOCIALACCOUNT_PROVIDERS |= saml_identity_provider.settings_for(second)
+        settings.SOCIALACCOUNT_PROVIDERS["saml"]["APPS"][0]["name"] = "the hospital"
         dialog = label_late("s", 1)
         expect(dialog.get_by_label("Password")).to_have_count(0)
         assert serious_findings(page) == []
+        ways = dialog.get_by_role("link", name=re.compile("in a new tab")).all()
+        boxes = [box for way in ways if (box := way.bounding_box())]
+        assert len(boxes) == 2 and len({(box["x"], box["width"]) for box in boxes}) == 1  # one below the other
         provider.person = {"sub": "8", "preferred_username": "lee"}
         with page.expect_popup() as other:
             dialog.get_by_role("link", name="Log in with Ward log-in in a new tab").click()
