@@ -58,7 +58,7 @@ export function localTime(moment) {
 }
 
 // The server sends times as ISO with zone; the page shows local time, and the zone on hover. A choice of a list cannot
-// hold an element: its text begins with the time.
+// hold an element: its text begins with the time, as the lines of a log do.
 export function localTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]:not([data-local])")) {
     const moment = new Date(element.dateTime);
@@ -70,6 +70,11 @@ export function localTimes(root = document) {
   for (const option of root.querySelectorAll("option[data-moment]")) {
     option.text = localTime(new Date(option.dataset.moment)) + option.text.trim().slice(16);
     delete option.dataset.moment;
+  }
+  for (const log of root.querySelectorAll("[data-utc-lines]")) {
+    const seconds = (line, day, time) => `${localTime(new Date(`${day}T${time}Z`))}${time.slice(5)}`;
+    const lines = log.textContent.replace(/^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)Z/gm, seconds);
+    if (lines !== log.textContent) log.textContent = lines;
   }
 }
 localTimes();

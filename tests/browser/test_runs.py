@@ -125,3 +125,17 @@ def test_a_forecast_that_a_newer_one_replaces_is_no_error(page: Page, live_serve
     page.wait_for_load_state("networkidle")
     assert asked == ["net::ERR_ABORTED"]
     assert said == []
+
+
+@pytest.mark.browser_context_args(timezone_id="Asia/Seoul")
+def test_a_log_is_in_the_time_of_its_reader(page: Page, live_server: Any, run: Run) -> None:
+    """As all other times of the page, also once more of it has come."""
+    log = paths.run_folder(run.uuid) / "log.txt"
+    log.write_text("2026-11-30 18:04:12Z Stage banks begins.\n  2026-11-30 18:04:12Z is no beginning of a line\n")
+    page.goto(f"{live_server.url}/runs/{run.uuid}/")
+    shown = page.locator("#log")
+    expect(shown).to_contain_text("2026-12-01 03:04:12 Stage banks begins.")
+    with log.open("a") as lines:
+        lines.write("2026-11-30 18:05:13Z Stage mask begins.\n")
+    expect(shown).to_contain_text("2026-12-01 03:05:13 Stage mask begins.")
+    expect(shown).to_contain_text("2026-11-30 18:04:12Z is no beginning")
