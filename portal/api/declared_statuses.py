@@ -10,7 +10,11 @@ _WORDS = {
     "403": "Nobody is signed in, or the person's roles, a blinded reading or a sealed test part do not allow it.",
     "404": "There is no such thing, or it belongs to a site of which the person is not a member.",
     "410": "The files of the run are no longer in the data folder.",
+    "411": "The request has a body and no Content-Length.",
+    "413": "The body is larger than the server takes.",
     "415": "The body is of another media type than JSON.",
+    "503": "The database, the broker or the virus scanner is away; Retry-After says when to ask again.",
+    "507": "The disk is full.",
 }
 
 
@@ -21,12 +25,12 @@ class DeclaringSchema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*arguments, **options)
         if operation is None:
             return None
-        statuses = ["400", "403", "404"]
+        statuses = ["400", "403", "404", "503", "507"]
         if type(self.view).__module__.startswith("analysis."):
             statuses.append("410")
         if self.method in ("POST", "PUT", "PATCH"):
-            statuses.append("415")
-        for status in statuses:
+            statuses += ["411", "413", "415"]
+        for status in sorted(statuses):
             refusal = {"application/json": {"schema": {"$ref": f"#/components/schemas/{REFUSAL}"}}}
             operation["responses"].setdefault(status, {"description": _WORDS[status], "content": refusal})
         return operation

@@ -148,6 +148,16 @@ def test_what_is_asked_wrongly_is_answered_as_declared(schema: dict[str, Any], d
     assert wrong == {}, json.dumps(wrong, indent=1)
 
 
+def test_what_the_middleware_refuses_is_declared(schema: dict[str, Any], data_dir: Any) -> None:
+    worlds.factories.user("boss", "manager")
+    response = signed_in("boss").generic("POST", "/api/v1/labels/", headers={"transfer-encoding": "chunked"})
+    assert response.status_code == 411
+    assert fault_of(schema, operation_at(schema, "/api/v1/labels/", "post"), response) == ""
+    for route, method, operation in operations(schema):
+        expected = {"503", "507"} | ({"411", "413"} if method in ("post", "put", "patch") else set())
+        assert expected <= set(operation["responses"]), f"{method} {route}"
+
+
 def subclasses(of: type[Any]) -> Iterator[type[Any]]:
     for one in of.__subclasses__():
         yield from (one, *subclasses(one))
