@@ -126,8 +126,8 @@ def _stamp(folder: Path, lists: Sequence[str]) -> None:
 
 
 def _fetch(run: Run, folder: Path, beat: Beat | None) -> None:
-    """Put the files that the rows name in the place of the folder; films and ranges of this machine stay. One that was
-    interrupted, as by a page that took too long, goes on with the files that are there."""
+    """Put the files that the rows name in the place of the folder; ranges of this machine stay, films are placed anew.
+    One that was interrupted, as by a page that took too long, goes on with the files that are there."""
     if run.kept == NOTHING:
         _remove_folder(folder)
         return
@@ -136,9 +136,8 @@ def _fetch(run: Run, folder: Path, beat: Beat | None) -> None:
     files = list(run.files.select_related("kept_by"))
     _carry_out([partial(_fetch_file, file, temporary / file.path) for file in files], beat)
     _stamp(temporary, [digest_of((file.path, file.sha256) for file in files)])
-    for name in (FILMS, shards.FOLDER):
-        with suppress(FileNotFoundError):
-            os.replace(folder / name, temporary / name)
+    with suppress(FileNotFoundError):
+        os.replace(folder / shards.FOLDER, temporary / shards.FOLDER)
     _remove_folder(folder)
     os.replace(temporary, folder)
 
@@ -244,9 +243,9 @@ def keep(run: Run, folder: Path, *, beat: Beat, names: Collection[str] | None = 
 
 def _files_of(folder: Path, names: Collection[str] | None) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        first = path.relative_to(folder).parts[0]
-        is_ours = first not in _OWN and (names is None or first in names) and not path.name.startswith(".")
-        if is_ours and path.is_file() and not path.is_symlink():
+        parts = path.relative_to(folder).parts
+        is_left_out = parts[0] in _OWN or any(part.startswith(".") for part in parts)
+        if not is_left_out and (names is None or parts[0] in names) and path.is_file() and not path.is_symlink():
             yield path
 
 
@@ -279,6 +278,8 @@ def record(run: Run, kept: Sequence[KeptFile] | None) -> None:
 @transaction.atomic
 def forget_ranges(run: Run) -> None:
     """Of a run that has merged them."""
+    if not is_used():
+        return
     ranges = list(Run.with_children.filter(parent=run).exclude(kept=""))
     for child in ranges:
         _remove_unnamed_on_commit(child)

@@ -223,15 +223,19 @@ def _keep_what_is_left(lease: Lease) -> None:
     folder = paths.run_folder(lease.run_uuid)
     if not run_bucket.is_used() or lease.parent_id is not None or not folder.is_dir():
         return
-    run = Run.objects.select_related("alignment", "detector__alignment", "head").get(pk=lease.run_id)
-    names = None if ranges.children_of(run).exists() else run_bucket.NEEDED_AGAIN
+
+    def beat() -> None:
+        lifecycle.beat(lease=lease)
+
     try:
+        run = Run.objects.select_related("alignment", "detector__alignment", "head").get(pk=lease.run_id)
         if not run_bucket.is_current(run, folder):
             return
-        kept = run_bucket.keep(run, folder, beat=lambda: None, names=names)
+        names = None if ranges.children_of(run).exists() else run_bucket.NEEDED_AGAIN
+        kept = run_bucket.keep(run, folder, beat=beat, names=names)
         with lifecycle.holding(lease=lease) as locked:
             run_bucket.record(locked, kept)
-    except (BucketAway, LostLease, OSError) as problem:
+    except (BucketAway, LostLease, OSError, OperationalError, InterfaceError) as problem:
         logger.warning("run %s: its log stays on this machine: %s", run.uuid, problem)
 
 

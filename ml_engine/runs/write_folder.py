@@ -69,7 +69,7 @@ def write_folder(run: Run, *, tick: Callable[[], None]) -> Path:
         if run.kind == RunKind.FIT_HEAD:
             head_folder.write_reads(run, rows, folder)
         affine_decisions.write_hand_affines(run, _alignment(run), folder, names={row.image for row in rows})
-    elif run_bucket.is_used() and not run.children.exists():
+    elif run_bucket.is_used() and not Run.with_children.filter(parent=run).exists():
         place_films(folder, tick=tick)
     inputs = _inputs(run, folder, tick=tick)
     missing = {name: path for name, (_, path) in inputs.items() if not (folder / INPUTS[name]).exists()}
@@ -86,7 +86,11 @@ def place_films(folder: Path, images: Sequence[str] | None = None, *, tick: Call
     (folder / "files").mkdir(exist_ok=True)
     for start in range(0, len(uuids), 500):
         for image in Image.objects.filter(uuid__in=uuids[start : start + 500]):
-            _place_film(RunFilm(image, ""), folder)
+            film = RunFilm(image, "")
+            target, pixels = folder / film.filename, pixels_here(image.pixel_sha256)
+            if target.exists() and pixels.exists() and not target.samefile(pixels):  # text was blacked out since
+                target.unlink()
+            _place_film(film, folder)
             tick()
 
 

@@ -8,6 +8,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.evaluation.erasing import confirmation_of, erase_patient
 from ml_engine.boards.canonicals import BoardRequest, make_canonical, place_film, start_board
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, RunFile, RunState, Score
 from ml_engine.runs import lifecycle, paths, requests, run_bucket, sharding, supervisor, write_folder
+from ml_engine.runs.blacked_out_films import black_out_film
 from ml_engine.runs.ranges import children_of
 from ml_engine.runs.requests import RunRequest
 from ml_engine.runs.run_conditions import runs_in_bucket
@@ -30,8 +33,11 @@ from ml_engine.runs.warm_engine import warm_engine
 from portal.backups.backup_folder import BackupFolder
 from portal.backups.backup_key import make_key
 from portal.backups.making import make_backup
+from portal.imaging.black_out import PixelBox
 from portal.intake import bucket_objects
 from portal.intake.bucket_objects import WrongBytes
+from portal.intake.film_files import pixels_here
+from portal.intake.text_decisions import InvalidTextDecision
 from portal.models import Patient, Role
 from portal.project.condition import Condition
 from portal.retention.collector import collect
@@ -221,6 +227,7 @@ def test_who_is_erased_is_in_no_object_and_in_no_copy(detector: DetectorModel, h
         detector.split.members.filter(part=part).select_related("patient").first().patient for part in ("test", "fit")
     )
     name = str(in_test.images.get().uuid)
+    write_folder.place_films(run_bucket.here(run))
     host("C")
     erase(in_test)
     assert objects() == named_objects()
@@ -228,6 +235,7 @@ def test_who_is_erased_is_in_no_object_and_in_no_copy(detector: DetectorModel, h
     host("B")
     run.refresh_from_db()
     assert [path for path, data in results(run).items() if name.encode() in data] == []
+    assert [path for path in run_bucket.here(run).rglob("*") if name in path.name] == []
     assert ScoredFolder(run_bucket.here(run)).check() is None
     host("C")
     erase(in_fit)
@@ -239,6 +247,30 @@ def test_who_is_erased_is_in_no_object_and_in_no_copy(detector: DetectorModel, h
     assert ScoredFolder(run_bucket.here(run)).check() is None
     assert objects() == named_objects()
     assert not run_bucket.has_folder(detector.run)
+
+
+def test_text_that_was_blacked_out_on_one_machine_is_in_no_folder_of_another(
+    detector: DetectorModel, host: Host
+) -> None:
+    run = scored(detector)
+    folder, image = paths.run_folder(run.uuid), run.scores.first().image
+    write_folder.place_films(folder)
+    host("B")
+    author = made.person("cora", at=run.site, role=Role.CURATOR)
+    black_out = partial(
+        black_out_film, image=image, boxes=[PixelBox(2, 2, 8, 8)], pixels_seen=image.pixel_sha256, author=author
+    )
+    lease = {"lease_owner": "another machine", "lease_until": timezone.now(), "kept": ""}
+    Run.objects.filter(pk=run.pk).update(state=RunState.RUNNING, **lease)
+    with pytest.raises(InvalidTextDecision, match="1 run is reading this film"):
+        black_out()
+    Run.objects.filter(pk=run.pk).update(state=RunState.DONE, kept=run.kept)
+    black_out()
+    host("A")
+    image.refresh_from_db()
+    write_folder.place_films(folder)
+    placed = folder / "files" / f"{image.uuid}.u16.gz"
+    assert placed.read_bytes() == pixels_here(image.pixel_sha256).read_bytes()
 
 
 def test_copies_go_and_come_back_and_those_of_erased_patients_go_for_good(detector: DetectorModel, host: Host) -> None:
