@@ -43,11 +43,15 @@ from portal.project.condition import Condition
 from portal.retention.collector import collect
 from portal.retention.copies import remove_copies, remove_outdated
 from tests.ml_engine import films, made
+from tests.ml_engine.runs.test_recovery import Workers, wait_for, workers
+from tests.portal import s3_service
 from tests.portal.s3_service import CLOSED
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
+__all__ = ["workers"]  # a fixture
 Use = Callable[[str], None]
 Host = Callable[[str], Path]
+publish = lifecycle.publish
 
 
 @pytest.fixture
@@ -423,4 +427,28 @@ def test_ranges_of_a_study_take_features_from_another_machine_also_in_a_retry(
     merged = results(run)
     assert sorted(merged) == sorted(expected)
     assert [name for name in expected if merged[name] != expected[name]] == []
+    assert objects() == named_objects()
+
+
+@pytest.mark.slow
+def test_a_worker_process_and_a_web_server_share_the_bucket_alone(
+    host: Host, workers: Workers, _s3_service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "publish", publish)
+    split = made.small_split(made.site())
+    workers.environment |= {
+        "HILUM_DATA_DIR": str(host("worker")),
+        "HILUM_FILM_BUCKET": f"{s3_service.BUCKET}/ward",
+        "HILUM_FILM_BUCKET_URL": _s3_service,
+        "HILUM_RUNS_IN_BUCKET": "1",
+        "HILUM_RUN_LEASE_SECONDS": "30",
+    }
+    host("web")
+    run = requests.request_detector(RunRequest(site=split.site, name="D"), split=split, config=made.small_config())
+    workers.start()
+    wait_for(lambda: Run.objects.get(pk=run.pk).has_ended, run=run)
+    run.refresh_from_db()
+    assert (run.state, run.message) == (RunState.DONE, "")
+    assert not paths.run_folder(run.uuid).exists()
+    assert (run_bucket.here(run) / "detector.safetensors").read_bytes()
     assert objects() == named_objects()
