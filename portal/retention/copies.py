@@ -60,8 +60,8 @@ def made_before_the_last_erasure(name: str) -> Callable[[], int]:
 
     def remove() -> int:
         last = Erasure.objects.aggregate(last=Max("finished_at"))["last"]
-        found = (Path(settings.DATA_DIR) / name).glob("*") if last else []
-        old = [path for path in found if path.is_dir() and _newest(path) < last.timestamp()]
+        folders = (Path(settings.DATA_DIR) / name).glob("*") if last else []
+        old = [path for path in folders if path.is_dir() and _newest(path) < last.timestamp()]
         for path in old:
             shutil.rmtree(path, ignore_errors=True)
         return len(old)
