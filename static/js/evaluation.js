@@ -84,9 +84,10 @@ function markOperatingPoint() {
   const place = shown && numbers.dataset.sensitivity !== "None" && numbers.dataset.specificity !== "None";
   const [x, y] = place ? [1 - Number(numbers.dataset.specificity), Number(numbers.dataset.sensitivity)] : [null, null];
   const point = place ? `Operating point ${y.toFixed(3)} at ${x.toFixed(3)}` : "No operating point";
-  fillIn("roc", { x: [[x]], y: [[y]], name: point });
+  fillIn("roc", { x: [[x]], y: [[y]], name: point, showlegend: Boolean(place) });
   const threshold = shown ? Number(numbers.dataset.threshold) : null;
-  fillIn("histogram", { x: [[threshold, threshold]], name: shown ? `Threshold ${threshold.toPrecision(4)}` : "No threshold" });
+  const line = shown ? `Threshold ${threshold.toPrecision(4)}` : "No threshold";
+  fillIn("histogram", { x: [[threshold, threshold]], name: line, showlegend: Boolean(shown) });
 }
 
 // The server draws the trace of the operating point without its place, so that its line in the legend has room.

@@ -120,6 +120,14 @@ def test_the_operating_point_is_exported(evaluation: Page) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_legend_names_no_mark_that_is_not_drawn(evaluation: Page) -> None:
+    """Where no threshold can be fixed there is no operating point."""
+    expect(evaluation.locator("#operating")).to_contain_text("A threshold for tune is never fixed on tune itself")
+    for name, words in (("roc", "perating point"), ("histogram", "hreshold")):
+        assert words not in download_figure(evaluation, name, "SVG")[1].decode()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_csv_follows_the_weight(evaluation: Page) -> None:
     evaluation.locator("#weight").evaluate(
         "(slider) => { slider.value = 0.25; slider.dispatchEvent(new Event('input', {bubbles: true})); }"
