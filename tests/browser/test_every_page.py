@@ -1,6 +1,6 @@
 """Every page in a real browser, below a path of its host, with scripts in every text of the database: none becomes part
 of a page, nothing violates the policy of contents, which is loose only where figures are; the console has no error; no
-address leaves the path."""
+address leaves the path; axe finds nothing serious in either theme."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from portal.models import User
 from tests.access import world as worlds
 from tests.access.url_table import URLS
 from tests.access.world import World
+from tests.browser.axe import serious_findings
 from tests.browser.test_outages import Server
 from tests.portal import factories
 
@@ -144,6 +145,14 @@ class Visitor:
         found: int = self.page.locator("svg[onload]").count()
         return [f"{found} texts became elements"] * bool(found)
 
+    def serious_in_both_themes(self) -> set[str]:
+        """What axe finds; pages of films are dark for everybody."""
+        found = set(serious_findings(self.page))
+        if self.page.evaluate("document.documentElement.dataset.bsTheme") == "light":
+            self.page.evaluate("document.documentElement.dataset.bsTheme = 'dark'")
+            found.update(serious_findings(self.page))
+        return found
+
     def _note(self, message: ConsoleMessage) -> None:
         expected = {self.asked, f"{self.here.removesuffix(PREFIX)}/favicon.ico"}  # a refused page; an icon for a file
         if message.type == "error" and message.location["url"] not in expected:
@@ -185,7 +194,7 @@ def test_no_page_violates_the_policy_has_errors_or_leaves_the_path(page: Page, s
         opened += 1
         with_texts += "onload=hit()" in response.text()
         outside = visitor.outside()
-        if found := [*visitor.noted, *outside, *visitor.scripts()]:
+        if found := [*visitor.noted, *outside, *visitor.scripts(), *visitor.serious_in_both_themes()]:
             wrong[name] = found
         if "'unsafe-inline'" in response.headers["content-security-policy"]:
             loose.add(name)
