@@ -139,3 +139,13 @@ def test_a_log_is_in_the_time_of_its_reader(page: Page, live_server: Any, run: R
         lines.write("2026-11-30 18:05:13Z Stage mask begins.\n")
     expect(shown).to_contain_text("2026-12-01 03:05:13 Stage mask begins.")
     expect(shown).to_contain_text("2026-11-30 18:04:12Z is no beginning")
+
+
+def test_a_failed_run_takes_a_few_lines_on_a_phone(page: Page, live_server: Any, run: Run) -> None:
+    sentence = "The run has used 0.57 GiB of memory in the stage films, and memory_gib allows it 0.20: choose more."
+    Run.objects.filter(pk=run.pk).update(state=RunState.FAILED, message=sentence)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{live_server.url}/runs/")
+    row = page.locator("#runs tbody tr").bounding_box()
+    assert row is not None
+    assert row["height"] < 90
