@@ -161,6 +161,17 @@ def test_arrows_over_the_sites_do_not_change_the_site(grid: Page) -> None:
     expect(grid.get_by_label("Site")).to_be_focused()
 
 
+def test_the_filters_keep_their_row_beside_the_name_of_a_run(grid: Page) -> None:
+    """The orders name runs, of up to a hundred letters."""
+    order, apply = grid.locator("#filters [name=sort]"), grid.locator("#filters [data-apply]")
+    order.evaluate("(field) => field.add(new Option('Least normal first by ' + 'a run with a long name '.repeat(4)))")
+    order.evaluate("(field) => { field.selectedIndex = field.length - 1; }")
+    boxes = [one.bounding_box() for one in (grid.locator("#filters select").first, apply)]
+    tops = [box["y"] for box in boxes if box]
+    assert len(tops) == 2
+    assert abs(tops[0] - tops[1]) < 10
+
+
 def test_the_list_of_keys_opens_and_closes(grid: Page) -> None:
     press(grid, "?")
     expect(grid.locator("#keys")).to_be_visible()
