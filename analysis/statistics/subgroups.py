@@ -23,7 +23,7 @@ class Subgroup:
 
     films counts those with a score. auroc is None below 30 films; difference, its limits and p-values are None where
     either side has no AUROC or no variance; `reason` explains why. p_value is two-sided, of no difference;
-    adjusted_p_value is Holm's over all groups with a p-value.
+    adjusted_p_value is Holm's over all groups with a p-value; two groups are a single test.
     """
 
     name: str
@@ -77,7 +77,10 @@ def subgroup_aurocs(
         raise ValueError(f"groups {names.shape} must name one group for each of the {len(np.asarray(labels))} films")
     every = np.unique(names)
     names = names[sample.films]
-    return _adjusted([_subgroup(sample, str(name), names == name, confidence=confidence) for name in every])
+    rows = [_subgroup(sample, str(name), names == name, confidence=confidence) for name in every]
+    if len(rows) == 2:  # each is the rest of the other: one test, stated twice
+        return tuple(replace(row, adjusted_p_value=row.p_value) for row in rows)
+    return _adjusted(rows)
 
 
 def normal_attribute_aurocs(

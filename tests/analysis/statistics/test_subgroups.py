@@ -72,6 +72,13 @@ def test_difference_of_different_patients_is_the_unpaired_delong_test():
     assert [row.adjusted_p_value for row in rows] == pytest.approx(slow_holm([row.p_value for row in rows]))
 
 
+def test_two_groups_are_one_test_of_no_difference():
+    labels, scores, groups, _ = make_films(seed=2, groups=("a", "b"))
+    first, second = subgroup_aurocs(labels, scores, groups)
+    assert first.p_value == pytest.approx(second.p_value)
+    assert (first.adjusted_p_value, second.adjusted_p_value) == (first.p_value, second.p_value)
+
+
 def test_difference_knows_patients_with_films_in_both_groups():
     labels, scores, groups, patients = make_films(seed=3, films=400, films_a_patient=2)  # one film of each in each
     labels = labels[patients * 2]
