@@ -157,7 +157,10 @@ def why_no_site(user: User) -> str:
     if user.is_superuser:
         return "There is no site yet: you administer this installation and can make one under Data."
     if not Site.objects.exists():
-        return f"There is no site yet: an administrator makes it, and adds you by your user name, {user.username}."
+        return (
+            "You are not a member of any site yet, and there is none: an administrator makes the first, and adds you "
+            f"by your user name, {user.username}."
+        )
     return (
         "You are not a member of any site yet. A manager of a site can add you under People; give them your user "
         f"name, {user.username}."

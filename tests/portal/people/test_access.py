@@ -117,7 +117,7 @@ def test_before_the_first_site_the_refusal_says_who_makes_it() -> None:
         "To import films you need a site. There is no site yet: you administer this installation and can make one "
         "under Data."
     )
-    assert "an administrator makes it, and adds you by your user name, new." in _refused_without_a_site(
+    assert "an administrator makes the first, and adds you by your user name, new." in _refused_without_a_site(
         factories.user("new")
     )
 

@@ -48,7 +48,9 @@ def test_the_list_holds_no_dataset_of_another_site(stranger: Client, of: Dataset
 
 def test_a_member_of_no_site_sees_what_to_do() -> None:
     client = as_(factories.user("new"))
-    assert "There is no site yet: an administrator makes it, and adds you" in text(client.get("/datasets/"))
+    assert "You are not a member of any site yet, and there is none: an administrator makes the first" in text(
+        client.get("/datasets/")
+    )
     factories.site()
     assert "You are not a member of any site yet" in text(client.get("/datasets/"))
 
@@ -58,7 +60,7 @@ def test_without_a_site_nothing_is_created(superuser: bool) -> None:
     client = as_(factories.user("new", is_superuser=superuser))
     response = client.post("/datasets/new/", {"name": "D"})
     assert response.status_code == 403
-    assert "There is no site yet" in text(response)
+    assert ("you administer this installation" if superuser else "there is none: an administrator") in text(response)
 
 
 @pytest.mark.parametrize("of_each", [1, 3])
