@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ml_engine.command import alignment_inputs
+from ml_engine.command import alignment_inputs, fitted_views
 from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
 from ml_engine.command.options import config_from_options
 from ml_engine.command.prepare_run import fit_alignment_first, prepare_folder, provide_backbone
@@ -53,6 +53,7 @@ def fit_command(options: argparse.Namespace) -> int:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)
     outcome = run_folder(out, images=options.images, listener=console.event)
     if outcome.has_results:
+        fitted_views.write(out, table, fitting)
         print_detector(DetectorReport.read(out), out, console)
         unreadable += outcome.unreadable
         outcome = Outcome(ExitStatus.UNREADABLE if unreadable else ExitStatus.DONE, unreadable=unreadable)

@@ -6,10 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ml_engine.command import alignment_inputs
+from ml_engine.command import alignment_inputs, fitted_views
 from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.options import PLACES, config_from_options, explicit_settings
-from ml_engine.command.prepare_run import has_head, link_model, model_inputs, open_detector, prepare_folder
+from ml_engine.command.prepare_run import (
+    detector_folder,
+    has_head,
+    link_model,
+    model_inputs,
+    open_detector,
+    prepare_folder,
+)
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
 from ml_engine.core.config import PipelineConfig
@@ -27,7 +34,7 @@ def score_command(options: argparse.Namespace) -> int:
     config = config_for_model(options, detector.config)
     weights.require(config.weights, config.backbone, folder=weights.default_folder())
     table = manifest.read_csv(options.csv)
-    selection = manifest.for_score(table)
+    selection = fitted_views.without_other_views(manifest.for_score(table), table, detector_folder(model))
     user_inputs = alignment_inputs.inputs_to_score(options, detector.config, [line["filename"] for line in table])
     rows, shard = _films_to_score(selection.rows, options)
     console = Console()
