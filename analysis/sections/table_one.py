@@ -51,8 +51,9 @@ class Column:
         """Median and quartiles, or "not known"."""
         if not self.ages:
             return "not known"
-        low, middle, high = np.percentile(self.ages, [25, 50, 75])
-        return f"{middle:.0f} ({low:.0f}–{high:.0f})"
+        quartiles = np.percentile(self.ages, [25, 50, 75])
+        low, middle, high = (f"{value:.1f}".removesuffix(".0") for value in quartiles)  # .0f writes 48.5 as 48
+        return f"{middle} ({low}–{high})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; an infinite difference (complete imbalance) is the text "complete"."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from analysis.figures import NOTICE
 from analysis.report.csv_tables import as_csv
 from analysis.report.table_one_table import table_one_table
 from analysis.sections.data_flow import data_of
-from analysis.sections.table_one import TableOne, compared, differences_in_words, flow, in_words, table_one
+from analysis.sections.table_one import Column, TableOne, compared, differences_in_words, flow, in_words, table_one
 from portal.models import Role, Split, SplitImage, User
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.analysis.scored import Scored
@@ -168,3 +169,14 @@ def test_an_evaluation_names_normal_films_first_whatever_came_first(scored: Scor
     evaluation = evaluate(run=scored.run, author=analyst)
     evaluation.split.counts["parts"]["test"] = {"unresolved": 1, "abnormal": 6, "normal": 6}
     assert list(data_of(evaluation)["parts"]["test"].items()) == [("normal", 6), ("abnormal", 6), ("unresolved", 1)]
+
+
+@pytest.mark.parametrize(
+    ("ages", "words"),
+    [([48, 49], "48.5 (48.2–48.8)"), ([37, 38, 38, 40], "38 (37.8–38.5)"), ([50], "50 (50–50)"), ([], "not known")],
+)
+def test_ages_between_two_years_keep_a_decimal(ages: list[float], words: str) -> None:
+    column = Column(
+        part="fit", patients=1, unidentified=0, films=1, ages=ages, categories={}, references={}, findings=Counter()
+    )
+    assert column.age_words == words
