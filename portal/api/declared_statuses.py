@@ -19,7 +19,8 @@ _WORDS = {
 
 
 class DeclaringSchema(AutoSchema):
-    """Adds the refusals that any view may give: those of its base classes, of the middleware and of permissions."""
+    """Adds the refusals that any view may give: those of its base classes, of the middleware and of permissions; and
+    those to write that a view has in its `own_refusals`, words by status."""
 
     def get_operation(self, *arguments: Any, **options: Any) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = super().get_operation(*arguments, **options)
@@ -30,7 +31,8 @@ class DeclaringSchema(AutoSchema):
             statuses.append("410")
         if self.method in ("POST", "PUT", "PATCH"):
             statuses += ["411", "413", "415"]
-        for status in sorted(statuses):
+        words = _WORDS | (getattr(self.view, "own_refusals", {}) if self.method != "GET" else {})
+        for status in sorted({*statuses, *(words.keys() - _WORDS.keys())}):
             refusal = {"application/json": {"schema": {"$ref": f"#/components/schemas/{REFUSAL}"}}}
-            operation["responses"].setdefault(status, {"description": _WORDS[status], "content": refusal})
+            operation["responses"].setdefault(status, {"description": words[status], "content": refusal})
         return operation

@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
@@ -47,6 +47,8 @@ class Refused(APIException):
 
 class TusView(APIView):
     """What the protocol asks of every request and answer."""
+
+    own_refusals: ClassVar = {"412": f"The header Tus-Resumable is not {VERSION}."}
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         override = request.headers.get("X-HTTP-Method-Override", "").upper()
@@ -155,6 +157,13 @@ class NewPartialUpload(TusView):
 class OnePartialUpload(TusView):
     """An upload, for the person who sends it; to everybody else it is not there."""
 
+    own_refusals: ClassVar = TusView.own_refusals | {
+        "409": "Upload-Offset is not how much has arrived.",
+        "410": "The upload was discarded, or nothing was sent for too long.",
+        "422": "Everything has arrived, and it is not what an import takes.",
+        "423": "Another request is writing the upload.",
+        str(CHECKSUM_MISMATCH): "Upload-Checksum is not that of the bytes that arrived.",
+    }
     partial: PartialUpload
 
     def fetch(self, request: Request, uuid: UUID) -> None:
