@@ -97,7 +97,7 @@ def _slope_by_place(films: Tensor, grid: Tensor, by_pixel: Tensor) -> Tensor:
     """
     backward = torch.ops.aten.grid_sampler_2d_backward
     outcome: tuple[Tensor | None, Tensor] = backward(
-        by_pixel.view(films.shape), films, grid, BILINEAR, ZEROS, False, [False, True]
+        by_pixel.view(films.shape), films, grid, BILINEAR, ZEROS, align_corners=False, output_mask=[False, True]
     )
     return outcome[1]
 
