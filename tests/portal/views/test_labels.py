@@ -130,13 +130,14 @@ def test_films_of_another_site_do_not_exist(stranger: Client, film: Image) -> No
 
 def test_a_film_of_my_other_site_is_labelled_by_my_role_there(of: Dataset, film: Image) -> None:
     """Another site is chosen in the navigation bar, where the person is only a reader."""
-    person = factories.user("both", Role.CURATOR)
-    Membership.objects.create(user=person, site=factories.site("Aachen"), role=Role.READER)
+    person, aachen = factories.user("both", Role.CURATOR), factories.site("Aachen")
+    Membership.objects.create(user=person, site=aachen, role=Role.READER)
     client = as_(person)
-    assert client.get("/datasets/").context["site"].name == "Aachen"
+    assert client.get("/datasets/").context["site"] == aachen
     assert client.get(f"/images/{film.uuid}/").context["site"].name == "Seoul"
     assert 'id="labelbar"' in client.get(f"/images/{film.uuid}/").content.decode()
     assert send(client, film).status_code == 200
+    client.post("/site/", {"site": aachen.uuid})
     assert take_back(client, site=of.site.uuid).status_code == 200
     assert take_back(client).status_code == 403
 
