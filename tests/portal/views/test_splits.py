@@ -101,7 +101,7 @@ def test_the_form_is_of_the_site_of_the_dataset_that_it_came_from(of: Dataset) -
     client.post(address, form)  # the form is sent to the address that it came from
     assert Split.objects.get().site == of.site
     foreign = factories.dataset("Foreign", at=factories.site("Busan"))
-    assert client.get(f"/splits/new/?dataset={foreign.uuid}").context["site"] == aachen
+    assert client.get(f"/splits/new/?dataset={foreign.uuid}").context["site"] == of.site  # as the pages before it
 
 
 @pytest.mark.parametrize(
