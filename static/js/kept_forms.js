@@ -1,7 +1,7 @@
 // A form that is sent as a page, after the page lay open for a while, asks first whether the person is still logged in. If not,
 // the dialog comes, and what was typed is sent once they have logged in again; otherwise the log-in page would replace it.
 
-import { loginDialog } from "./labelling/login.js";
+import { hasLoginDialog, loginDialog } from "./labelling/login.js";
 
 const FRESH_MS = 60_000; // for so long after the page came nothing is asked
 const came = Date.now();
@@ -10,7 +10,7 @@ document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
   const isPost = (submitter?.getAttribute("formmethod") ?? form.method) === "post";
   if (event.defaultPrevented || !isPost || form.matches("[data-needs-no-session]") || Date.now() - came < FRESH_MS) return;
-  if (!document.getElementById("login")) return; // nobody is logged in, or a member of no site
+  if (!hasLoginDialog()) return;
   event.preventDefault();
   if (await isLoggedIn()) send(form, submitter);
 });

@@ -10,8 +10,15 @@ const NO_ANSWER = "The server did not answer; try again.";
 
 let ofPage = null;
 
-// The dialog of the page, which is one for all its scripts. The page includes portal/_log_in_again.html.
+// Whether the page has a dialog: not if nobody is logged in, nor for a member of no site.
+export function hasLoginDialog() {
+  return document.getElementById("login") !== null || document.getElementById("log-in-again") !== null;
+}
+
+// The dialog of the page, which is one for all its scripts. Most pages have it in a template, since password managers would fill
+// in its fields; those that keep labels or readings have it as such.
 export function loginDialog() {
+  if (!document.getElementById("login")) document.body.append(document.getElementById("log-in-again").content.cloneNode(true));
   ofPage ??= new LoginDialog();
   return ofPage;
 }
