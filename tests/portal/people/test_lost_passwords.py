@@ -103,4 +103,5 @@ def test_asking_again_and_again_is_refused_with_a_page() -> None:
 
 
 def test_the_log_in_page_leads_there() -> None:
+    factories.user("rosa")
     assert ADDRESS in one_line(Client().get("/accounts/login/"))
