@@ -77,5 +77,6 @@ def _groups(films: Sequence[Image]) -> dict[str, list[str]]:
 
 
 def scanner(film: Image) -> str:
-    """Manufacturer and model, as far as the stored header contains them."""
-    return " ".join(film.header[key] for key in ("manufacturer", "model") if film.header.get(key)) or UNKNOWN
+    """Manufacturer and model, as far as the stored header contains them; the same word for both stands once, such as
+    "other", for names that an import does not keep."""
+    return " ".join(dict.fromkeys(filter(None, (film.header.get(key) for key in ("manufacturer", "model"))))) or UNKNOWN

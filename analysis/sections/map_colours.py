@@ -59,12 +59,12 @@ def _column(path: str) -> Texts:
 
 
 def _header(*keys: str) -> Texts:
-    """Values of the header, joined; an older header may lack them."""
+    """Values of the header, joined, equal ones once; an older header may lack them."""
 
     def texts(person: User, run: Run, of: Any) -> dict[int, str]:
         columns = {f"of_{key}": KeyTextTransform(key, "header") for key in keys}
         rows = _films(run).annotate(**columns).values_list("pk", *columns)
-        return {pk: " ".join(value for value in values if value) for pk, *values in rows}
+        return {pk: " ".join(dict.fromkeys(filter(None, values))) for pk, *values in rows}
 
     return texts
 

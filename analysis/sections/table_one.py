@@ -76,9 +76,6 @@ class Column:
         }
 
 
-_SHORT = {"other other": "other"}  # a scanner of a maker and a model whose names an import does not keep
-
-
 @dataclass(frozen=True)
 class TableOne:
     """columns: in the order of parts; rows: attribute -> its categories, most frequent first."""
@@ -230,7 +227,7 @@ def in_words(table: TableOne) -> Iterator[tuple[str, list[str]]]:
     for attribute, categories in table.rows.items():
         for category in categories:
             counts = [column.categories[attribute][category] for column in columns]
-            yield f"{GROUPS[attribute]}: {_SHORT.get(category, category)}", _shares(counts, columns)
+            yield f"{GROUPS[attribute]}: {category}", _shares(counts, columns)
     for label, source in table.references:
         counts = [column.references.get(label, Counter())[source] for column in columns]
         yield f"Labelled {label} by {SOURCES[source]}", _shares(counts, columns)

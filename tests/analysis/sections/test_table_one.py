@@ -16,9 +16,10 @@ from analysis.evaluation.evaluate import evaluate
 from analysis.figures import NOTICE
 from analysis.report.csv_tables import as_csv
 from analysis.report.table_one_table import table_one_table
+from analysis.sections.attributes import UNKNOWN, scanner
 from analysis.sections.data_flow import data_of
-from analysis.sections.table_one import Column, TableOne, compared, differences_in_words, flow, in_words, table_one
-from portal.models import Role, Split, SplitImage, User
+from analysis.sections.table_one import Column, compared, differences_in_words, flow, table_one
+from portal.models import Image, Role, Split, SplitImage, User
 from portal.sets.splits import SplitRequest, split_from_csv
 from tests.analysis.scored import Scored
 from tests.portal import factories
@@ -116,9 +117,17 @@ def test_a_difference_below_zero_is_no_formula(split: Split) -> None:
     assert next(line for line in lines if line.startswith("Sex: ")).count(",−0.05") == len(compared(table))
 
 
-def test_a_scanner_of_unknown_names_is_other() -> None:
-    table = TableOne([], {"scanner": ["other other", "siemens axiom"]}, [], [])
-    assert [name for name, _ in in_words(table)][-2:] == ["Scanner: other", "Scanner: siemens axiom"]
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"manufacturer": "other", "model": "other"}, "other"),
+        ({"manufacturer": "siemens", "model": "axiom"}, "siemens axiom"),
+        ({"manufacturer": "siemens"}, "siemens"),
+        ({}, UNKNOWN),
+    ],
+)
+def test_a_scanner_is_maker_and_model_and_other_only_once(header: dict[str, str], words: str) -> None:
+    assert scanner(Image(header=header)) == words
 
 
 def test_a_film_whose_label_is_neither_has_a_column_of_its_own(split: Split) -> None:
