@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_engine.core import files
 from ml_engine.engine.manifest import InvalidManifest, ManifestRow, Selection
-from portal.imaging.views import FRONTAL, view_of_word
+from portal.imaging.views import FRONTAL, in_words, view_of_word
 
 FILE = "views.json"  # of a model folder: films of the part fit by view
 _COLUMN = "projection"
@@ -45,12 +45,6 @@ def without_other_views(selection: Selection, table: Sequence[dict[str, str]], m
         return selection
     reason = f"of another view ({in_words(refused)}) than the detector was fitted on ({on})"
     return replace(selection, rows=kept, left_out=selection.left_out | {reason: refused.total()})
-
-
-def in_words(views: Counter[str]) -> str:
-    """ "120 PA, 30 AP, 2 unknown", most frequent first."""
-    ordered = sorted(views.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count} {view or 'unknown'}" for view, count in ordered)
 
 
 def _views(table: Sequence[dict[str, str]]) -> dict[str, str]:

@@ -7,8 +7,9 @@ from django.db.models import QuerySet
 
 from ml_engine.models import Run, RunKind
 from ml_engine.runs.lifecycle import RunRefused
+from portal.imaging.views import in_words
 from portal.models import Dataset, Image, Part, Split
-from portal.sets.view_mix import in_words, of_other_views, views_of
+from portal.sets.view_mix import of_other_views, views_of
 
 
 def films_named(split: Split, parts: Sequence[str], datasets: Sequence[Dataset]) -> QuerySet[Image]:

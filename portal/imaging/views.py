@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from pydicom.dataset import Dataset
@@ -122,3 +123,9 @@ def _agree(one: str, other: str) -> bool:
     """Whether two views do not exclude each other: a left lateral film is a lateral one."""
     kinds = ({"PA", "FRONTAL"}, {"AP", "FRONTAL"}, {"LATERAL", "LL", "RL"}, {"OBLIQUE", "RAO", "LAO", "RPO", "LPO"})
     return one == other or (any({one, other} <= kind for kind in kinds) and {one, other} != {"LL", "RL"})
+
+
+def in_words(views: Counter[str]) -> str:
+    """ "120 PA, 30 AP, 2 unknown", most frequent first."""
+    ordered = sorted(views.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {view or 'unknown'}" for view, count in ordered)

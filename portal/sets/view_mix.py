@@ -9,10 +9,9 @@ from collections import Counter
 
 from django.db.models import Count, QuerySet
 
-from portal.imaging.views import FRONTAL
+from portal.imaging.views import FRONTAL, in_words
 from portal.models import Image, Part, Split
 
-UNKNOWN = "unknown"
 MOST_DIFFERENT = 0.1  # of the films of a part would need another view to have the mix of fit
 
 
@@ -20,12 +19,6 @@ def views_of(split: Split, part: str) -> Counter[str]:
     """Films of the part by view, "" where nothing states it."""
     films = Image.objects.filter(split_images__member__split=split, split_images__member__part=part).order_by()
     return Counter(dict(films.values_list("view_position").annotate(Count("pk"))))
-
-
-def in_words(views: Counter[str]) -> str:
-    """ "120 PA, 30 AP, 2 unknown", most frequent first."""
-    ordered = sorted(views.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {view or UNKNOWN}" for view, count in ordered)
 
 
 def is_of_frontal_films(split: Split) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from portal.forms import SplitForm
+from portal.imaging.views import in_words
 from portal.models import Cohort, Dataset, Image, SplitImage
 from portal.sets.splits import ALL_FRONTAL, SplitRequest, split_from_csv
-from portal.sets.view_mix import in_words, is_of_frontal_films, of_other_views, views_of, why_differs
+from portal.sets.view_mix import is_of_frontal_films, of_other_views, views_of, why_differs
 from tests.portal import factories
 
 pytestmark = pytest.mark.django_db
