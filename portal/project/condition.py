@@ -296,7 +296,7 @@ def virus_scanner() -> Condition:
     return Condition(name)
 
 
-def single_sign_on() -> Condition:
+def saml_certificate() -> Condition:
     """Whether the certificate of a SAML provider ends soon: the provider changes it, and nobody can log in until Hilum
     knows the next one."""
     name = "SAML certificate"
@@ -322,5 +322,5 @@ CHECKS: list[Check] = [
     imports,
     audit,
     virus_scanner,
-    single_sign_on,
+    saml_certificate,
 ]  # of the doctor; apps add theirs

@@ -17,7 +17,7 @@ from saml2.config import IdPConfig
 from saml2.metadata import entity_descriptor
 
 from portal.project import saml_provider
-from portal.project.condition import single_sign_on
+from portal.project.condition import saml_certificate
 from tests.portal.people.saml_identity_provider import key_pair
 
 ADDRESS = "https://login.example.org/saml"
@@ -168,9 +168,9 @@ def test_the_doctor_names_a_certificate_that_ends_and_has_no_successor(
         monkeypatch, HILUM_SAML_CERTIFICATE=",".join(one_line(of_days(count)) for count in days)
     )
     last = f"{datetime.now(UTC) + timedelta(days=days[-1]):%Y-%m-%d}"
-    assert (last in single_sign_on().fault) is is_named
-    assert bool(single_sign_on().remedy) is is_named
+    assert (last in saml_certificate().fault) is is_named
+    assert bool(saml_certificate().remedy) is is_named
 
 
 def test_without_a_saml_provider_no_certificate_ends() -> None:
-    assert single_sign_on().fault == ""
+    assert saml_certificate().fault == ""
