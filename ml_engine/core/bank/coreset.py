@@ -109,9 +109,9 @@ def project(features: Rows, *, dimensions: int, seed: int) -> Tensor:
     signs = (draw < density / 2).float() - (draw >= 1 - density / 2).float()
     matrix = (signs * math.sqrt(1 / (density * dimensions))).to(device)
     projected = matrix.new_empty(len(features), dimensions)
-    times = _SparseProduct(matrix) if device.type == "cpu" else matrix.__rmatmul__
+    sparse = _SparseProduct(matrix) if device.type == "cpu" else None
     for chunk, target in zip(features.chunks(), projected.split(features.rows_of()), strict=True):
-        target.copy_(times(chunk))
+        target.copy_(chunk @ matrix if sparse is None else sparse(chunk))
     return projected
 
 
