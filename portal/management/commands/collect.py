@@ -36,8 +36,8 @@ class Command(BaseCommand):
         if options["copies_gib"] is not None:
             self._remove_copies(options["copies_gib"])
             return
-        if options["remove"] and (outdated := remove_outdated()):
-            self.stdout.write(f"Copies of what was changed or erased on another machine: {outdated} removed.")
+        if options["remove"]:
+            self._remove_outdated()
         try:
             inventories = collect(
                 hours=options["days"] * _HOURS_A_DAY, removes=options["remove"], even_most=options["even_most"]
@@ -52,6 +52,10 @@ class Command(BaseCommand):
         if not options["remove"] and any(inventory.unnamed for inventory in inventories):
             self.stdout.write("Nothing was removed: --remove does that.")
 
+    def _remove_outdated(self) -> None:
+        if outdated := remove_outdated():
+            self.stdout.write(f"Copies of what was changed or erased on another machine: {outdated} removed.")
+
     def _remove_copies(self, gib: float) -> None:
         if not film_bucket.is_used():
             raise CommandError(
@@ -61,7 +65,7 @@ class Command(BaseCommand):
         if not 0 <= gib < _MOST_GIB:
             raise CommandError(f"--copies-gib is {gib:g}; expected 0 or more GiB, below {_MOST_GIB:,}.")
         try:
-            remove_outdated()
+            self._remove_outdated()
             removed = remove_copies(int(gib * 2**30))
         except BucketAway as away:
             raise CommandError(str(away)) from away
