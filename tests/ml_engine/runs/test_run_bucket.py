@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
@@ -21,6 +22,8 @@ from django.utils import timezone
 
 from analysis.evaluation.erasing import confirmation_of, erase_patient
 from ml_engine.boards.canonicals import BoardRequest, make_canonical, place_film, start_board
+from ml_engine.core import files
+from ml_engine.engine.run_folder import RunSpec, write_run_folder
 from ml_engine.engine.scored_folder import ScoredFolder
 from ml_engine.models import DetectorModel, Run, RunFile, RunState, Score
 from ml_engine.runs import lifecycle, paths, requests, run_bucket, sharding, supervisor, write_folder
@@ -85,9 +88,9 @@ def small(host: Host) -> Run:
     """A run with two files, which has ended on machine A."""
     run = made.run(made.split(made.site()), state=RunState.DONE)
     folder = run_bucket.here(run)
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text("{}")
-    (folder / "maps.npy").write_bytes(b"maps")
+    spec = RunSpec(kind=run.kind, config=made.small_config(), name=run.name)
+    write_run_folder(folder, spec.to_json(), rows=None)
+    files.write_npy(folder / "maps.npy", np.zeros((1, 2, 4, 4), np.float32))
     run_bucket.record(run, run_bucket.keep(run, folder, beat=lambda: None))
     return run
 
@@ -112,6 +115,12 @@ def results(run: Run) -> dict[str, bytes]:
     found = films.result_bytes(run_bucket.here(run))
     left_out = ("stderr.txt", run_bucket.STAMP)
     return {name: data for name, data in found.items() if name not in left_out and not name.startswith("files/")}
+
+
+def same_results(run: Run, expected: dict[str, bytes]) -> None:
+    merged = results(run)
+    assert sorted(merged) == sorted(expected)
+    assert [name for name in expected if merged[name] != expected[name]] == []
 
 
 def objects() -> set[str]:
@@ -176,9 +185,7 @@ def test_ranges_of_a_run_by_four_machines(detector: DetectorModel, host: Host, s
     run.refresh_from_db()
     assert (run.state, run.message) == (RunState.DONE, "")
     host("E")
-    merged = results(run)
-    assert sorted(merged) == sorted(expected)
-    assert [name for name in expected if merged[name] != expected[name]] == []
+    same_results(run, expected)
     assert Score.objects.filter(run=run).count() == 6
     assert objects() == named_objects()
     assert not RunFile.objects.filter(run__in=children).exists()
@@ -369,7 +376,8 @@ def test_a_backup_has_the_runs_of_other_machines(small: Run, host: Host, tmp_pat
     assert manifest.faults == []
     top = f"runs/{small.uuid}/"
     stored = {one.name.removeprefix(top): b"".join(folder.read(one)) for one in manifest.files if top in one.name}
-    assert stored == {"run.json": b"{}", "maps.npy": b"maps"}
+    host("A")
+    assert stored == {name: (run_bucket.here(small) / name).read_bytes() for name in ("run.json", "maps.npy")}
 
 
 def test_a_hand_made_canonical_image_lies_in_the_bucket_alone(host: Host, client: Client) -> None:
@@ -434,9 +442,7 @@ def test_ranges_of_a_study_take_features_from_another_machine_also_in_a_retry(
     run.refresh_from_db()
     assert (run.state, run.message) == (RunState.DONE, "")
     host("F")
-    merged = results(run)
-    assert sorted(merged) == sorted(expected)
-    assert [name for name in expected if merged[name] != expected[name]] == []
+    same_results(run, expected)
     assert objects() == named_objects()
 
 
