@@ -10,7 +10,7 @@ from ml_engine.runs.lifecycle import RunRefused
 from portal.models import Dataset, Image, Part, Split
 from portal.sets.film_copies import outside_copies_of
 
-_WHY = "their scores would show results on test. Score the part test of the split instead."
+_WHY = "would show results on test. Score the part test of the split instead."
 
 
 def copies_among(split: Split, datasets: Sequence[Dataset]) -> QuerySet[Image]:
@@ -22,7 +22,9 @@ def refuse_copies_alone(split: Split, datasets: Sequence[Dataset]) -> None:
     """Raises RunRefused if all films of the datasets are copies of test films."""
     copies = copies_among(split, datasets).count()
     if copies and copies == Image.objects.filter(dataset__in=datasets).count():
-        raise RunRefused(f"All of these films are copies of films in the test part of “{split.name}”: {_WHY}")
+        raise RunRefused(
+            f"All of these films are copies of films in the test part of “{split.name}”: their scores {_WHY}"
+        )
 
 
 def copies_left_out(run: Run) -> QuerySet[Image]:
@@ -37,5 +39,8 @@ def copies_in_words(run: Run) -> str:
     films = copies_left_out(run).exclude(scores__run=run).count()  # runs of before this rule scored them
     if not films or run.split is None:
         return ""
-    which = "1 film is not scored, as it is a copy" if films == 1 else f"{films:,} films are not scored, as copies"
-    return f"{which} of films in the test part of “{run.split.name}”: {_WHY}"
+    if films == 1:
+        which, score = "1 film is not scored, as it is a copy of one", "its score"
+    else:
+        which, score = f"{films:,} films are not scored, as copies of films", "their scores"
+    return f"{which} in the test part of “{run.split.name}”: {score} {_WHY}"

@@ -64,6 +64,13 @@ def test_films_of_the_split_itself_are_scored_as_before(detector: DetectorModel)
     assert copies_in_words(run) == ""
 
 
+def test_one_copy_is_said_in_the_singular(detector: DetectorModel, more: Dataset) -> None:
+    factories.film(more)
+    factories.copy(film_of(detector, "test"), more)
+    words = "1 film is not scored, as it is a copy of one in the test part of “First”: its score would show results on"
+    assert copies_in_words(scoring(detector, more)).startswith(words)
+
+
 def test_copies_alone_are_refused(detector: DetectorModel, more: Dataset) -> None:
     factories.copy(film_of(detector, "test"), more)
     with pytest.raises(RunRefused, match=r"copies of films in the test part of .* Score the part test of the split"):
