@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
 from typing import Any
 
@@ -44,6 +45,13 @@ def page(page: Page) -> Generator[Page]:
     page.on("request", lambda request: problems.extend(_external_request(request.url)))
     yield page
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def routed_from_the_start(page: Page) -> None:
+    """Sends the requests of the page through Playwright from the first one on. Where this begins with a route that is
+    added to an open page, its process may send one more request past the route."""
+    page.route(re.compile("no address"), lambda route: route.fallback())
 
 
 @pytest.fixture

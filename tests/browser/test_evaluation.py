@@ -90,6 +90,7 @@ def test_a_refusal_is_shown_in_the_server_s_words(evaluation: Page) -> None:
     expect(evaluation.locator("#trouble")).to_contain_text("To see scores at Seoul you need one of these roles")
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_server_that_does_not_answer_is_reported(evaluation: Page) -> None:
     evaluation.route("**/figures?**", lambda route: route.abort())
     move(evaluation, "0.25")

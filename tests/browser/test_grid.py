@@ -241,6 +241,7 @@ def test_a_held_key_acts_once(grid: Page) -> None:
     assert LabelEvent.objects.filter(author__isnull=False).count() == 2
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_an_unsaved_label_stays_marked_until_it_is_saved(grid: Page) -> None:
     press(grid, "ArrowRight")
     grid.route("**/labels/", lambda route: route.abort())
@@ -256,6 +257,7 @@ def test_an_unsaved_label_stays_marked_until_it_is_saved(grid: Page) -> None:
     assert labels(grid)[:2] == ["normal", "unsure"]
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_label_that_did_not_arrive_is_sent_again_automatically(grid: Page) -> None:
     press(grid, "ArrowRight")
     grid.route("**/labels/", lambda route: route.fulfill(status=500, json={"error": "The disk is full."}), times=1)
@@ -265,6 +267,7 @@ def test_a_label_that_did_not_arrive_is_sent_again_automatically(grid: Page) -> 
     assert LabelEvent.objects.filter(value="normal").count() == 1
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_film_left_before_its_label_was_saved_is_labelled_by_the_next_page(grid: Page) -> None:
     press(grid, "ArrowRight", "Enter")
     grid.wait_for_url("**/images/**")
@@ -277,6 +280,7 @@ def test_a_film_left_before_its_label_was_saved_is_labelled_by_the_next_page(gri
     assert LabelEvent.objects.get(value="normal").image == Image.objects.order_by("pk")[0]
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_an_answer_that_was_lost_does_not_label_twice(grid: Page) -> None:
     def lose_the_answer(route: Any) -> None:
         route.fetch()
@@ -354,6 +358,7 @@ def test_undo_goes_back_to_the_film_and_waits_for_its_label(grid: Page) -> None:
     assert LabelEvent.objects.filter(reverts__value="normal").count() == 1
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_an_undo_that_failed_is_tried_again(grid: Page) -> None:
     press(grid, "ArrowRight", "a")
     expect(grid.locator("#saved")).to_contain_text("Saved: 1 film normal. ")
@@ -363,6 +368,7 @@ def test_an_undo_that_failed_is_tried_again(grid: Page) -> None:
     expect(grid.locator("#saved")).to_have_text("Undone: the label of 1 film taken back")
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_undo_of_a_label_that_was_not_saved_takes_its_mark_away(grid: Page) -> None:
     press(grid, "ArrowRight", "a")
     grid.route("**/labels/", lambda route: route.abort(), times=1)

@@ -191,6 +191,7 @@ def test_boxes_are_drawn_named_edited_and_deleted_while_screening(open_queue: Ca
     wait_until(page, lambda: film.label_events.count() == 4)
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_boxes_drawn_offline_and_on_films_left_behind_are_kept(open_queue: Callable[..., Page]) -> None:
     page = open_queue(3)
     page.keyboard.press("Shift+M")
@@ -301,6 +302,7 @@ def test_undo_goes_back_to_the_film(open_queue: Callable[..., Page]) -> None:
     assert LabelEvent.objects.filter(reverts__isnull=False).count() == 2
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_label_whose_answer_was_lost_is_undone_on_the_server_too(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
 
@@ -318,6 +320,7 @@ def test_a_label_whose_answer_was_lost_is_undone_on_the_server_too(open_queue: C
     assert values() == ["", "", ""]
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_film_that_is_not_on_the_screen_is_not_labelled(open_queue: Callable[..., Page]) -> None:
     page = open_queue(4)
     page.route("**/pixels", lambda route: route.abort())
@@ -385,6 +388,7 @@ def test_a_label_given_after_the_session_ended_is_saved_after_the_log_in(open_qu
     assert values() == ["abnormal", "normal", ""]
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_film_that_was_on_its_way_when_the_session_ended_is_fetched_again(
     page: Page, open_queue: Callable[..., Page]
 ) -> None:
@@ -421,6 +425,7 @@ def test_drafts_outlive_the_page_and_the_log_in(open_queue: Callable[..., Page],
     assert values() == ["abnormal", "", ""]
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_the_drafts_of_one_person_are_not_saved_by_another(
     open_queue: Callable[..., Page], sign_in: Any, live_server: Any
 ) -> None:
@@ -438,6 +443,7 @@ def test_the_drafts_of_one_person_are_not_saved_by_another(
     assert not LabelEvent.objects.exists()
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_labelling_continues_without_a_connection(open_queue: Callable[..., Page]) -> None:
     page = open_queue()
     page.route("**/labels/", lambda route: route.abort())

@@ -179,6 +179,7 @@ def test_nothing_of_the_model_reaches_the_browser_before_the_lock(
     assert Reading.objects.get(stage="unaided", item=item).confidence == 4
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_reading_that_is_not_stored_yet_is_not_revealed(
     page: Page, live_server: Any, sign_in: Any, of: Worklist
 ) -> None:

@@ -245,6 +245,7 @@ def test_the_browser_receives_neither_scores_nor_flags(open_it: Open, of: Workli
 # Readings must not be lost ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_readings_made_offline_are_stored_and_sent_again(open_it: Open, maria: User) -> None:
     page = open_it()
     wait_for_film(page, 1)
@@ -308,6 +309,7 @@ def test_the_dialog_of_an_ended_session_sends_the_reading_once_and_its_time_is_n
     assert max(reading.total_seconds for reading in readings) < 100
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_an_answer_that_was_lost_on_the_way_makes_no_second_reading(open_it: Open) -> None:
     page = open_it()
     wait_for_film(page, 1)
@@ -327,6 +329,7 @@ def test_an_answer_that_was_lost_on_the_way_makes_no_second_reading(open_it: Ope
     assert Reading.objects.count() == 1
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_another_person_in_this_browser_sends_nothing_of_the_first(
     open_it: Open, sign_in: Any, live_server: Any, of: Worklist
 ) -> None:

@@ -35,6 +35,7 @@ COMPUTED_BY_ENGINE = ("/nearest",)
 # gallery would reveal labels.
 MOVED = {"boxes", "hidden"}
 SENTENCES = {"reason", "note", "notice", "words", "limits", "weight_locked_reason"}  # fields whose words may change
+RENAMED = {"other other": "other"}  # since 0.4.0, a scanner of a maker and a model whose names an import does not keep
 DRAWN = {"lines"}  # a path of strokes, whose order may change
 # Trivial scores were shown in the direction learned on tune alone until 0.2.0, and are now in their better direction,
 # with more of them.
@@ -173,10 +174,11 @@ def differences(was: Any, now: Any, tolerance: float = SAME, *, path: str = "", 
         for name in comparable(was):
             if name in MOVED and ("highest_normal" in path or "/boxes/" in str(was[name]) or "lowest_abnormal" in path):
                 continue
-            if name not in now:
-                yield f"{path}.{name} is gone"
+            named = RENAMED.get(name, name)
+            if named not in now:
+                yield f"{path}.{named} is gone"
             elif name not in DRAWN | TRIVIAL | FREE_RESPONSE:
-                yield from differences(was[name], now[name], tolerance, path=f"{path}.{name}", field=name)
+                yield from differences(was[name], now[named], tolerance, path=f"{path}.{named}", field=name)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for number, pair in enumerate(zip(was, now, strict=True)):
             yield from differences(*pair, tolerance, path=f"{path}[{number}]", field=field)

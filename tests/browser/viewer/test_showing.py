@@ -110,6 +110,7 @@ def test_the_last_requested_film_is_shown(open_viewer: Open, site: Site) -> None
     assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
 
 
+@pytest.mark.usefixtures("routed_from_the_start")
 def test_a_film_that_arrives_late_is_dropped(open_viewer: Open, site: Site) -> None:
     viewer = open_viewer(FILMS["linear"])
     late, last = (offer(site, name, make_film(seed=seed)) for name, seed in (("b", 5), ("c", 6)))
