@@ -64,8 +64,10 @@ class Rows:
 
 
 def counts_of(count: int) -> list[int]:
-    """The numbers of picks after which the covering radius is computed: 1, 2, 4 and so on, and ``count``."""
-    return [2**power for power in range((count - 1).bit_length())] + [count]
+    """The numbers of picks after which the covering radius is computed: 1, 8, 64 and so on, half of ``count``, which
+    shows what the second half gained, and ``count``."""
+    half = -(-count // 2)
+    return sorted({*(8**power for power in range(half.bit_length()) if 8**power < half), half, count})
 
 
 @exact_products()

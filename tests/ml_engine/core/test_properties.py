@@ -341,7 +341,7 @@ def test_among_equal_points_the_first_are_picked(value: float, limit: float) -> 
     coreset = k_center(torch.full((9, 5), value), 6, start=2, exact_limit=limit)
 
     assert coreset.indices.tolist() == [2, 0, 1, 3, 4, 5]
-    assert (coreset.radius[[0, 1, 3, 5]] == 0).all()
+    assert (coreset.radius[[0, 2, 5]] == 0).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -353,7 +353,7 @@ def test_as_many_picks_as_points_select_every_point(seed: int, limit: float) -> 
     assert sorted(coreset.indices.tolist()) == list(range(40))
     assert coreset.indices[0] == seed
     assert coreset.radius[-1] == 0
-    assert (np.diff(coreset.radius[[0, 1, 3, 7, 15, 31, 39]]) <= 0).all()
+    assert (np.diff(coreset.radius[[0, 7, 19, 39]]) <= 0).all()
 
 
 # --- scores, p-values and thresholds ------------------------------------------------------------

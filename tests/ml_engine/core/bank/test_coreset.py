@@ -126,8 +126,8 @@ def test_after_a_radius_of_zero_the_lowest_free_indices_follow() -> None:
     picked = set(result.indices[:30].tolist())
     free = [index for index in range(300) if index not in picked]
     assert result.indices[30:].tolist() == free[:10]
-    assert result.radius[[31, 39]].tolist() == [0, 0]
-    assert result.radius[15] > 0
+    assert result.radius[39] == 0
+    assert result.radius[19] > 0
 
 
 def test_the_radius_of_covered_features_is_exactly_zero_in_spite_of_rounding() -> None:
@@ -136,7 +136,7 @@ def test_the_radius_of_covered_features_is_exactly_zero_in_spite_of_rounding() -
     result = coreset.k_center(distinct[torch.arange(90) % 30], 30)
 
     assert result.radius[-1] == 0
-    assert result.radius[15] > 50
+    assert result.radius[14] > 50
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -145,7 +145,7 @@ def test_radius_is_the_covering_radius_of_the_input_features(name: str) -> None:
 
     result = coreset.k_center(features, 60)
 
-    known = [0, 1, 3, 7, 15, 31, 59]
+    known = [0, 7, 29, 59]
     assert np.flatnonzero(~np.isnan(result.radius)).tolist() == known
     expected = plain_radius(features.numpy(), result.indices.tolist())
     np.testing.assert_allclose(result.radius[known], np.array(expected)[known], rtol=1e-6)
