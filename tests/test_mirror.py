@@ -183,7 +183,6 @@ ELSEWHERE = {
     "ml_engine/core/alignment/quality.py": "tests/ml_engine/engine/test_run_folder.py measures each film's alignment",
     "ml_engine/core/bank/changes.py": "tests/ml_engine/engine/test_grow_and_forget.py",
     "ml_engine/core/bank/detectors.py": "tests/ml_engine/engine/test_baselines.py fits each",
-    "ml_engine/core/detector/in_memory.py": "tests/ml_engine/core/backbone/test_networks.py, tests/test_docs.py",
     # the engine and its commands
     "ml_engine/command/ablation.py": "tests/ml_engine/engine/stages/test_ablation.py",
     "ml_engine/command/banks.py": "tests/ml_engine/engine/stages/test_bank_study.py",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ml_engine.core import files
@@ -50,7 +51,7 @@ class StoredRows:
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
         values = np.empty((len(wanted), *self.shape[1:]), dtype=np.float32)
         for part in _spans(len(wanted), max(1, BYTES_AT_ONCE // max(1, self._row_bytes))):
-            values[part] = self._stored(wanted[part])
+            _copy(self._stored(wanted[part]), values[part])
         if self._kind == np.uint16:
             values /= LEVELS
         return values
@@ -83,6 +84,14 @@ class StoredRows:
                 row += done // self._row_bytes
                 raise OSError(f"{self._path} ends within row {row}: it was cut off, and has to be written again.")
             done += count
+
+
+def _copy(stored: NDArray[np.generic], into: NDArray[np.float32]) -> None:
+    """As ``into[:] = stored``; of float16 by torch, which takes a sixth of the time of NumPy."""
+    if stored.dtype == np.float16:
+        torch.from_numpy(into).copy_(torch.from_numpy(stored))
+    else:
+        into[...] = stored
 
 
 def _bytes_of(array: NDArray[np.generic]) -> memoryview:

@@ -28,6 +28,7 @@ MIB = 2**20
 ROUGH = 2**24 * 10  # bytes of rough distances and their bounds in a search
 CHUNK = 8192  # rows of features in memory at once
 RADIUS_VALUES = 2e7  # distances of the covering radius in memory at once
+SHARED_BYTES = 2**27  # of integers that folds share, as in core/bank/memory_bank.py
 RESULT_SECONDS = 0.004  # a film, for writing results
 LAYOUT_SECONDS = 0.002  # a film of an embedding map, for 200 rounds over its 15 neighbours
 SIMILARITIES = 2**27  # bytes of similarities between films in memory at once
@@ -315,8 +316,10 @@ class _Run:
         distances = 3 * min(RADIUS_VALUES, rows * picks) * (8 if rows * picks * self.wide <= 2e10 else 4)
         radius = distances + 12 * picks * self.wide
         chunks = 4 * CHUNK * self.wide * 3
+        integers = 2 * rows * self.wide
+        shared = integers if integers <= SHARED_BYTES else 0  # by the folds
         setting = "coreset_dimensions" if projected else "coreset_exact_limit"
-        return Phase("selecting the banks", kept + (max(points, radius) + chunks) / MIB, setting)
+        return Phase("selecting the banks", kept + (max(points + shared, radius) + chunks) / MIB, setting)
 
 
 def in_words(seconds: float) -> str:

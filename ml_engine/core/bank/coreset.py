@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ml_engine.core.arrays import Array, as_tensor
-from ml_engine.core.backbone.feature_file import Features
+from ml_engine.core.backbone.feature_file import Features, rows_at
 from ml_engine.core.bank.covering_radius import Rows, counts_of, covering_radius
 from ml_engine.core.bank.rough_distances import (
     GrowingInt8Product,
@@ -82,10 +82,12 @@ def selection_grid(
     seed: int,
     dimensions: int,
     exact_limit: float,
+    shared: Tensor | None = None,
 ) -> Tensor:
     """The integer points for `greedy`, int16 (N, D), or (N, dimensions) if projected; N counts ``rows``, or all rows.
 
-    Arguments as in `k_center`. Raises EmptyBank without rows.
+    Those that are not projected are taken from ``shared``, the `integer_grid` of all features, if it is given. Other
+    arguments as in `k_center`. Raises EmptyBank without rows.
     """
     chosen = Rows(features, rows)
     if len(chosen) == 0:
@@ -93,6 +95,8 @@ def selection_grid(
     is_large = len(chosen) * count > exact_limit or 2 * len(chosen) * features.shape[1] > EXACT_BYTES
     if is_large and features.shape[1] > dimensions:
         chosen = Rows(project(chosen, dimensions=dimensions, seed=seed), None)
+    elif shared is not None:
+        return shared if rows is None else rows_at(shared, rows)
     return integer_grid(chosen)
 
 
@@ -307,14 +311,21 @@ class _Greedy:
         members = members[self.bound[members] > max(outside, 0.0)]
         points, norms = self._points(members), self.norms[members]
         exact, owner = self.exact[members], self.owner[members]
-        while len(self.picks) < self.counts[-1]:
-            position = int(exact.argmax())  # the lowest index among equals: members are in ascending order
-            if float(exact[position]) <= max(outside, 0.0):
+        positions: list[int] = []
+        first, squared = len(self.picks), torch.empty_like(norms)
+        farthest = exact.numpy() if exact.device.type == "cpu" else exact  # looked up faster, in the same memory
+        while first + len(positions) < self.counts[-1]:
+            position = int(farthest.argmax())  # the lowest index among equals: members are in ascending order
+            if farthest[position] <= max(outside, 0.0):
                 break
-            squared = torch.addmv(norms, points, points[position], alpha=-2) + norms[position]
-            owner[squared < exact] = len(self.picks)
-            exact = torch.minimum(exact, squared)
-            self._add(int(members[position]))
+            torch.addmv(norms, points, points[position], alpha=-2, out=squared)
+            squared += norms[position]
+            owner.masked_fill_(squared < exact, first + len(positions))
+            torch.minimum(exact, squared, out=exact)
+            positions.append(position)
+        at, last = torch.tensor(positions, dtype=torch.int64, device=members.device), first + len(positions)
+        self.centres[first:last], self.centre_norms[first:last] = points[at], norms[at]
+        self.picks.extend(members[at].tolist())
         self._write(members, exact, owner)
 
     def _pick_among_equals(self, best: float) -> None:

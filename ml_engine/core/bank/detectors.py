@@ -68,17 +68,21 @@ def fit_model(
     *,
     films: Tensor | None = None,
     with_radius: bool = True,
+    grid: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """A model of the kind ``config.detector``.
 
     ``features`` float32 (F * P, D) are arranged as in `Source`; ``films`` int64 restricts the fit to these of the F
-    films. Without ``with_radius`` no covering radius is computed. Raises EmptyBank where no patch or film is left,
+    films. Without ``with_radius`` no covering radius is computed; banks are selected from ``grid``, the
+    `memory_bank.shared_grid` of the features, if there is one. Raises EmptyBank where no patch or film is left,
     InvalidConfig for a model that would be too large.
     """
     if baseline := _BASELINES.get(config.detector):
         return baseline.fit(features, source, config, films=films, progress=progress)
-    return memory_bank.build(features, source, config, films=films, with_radius=with_radius, progress=progress)
+    return memory_bank.build(
+        features, source, config, films=films, with_radius=with_radius, grid=grid, progress=progress
+    )
 
 
 def scorer_of(model: Model, keep: NDArray[np.bool_], config: PipelineConfig, device: torch.device) -> Scorer:

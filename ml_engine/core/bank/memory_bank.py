@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ml_engine.core.backbone.feature_file import Features, rows_at
 from ml_engine.core.bank import coreset
-from ml_engine.core.bank.covering_radius import counts_of, covering_radius
+from ml_engine.core.bank.covering_radius import Rows, counts_of, covering_radius
 from ml_engine.core.bank.nearest_search import NearestSearch, scores_at
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EmptyBank, IncompatibleModel
 
 GATHERED_VALUES = 2**23  # of features gathered in memory for a bank: 32 MiB in float32
+SHARED_BYTES = 2**27  # of integers that the banks of all folds are selected from
 
 Progress = Callable[[int, int], None]
 
@@ -93,13 +94,14 @@ def build(
     *,
     films: Tensor | None = None,
     with_radius: bool = True,
+    grid: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Banks:
     """The global bank and the bank of each cell, selected from the patches of the cell and its halo.
 
     ``features`` (F * P, D) are arranged as in `Source`, and may have rows of further films after these; ``films`` int64
-    restricts the selection to these of the F films. The same rate s applies to every bank (our choice; the paper gives
-    a single s). Raises EmptyBank where no patch or film is left.
+    restricts the selection to these of the F films; ``grid`` is a `shared_grid` of them. The same rate s applies to
+    every bank (our choice; the paper gives a single s). Raises EmptyBank where no patch or film is left.
     """
     per_film = len(source.places)
     chosen = torch.arange(len(source.films)) if films is None else films
@@ -109,11 +111,24 @@ def build(
     banks: list[Bank | None] = []
     for done, inside in enumerate(jobs):
         rows = (chosen[:, None] * per_film + inside).reshape(-1)
-        banks.append(_select(features, rows, source, config, with_radius) if len(rows) else None)
+        banks.append(_select(features, rows, source, config, with_radius, grid) if len(rows) else None)
         if progress:
             progress(done + 1, len(jobs))
     assert banks[0] is not None
     return Banks(banks[0], tuple(banks[1:]))
+
+
+def shared_grid(features: Features, source: Source) -> Tensor | None:
+    """The features (F * P, D) as integers int16, from which `build` selects many banks, each of a part of the films,
+    without reading the features again for each bank; None where they take more than 128 MiB.
+
+    Banks that are selected without it have integers of their own, scaled to their own patches: picks may differ where
+    two patches are almost equally far.
+    """
+    rows = len(source.films) * len(source.places)
+    if not 0 < 2 * rows * features.shape[1] <= SHARED_BYTES:
+        return None
+    return coreset.integer_grid(Rows(features, None if rows == len(features) else torch.arange(rows)))
 
 
 def at_rate(banks: Banks, places: Tensor, config: PipelineConfig, *, rate: float, films: int) -> Banks:
@@ -141,13 +156,20 @@ def places_near(places: Tensor, cell: int, config: PipelineConfig) -> Tensor:
     return torch.nonzero(is_near_cell(places, cell, **shape, halo=config.halo))[:, 0]
 
 
-def _select(features: Features, rows: Tensor, source: Source, config: PipelineConfig, with_radius: bool) -> Bank:
+def _select(
+    features: Features,
+    rows: Tensor,
+    source: Source,
+    config: PipelineConfig,
+    with_radius: bool,
+    shared: Tensor | None,
+) -> Bank:
     """A bank from some rows of the features."""
     count = bank_size(len(rows), config.rate, most=config.bank_most)
     start = 0
     if config.coreset_start == "seeded":
         start = int(torch.randint(len(rows), (1,), generator=torch.Generator().manual_seed(config.seed)))
-    some, points = _points(features, rows)
+    some, points = _points(features, rows) if shared is None else (rows, features)
     grid = coreset.selection_grid(
         points,
         count,
@@ -155,6 +177,7 @@ def _select(features: Features, rows: Tensor, source: Source, config: PipelineCo
         seed=config.seed,
         dimensions=config.coreset_dimensions,
         exact_limit=config.coreset_exact_limit,
+        shared=shared,
     )
     rates = (*config.tried("rate"), config.rate) if with_radius else ()
     sizes = {bank_size(len(rows), rate, most=config.bank_most) for rate in rates}

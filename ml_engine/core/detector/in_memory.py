@@ -211,11 +211,17 @@ def fold_maps(
         return pipeline.no_maps(config, keep)
     per_film = len(source.places)
     maps = np.full((wide, len(folds), 2, *keep.shape), np.nan, dtype=np.float32)
+    grid = memory_bank.shared_grid(features.to(device), source) if config.detector == "patchcore" else None
     done = 0
     for fold in range(count):
         others = torch.from_numpy(np.flatnonzero(folds != fold))
         model = detectors.fit_model(
-            features.to(device), source, model_selection.at_highest_rate(config), films=others, with_radius=False
+            features.to(device),
+            source,
+            model_selection.at_highest_rate(config),
+            films=others,
+            with_radius=False,
+            grid=grid,
         )
         scorers = Scorers(model, keep, config, device, films=len(others))
         own = np.flatnonzero(folds == fold)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_engine.core.bank import memory_bank
 from ml_engine.core.config import PipelineConfig
 from ml_engine.engine import forecast
 from ml_engine.engine.forecast import CannotFit, Clock, RunSize
@@ -84,6 +85,10 @@ def test_memory_grows_with_the_films_that_are_selected_from() -> None:
 
     assert (more - many) / (many - few) == pytest.approx(2, rel=0.2)
     assert detector(20_000, CONFIG.replace(rate=0.001)).memory_mib < few
+
+
+def test_the_limit_of_shared_integers_is_that_of_the_banks() -> None:
+    assert forecast.SHARED_BYTES == memory_bank.SHARED_BYTES
 
 
 def test_a_scoring_run_knows_its_bank() -> None:

@@ -145,6 +145,40 @@ def test_banks_can_be_restricted_to_some_films() -> None:
     assert torch.equal(some.whole.provenance, alone.whole.provenance)
 
 
+def test_banks_of_some_films_are_selected_from_the_integers_of_all() -> None:
+    features, source = draw_features()
+    grid = memory_bank.shared_grid(features, source)
+    assert grid is not None
+
+    banks = memory_bank.build(features, source, CONFIG, films=torch.tensor([1, 4]), grid=grid)
+
+    per_film = len(source.places)
+    rows = torch.cat([torch.arange(per_film) + film * per_film for film in (1, 4)])
+    picks = coreset.greedy(grid[rows], len(banks.whole.vectors))
+    assert torch.equal(banks.whole.vectors, features[rows[picks]])
+    np.testing.assert_allclose(banks.whole.radius[-1], torch.cdist(features[rows], banks.whole.vectors).amin(1).max())
+
+
+def test_from_shared_integers_as_from_their_own_where_features_are_integers() -> None:
+    features, source = draw_features()
+    features = (40 * features).round()
+    grid = memory_bank.shared_grid(torch.cat([features, features[:5]]), source)  # rows of a further film
+
+    shared = memory_bank.build(features, source, CONFIG, films=torch.tensor([0, 2, 5]), grid=grid)
+
+    own = memory_bank.build(features, source, CONFIG, films=torch.tensor([0, 2, 5]))
+    for name, tensor in memory_bank.to_tensors(own).items():
+        torch.testing.assert_close(memory_bank.to_tensors(shared)[name], tensor, rtol=0, atol=0, equal_nan=True)
+
+
+def test_integers_are_not_shared_where_they_take_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, source = draw_features()
+    monkeypatch.setattr(memory_bank, "SHARED_BYTES", 2 * features.numel())
+    assert memory_bank.shared_grid(features, source) is not None
+    monkeypatch.setattr(memory_bank, "SHARED_BYTES", 2 * features.numel() - 1)
+    assert memory_bank.shared_grid(features, source) is None
+
+
 @pytest.mark.parametrize("halo", [0, 1])
 def test_banks_at_a_smaller_rate_equal_those_selected_at_it(halo: int) -> None:
     features, source = draw_features()
