@@ -120,7 +120,13 @@ def facts(request: SignedInRequest, uuid: UUID) -> JsonResponse:
     orientation = {"view_position": film.view_position, "laterality": film.laterality}
     patient_orientation = film.header.get("patient_orientation", "")
     return JsonResponse(
-        {**film.facts, "image": str(film.uuid), **orientation, "patient_orientation": patient_orientation}
+        {
+            **film.facts,
+            "image": str(film.uuid),
+            **orientation,
+            "patient_orientation": patient_orientation,
+            "preview_url": reverse("portal:image-preview", args=[film.uuid]),
+        }
     )
 
 

@@ -111,7 +111,7 @@ def build(
     banks: list[Bank | None] = []
     for done, inside in enumerate(jobs):
         rows = (chosen[:, None] * per_film + inside).reshape(-1)
-        banks.append(_select(features, rows, source, config, with_radius, grid) if len(rows) else None)
+        banks.append(_select(features, rows, source, config, with_radius, shared=grid) if len(rows) else None)
         if progress:
             progress(done + 1, len(jobs))
     assert banks[0] is not None
@@ -162,6 +162,7 @@ def _select(
     source: Source,
     config: PipelineConfig,
     with_radius: bool,
+    *,
     shared: Tensor | None,
 ) -> Bank:
     """A bank from some rows of the features."""

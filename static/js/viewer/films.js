@@ -10,9 +10,10 @@ import { voiChoices } from "./presets.js";
 export const MOST_KEPT = 3;
 
 // {facts, pixels, rows, columns, aspect, modality, choices}
-export async function loadFilm({ factsUrl, pixelsUrl }, { onProgress, signal } = {}) {
+export async function loadFilm({ factsUrl, pixelsUrl }, { onFacts, onProgress, signal } = {}) {
   const facts = await fetchJson(factsUrl, "The film's header", { signal });
   checkFacts(facts);
+  onFacts?.(facts);
   const pixels = await fetchPixels(pixelsUrl, facts, { onProgress, signal });
   const modality = modalityTable(facts);
   const { rows, columns } = facts;
@@ -26,12 +27,16 @@ export function createFilmStore() {
 
   const start = (urls) => {
     const ending = new AbortController();
-    const entry = { ending, progress: 0, onProgress: null };
+    const entry = { ending, facts: null, progress: 0, onFacts: null, onProgress: null };
+    const onFacts = (facts) => {
+      entry.facts = facts;
+      entry.onFacts?.(facts);
+    };
     const onProgress = (progress) => {
       entry.progress = progress;
       entry.onProgress?.(progress);
     };
-    entry.film = loadFilm(urls, { onProgress, signal: ending.signal });
+    entry.film = loadFilm(urls, { onFacts, onProgress, signal: ending.signal });
     for (const [name, url, load] of [["overlay", urls.overlayUrl, loadOverlay], ["boxes", urls.boxesUrl, loadBoxes]]) {
       if (url) entry[name] = { url, content: load(url, { signal: ending.signal }) };
       entry[name]?.content.catch(() => drop(entry, name));
@@ -70,10 +75,12 @@ export function createFilmStore() {
       return kept.size;
     },
     has: (urls) => kept.has(keyOf(urls)),
-    film(urls, onProgress) {
+    // `onFacts` is called once, with the film's header, which comes before its pixels.
+    film(urls, { onFacts, onProgress }) {
       const entry = use(urls);
       onProgress(entry.progress);
-      entry.onProgress = onProgress;
+      if (entry.facts) onFacts(entry.facts);
+      Object.assign(entry, { onFacts, onProgress });
       return entry.film;
     },
     overlay: (urls, url) => take(urls, "overlay", url, loadOverlay),

@@ -13,18 +13,22 @@ import { createMeasuring } from "./measuring.js";
 import { createNearest } from "./nearest.js";
 import { createOverlaying } from "./overlaying.js";
 import { listenToFilm } from "./pointing.js";
+import { createPreview } from "./preview.js";
 import { FilmStage } from "./stage.js";
 import { createWindowing } from "./windowing.js";
 
 const URLS = ["factsUrl", "pixelsUrl", "boxesUrl", "overlayUrl", "nearestUrl", "besideUrl"];
 const NONE_BESIDE = { films: [], note: "" };
 const FOLDED = "hilum-panels-folded"; // kept for the tab, so that the next film has as much room
+const FETCHING = "Fetching the film";
+const PREVIEWED = "Fetching the film. This is its preview, not for reading.";
 const PRESETS = ["lung", "mediastinum", "bone", "percentile"];
 
 export class FilmViewer {
   #host;
   #stage;
   #parts;
+  #preview;
   #corners;
   #shownBoxes;
   #editor;
@@ -58,6 +62,7 @@ export class FilmViewer {
       onDraw: () => this.#describeView(),
       onLost: () => this.#overlaying.draw(),
     }));
+    this.#preview = createPreview({ stage, onShown: () => this.#emit("hilum:preview") });
     this.#parts = controls.buildFrame(this.#host, { stage: stage.element, run: (name) => this.#run(name) });
     const { stages, panel, panels, choices, pointText: text } = this.#parts;
     const overlaying = (this.#overlaying = createOverlaying({
@@ -121,8 +126,9 @@ export class FilmViewer {
     const isLate = () => showing !== this.#showing;
     this.#clear();
     try {
-      const film = await this.#films.film(this.#urls, (progress) => {
-        if (!isLate()) this.#showMessage("Fetching the film", { progress });
+      const film = await this.#films.film(this.#urls, {
+        onFacts: (facts) => !isLate() && this.#preview.begin(facts),
+        onProgress: (progress) => !isLate() && this.#showMessage(this.#preview.isShown ? PREVIEWED : FETCHING, { progress }),
       });
       if (isLate()) return false;
       this.#takeFilm(film);
@@ -142,6 +148,7 @@ export class FilmViewer {
   #clear() {
     this.#error = null;
     this.#setState("loading");
+    this.#preview.end();
     this.#stage.clear();
     this.#overlaying.clear();
     this.#editor.clear();
@@ -156,6 +163,7 @@ export class FilmViewer {
   }
 
   #takeFilm(film) {
+    this.#preview.end();
     this.#showMessage("");
     this.#stage.setFilm(film, this.#windowing.shownAs(film));
     controls.fillChoices(this.#parts.choices, film.choices, this.#stage.voi);
@@ -223,6 +231,7 @@ export class FilmViewer {
   #fail(error) {
     this.#error = sentence(error);
     this.#parts.panel.hidden = true;
+    this.#preview.end();
     this.#showMessage(this.#error, { retry: () => this.load() });
     this.#setState("error");
     this.#emit("hilum:error", { message: this.#error, isOut: error instanceof SessionEnded });

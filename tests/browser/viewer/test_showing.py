@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
-from portal.imaging.film import Film, pack
+from portal.imaging.film import Film, pack, preview
 from tests.browser.viewer.conftest import Overlay, Site, Viewer
 from tests.browser.viewer.films import FILMS, WINDOW, flat_film, make_film
 from tests.browser.viewer.test_viewer import grey_reference, maps_with
@@ -108,6 +110,65 @@ def test_the_last_requested_film_is_shown(open_viewer: Open, site: Site) -> None
     assert answers == [False, True]
     viewer.press("actual")
     assert np.abs(viewer.greys().astype(int) - grey_reference(make_film(seed=6))).max() <= 1
+
+
+@pytest.mark.usefixtures("routed_from_the_start")
+def test_a_film_that_takes_long_shows_its_preview_meanwhile(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    film = Film(make_film(seed=5).stored[:, :64], replace(make_film(seed=5).facts, columns=64, spacing_mm=(0.2, 0.1)))
+    site.answers["/b/preview"] = (200, "image/jpeg", preview(film), False)
+    urls = offer(site, "b", film, preview_url="/b/preview")
+    held: list[Any] = []
+    viewer.page.route("**/b/pixels", lambda route: held.append(route))
+    record_events(viewer, "hilum:preview")
+    viewer.host.evaluate("(host, urls) => void (window.late = host.hilumViewer.show(urls))", urls)
+    picture = viewer.host.locator(".hv-preview")
+    expect(picture).to_be_visible()
+    expect(viewer.host.locator(".hv-message")).to_be_visible()
+    assert viewer.host.get_attribute("data-state") == "loading"
+    assert viewer.host.locator("button[data-action=fit]").is_disabled()
+    stage, shown = viewer.host.locator(".hv-stage").bounding_box(), picture.bounding_box()
+    assert stage is not None
+    assert shown is not None
+    assert shown["height"] == pytest.approx(stage["height"], abs=1)
+    assert shown["height"] / shown["width"] == pytest.approx(2 * film.facts.rows / 64, rel=0.01)
+    assert len(viewer.page.evaluate("heard")) == 1
+    held[0].continue_()
+    assert viewer.page.evaluate("late") is True
+    expect(picture).to_be_hidden()
+    assert viewer.host.get_attribute("data-state") == "ready"
+
+
+@pytest.mark.usefixtures("routed_from_the_start")
+def test_a_preview_goes_with_its_film_and_none_comes_for_a_film_that_is_there(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    first, second = make_film(seed=5), make_film(seed=6)
+    site.answers["/b/preview"] = (200, "image/jpeg", preview(first), False)
+    slow, ready = offer(site, "b", first, preview_url="/b/preview"), offer(site, "c", second, preview_url="/c/preview")
+    viewer.page.route("**/b/pixels", lambda route: None)
+    asked: list[str] = []
+    viewer.page.on("request", lambda request: asked.append(request.url))
+    viewer.host.evaluate("(host, urls) => host.hilumViewer.prefetch([urls])", ready)
+    viewer.host.evaluate("(host, urls) => void host.hilumViewer.show(urls)", slow)
+    expect(viewer.host.locator(".hv-preview")).to_be_visible()
+    assert show(viewer, ready)
+    expect(viewer.host.locator(".hv-preview")).to_be_hidden()
+    viewer.page.wait_for_timeout(400)  # longer than a film is waited for without its preview
+    assert not [url for url in asked if url.endswith("/c/preview")]
+    assert viewer.host.get_attribute("data-state") == "ready"
+
+
+@pytest.mark.usefixtures("routed_from_the_start")
+def test_a_film_without_its_preview_is_waited_for(open_viewer: Open, site: Site) -> None:
+    viewer = open_viewer(FILMS["linear"])
+    urls = offer(site, "b", make_film(seed=5), preview_url="/nowhere")
+    held: list[Any] = []
+    viewer.page.route("**/b/pixels", lambda route: held.append(route))
+    with viewer.page.expect_response("**/nowhere"):
+        viewer.host.evaluate("(host, urls) => void (window.late = host.hilumViewer.show(urls))", urls)
+    expect(viewer.host.locator(".hv-preview")).to_be_hidden()
+    held[0].continue_()
+    assert viewer.page.evaluate("late") is True
 
 
 @pytest.mark.usefixtures("routed_from_the_start")

@@ -165,6 +165,7 @@ def test_facts_describe_how_to_show_the_film(curator: Client, film: Image) -> No
 
 def test_facts_have_the_patients_orientation(curator: Client, film: Image) -> None:
     assert curator.get(f"/images/{film.uuid}/facts").json()["patient_orientation"] == ""
+    assert curator.get(f"/images/{film.uuid}/facts").json()["preview_url"] == f"/images/{film.uuid}/preview"
     turned = factories.film(film.dataset, header={"patient_orientation": "L\\F"})
     assert curator.get(f"/images/{turned.uuid}/facts").json()["patient_orientation"] == "L\\F"
 
