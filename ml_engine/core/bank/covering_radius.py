@@ -19,7 +19,7 @@ from ml_engine.core.backbone.feature_file import Features, rows_at
 from ml_engine.core.bank.rough_distances import FLOAT32_EPS, Side, product_for
 from ml_engine.core.determinism import exact_products
 
-CHUNK_VALUES = 2**20  # values of features at once: 4 MiB in float32, which stays in a cache
+CHUNK_VALUES = 2**19  # values of features at once: 2 MiB in float32, which stays in a cache
 REFRESHED = 4096  # points refreshed at once, those with the largest bounds
 MEASURED = 64  # points measured in float64 at once
 PICKS = 4096  # picks compared at once
@@ -64,10 +64,10 @@ class Rows:
 
 
 def counts_of(count: int) -> list[int]:
-    """The numbers of picks after which the covering radius is computed: 1, 8, 64 and so on, half of ``count``, which
+    """The numbers of picks after which the covering radius is computed: 1, 32, 1024 and so on, half of ``count``, which
     shows what the second half gained, and ``count``."""
     half = -(-count // 2)
-    return sorted({*(8**power for power in range(half.bit_length()) if 8**power < half), half, count})
+    return sorted({*(32**power for power in range(half.bit_length()) if 32**power < half), half, count})
 
 
 @exact_products()

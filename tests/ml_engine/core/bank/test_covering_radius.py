@@ -81,9 +81,9 @@ def test_only_chosen_rows_count() -> None:
     np.testing.assert_array_equal(radius, covering_radius(features[rows], picks))
 
 
-def test_it_is_computed_at_powers_of_eight_half_and_the_end() -> None:
-    counts = [counts_of(count) for count in (1, 2, 5, 16, 17, 1000)]
-    assert counts == [[1], [1, 2], [1, 3, 5], [1, 8, 16], [1, 8, 9, 17], [1, 8, 64, 500, 1000]]
+def test_it_is_computed_at_powers_of_32_half_and_the_end() -> None:
+    counts = [counts_of(count) for count in (1, 2, 5, 64, 65, 3000)]
+    assert counts == [[1], [1, 2], [1, 3, 5], [1, 32, 64], [1, 32, 33, 65], [1, 32, 1024, 1500, 3000]]
 
 
 def test_few_points_are_compared_where_hints_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
