@@ -20,7 +20,7 @@ from portal.imaging.acquisition import acquired_on
 from portal.imaging.elements import number, text, values
 from portal.imaging.errors import UnusableFile
 from portal.imaging.film_warnings import warned
-from portal.imaging.views import view_of_header
+from portal.imaging.header_view import view_of_header
 
 OLDEST_AGE_YEARS = 90  # ages above 89 become this one (45 CFR 164.514(b)(2)(i)(C))
 

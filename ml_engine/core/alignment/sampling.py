@@ -45,13 +45,21 @@ def sample_valid(valid: Tensor, theta: Tensor) -> Tensor:
 
 
 def sample_both(films: Tensor, valid: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """`sample` of the films (B, 1, S, S) and `sample_valid`, in two thirds of their time together."""
+    """`sample` of the films (B, 1, S, S) and `sample_valid`, in two thirds of their time together; the films as they
+    are where nothing moves."""
+    if is_unaligned(theta):
+        return films, _valid(valid.detach()).to(valid.dtype)
     aligned, covered = sample(torch.cat([films, valid], 1), theta).split(1, 1)
     return aligned, _valid(covered).to(valid.dtype)
 
 
 def _valid(covered: Tensor) -> Tensor:
     return covered > 0.999
+
+
+def is_unaligned(theta: Tensor) -> bool:
+    """Whether every theta (B, 2, 3) is the identity, so that a film is its own resampling."""
+    return theta.shape[1:] == (2, 3) and bool((theta == torch.eye(2, 3).to(theta)).all())
 
 
 def unaligned(count: int) -> Tensor:

@@ -41,8 +41,8 @@ EXACT_BYTES = 2**31  # largest grid in full dimension; larger ones are projected
 
 class Coreset(NamedTuple):
     """``indices`` int64 (count,), in the order picked; ``radius`` float32 (count,), the covering radius, which is the
-    largest L2 distance of any input feature to its nearest pick: after 1, 32, 1024 and so on, half and all of the picks,
-    NaN after the others."""
+    largest L2 distance of any input feature to its nearest pick: after 1, 32, 1024 and so on, half and all of them, NaN
+    after the others."""
 
     indices: Tensor
     radius: NDArray[np.float32]

@@ -9,12 +9,15 @@ against the number of films, so that an array library does the work and the same
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ml_engine.core.embedding.neighbours import NearestFilms
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 ATTRACTION, POWER = 1.5769434, 0.8950609  # a and b of the curve 1 / (1 + a d^2b) for min_dist 0.1 and spread 1
 NEGATIVES = 5  # films that are drawn for each edge and pushed away
@@ -49,6 +52,8 @@ def membership_strengths(distances: Array) -> Array:
 
 def joined_graph(nearest: NearestFilms) -> sparse.coo_matrix:
     """The symmetric graph (N, N): an edge has the strength w + w' - w w' of its two directions (Algorithm 1)."""
+    from scipy import sparse  # a tenth of a second, which every other run would wait for
+
     films, kept = nearest.films.shape
     strengths = membership_strengths(1.0 - nearest.similarities.astype(np.float64))
     heads = np.repeat(np.arange(films), kept)

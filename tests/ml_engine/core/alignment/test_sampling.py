@@ -51,3 +51,12 @@ def test_films_and_their_area_are_sampled_at_once_as_they_are_alone() -> None:
     aligned, weight = sample_both(films(), valid, thetas(2))
     assert torch.equal(aligned, sample(films(), thetas(2)))
     assert torch.equal(weight, sample_valid(valid, thetas(2)))
+
+
+def test_films_that_nothing_moves_are_their_own_samples() -> None:
+    valid = (torch.rand(3, 1, 20, 30, generator=torch.Generator().manual_seed(3)) > 0.2).float()
+    aligned, weight = sample_both(films(), valid, unaligned(3))
+    assert torch.equal(aligned, films())
+    assert torch.equal(weight, sample_valid(valid, unaligned(3)))
+    moved = torch.cat([unaligned(2), thetas(2)[:1]])
+    assert not torch.equal(sample_both(films(), valid, moved)[0], films())
