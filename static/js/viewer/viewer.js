@@ -41,6 +41,7 @@ export class FilmViewer {
   #urls;
   #showing = 0; // number of films requested so far; answers for earlier ones are dropped
   #windowing;
+  #progress = 0; // of fetching the film, 0 to 1
   #error = null;
 
   constructor(host) {
@@ -62,7 +63,7 @@ export class FilmViewer {
       onDraw: () => this.#describeView(),
       onLost: () => this.#overlaying.draw(),
     }));
-    this.#preview = createPreview({ stage, onShown: () => this.#emit("hilum:preview") });
+    this.#preview = createPreview({ stage, onShown: () => (this.#showFetching(), this.#emit("hilum:preview")) });
     this.#parts = controls.buildFrame(this.#host, { stage: stage.element, run: (name) => this.#run(name) });
     const { stages, panel, panels, choices, pointText: text } = this.#parts;
     const overlaying = (this.#overlaying = createOverlaying({
@@ -128,7 +129,7 @@ export class FilmViewer {
     try {
       const film = await this.#films.film(this.#urls, {
         onFacts: (facts) => !isLate() && this.#preview.begin(facts),
-        onProgress: (progress) => !isLate() && this.#showMessage(this.#preview.isShown ? PREVIEWED : FETCHING, { progress }),
+        onProgress: (progress) => !isLate() && this.#showFetching(progress),
       });
       if (isLate()) return false;
       this.#takeFilm(film);
@@ -143,6 +144,11 @@ export class FilmViewer {
     this.#setState("ready");
     this.#emit("hilum:ready", { renderer: this.#stage.kind, image: this.#stage.film.facts.image ?? null });
     return true;
+  }
+
+  #showFetching(progress = this.#progress) {
+    this.#progress = progress;
+    this.#showMessage(this.#preview.isShown ? PREVIEWED : FETCHING, { progress });
   }
 
   #clear() {

@@ -124,7 +124,7 @@ def test_a_film_that_takes_long_shows_its_preview_meanwhile(open_viewer: Open, s
     viewer.host.evaluate("(host, urls) => void (window.late = host.hilumViewer.show(urls))", urls)
     picture = viewer.host.locator(".hv-preview")
     expect(picture).to_be_visible()
-    expect(viewer.host.locator(".hv-message")).to_be_visible()
+    expect(viewer.host.locator(".hv-message")).to_contain_text("This is its preview, not for reading.")
     assert viewer.host.get_attribute("data-state") == "loading"
     assert viewer.host.locator("button[data-action=fit]").is_disabled()
     stage, shown = viewer.host.locator(".hv-stage").bounding_box(), picture.bounding_box()
