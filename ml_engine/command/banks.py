@@ -25,6 +25,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.manifest import ManifestRow
+from ml_engine.engine.prepared_films import PreparedFilms
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.bank_study import check_config
 from ml_engine.engine.stages.runner import run_folder
@@ -64,9 +65,12 @@ def bank_study_command(options: argparse.Namespace) -> int:
     print_selection(selection, console)
     out: Path = options.out
     inputs = {}
+    films = PreparedFilms()
     if config.align == "network":
         if options.alignment is None:
-            outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra={})
+            outcome = fit_alignment_first(
+                out, config, rows, images=options.images, console=console, extra={}, films=films
+            )
             if not outcome.has_results:
                 return report_outcome(outcome)
         elif not options.alignment.is_file():
@@ -79,7 +83,7 @@ def bank_study_command(options: argparse.Namespace) -> int:
     spec = RunSpec("bank_study", config, name="bank study", weights=identity, inputs=inputs, asked=settings)
     prepare_folder(out, spec, _study_rows(rows))
     console.say(f"{len(plan.banks)} banks, one after the other")
-    outcome = run_folder(out, images=options.images, listener=console.event)
+    outcome = run_folder(out, images=options.images, listener=console.event, films=films)
     if outcome.has_results:
         console.say(f"the table with intervals: python -m analysis.studies.bank {out} --csv {options.csv}")
     return report_outcome(outcome)

@@ -13,6 +13,7 @@ from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.prepared_films import PreparedFilms
 from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
@@ -34,9 +35,12 @@ def fit_command(options: argparse.Namespace) -> int:
     print_selection(selection, console)
     inputs = {}
     unreadable = 0
+    films = PreparedFilms()
     if config.align == "network":
         extra = user_inputs.for_run(manifest.alignment_rows(rows))
-        outcome = fit_alignment_first(out, config, rows, images=options.images, console=console, extra=extra)
+        outcome = fit_alignment_first(
+            out, config, rows, images=options.images, console=console, extra=extra, films=films
+        )
         if not outcome.has_results:
             return report_outcome(outcome)
         part = manifest.alignment_part(row.part for row in rows)
@@ -51,7 +55,7 @@ def fit_command(options: argparse.Namespace) -> int:
     alignment_inputs.write(out, extra)
     if options.keep_features:
         (out / feature_store.FOLDER).mkdir(exist_ok=True)
-    outcome = run_folder(out, images=options.images, listener=console.event)
+    outcome = run_folder(out, images=options.images, listener=console.event, films=films)
     if outcome.has_results:
         fitted_views.write(out, table, fitting)
         print_detector(DetectorReport.read(out), out, console)

@@ -16,6 +16,7 @@ from ml_engine.core.errors import EngineError
 from ml_engine.engine import manifest
 from ml_engine.engine import run_folder as run_folders
 from ml_engine.engine.outcome import Outcome
+from ml_engine.engine.prepared_films import PreparedFilms
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.run_kinds import ASKED, KINDS, RunKind
 from ml_engine.engine.stages import needed_weights
@@ -91,14 +92,15 @@ def fit_alignment_first(
     images: Path,
     console: Console,
     extra: dict[str, bytes],
+    films: PreparedFilms,
 ) -> Outcome:
     """Fit the alignment for the run in ``out`` in OUT/alignment-run, and link it into that run's inputs. ``extra`` are
-    further input files of the alignment fit: contents by name."""
+    further input files of the alignment fit: contents by name. The films that it prepares are kept in ``films``."""
     aligning = manifest.alignment_rows(rows)
     spec = RunSpec(kind="fit_alignment", config=config, name="alignment", inputs=alignment_inputs.hashes(extra))
     prepare_folder(out / "alignment-run", spec, aligning)
     alignment_inputs.write(out / "alignment-run", extra)
-    outcome = run_folder(out / "alignment-run", images=images, listener=console.event)
+    outcome = run_folder(out / "alignment-run", images=images, listener=console.event, films=films)
     if outcome.has_results:
         alignment = out / "alignment-run" / "alignment.safetensors"
         files.link_or_copy(alignment, out / "alignment.safetensors")

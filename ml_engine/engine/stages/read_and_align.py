@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ml_engine.core import files
 from ml_engine.core.alignment.landmarks import Points
@@ -19,6 +18,7 @@ from ml_engine.core.geometry import compose, invert
 from ml_engine.core.stored_rows import coded, image_kind
 from ml_engine.engine import decode_films, manifest
 from ml_engine.engine.chunked_rows import ArrayPlan, ChunkedRows
+from ml_engine.engine.prepared_films import Input
 from ml_engine.engine.run_folder import StageProgress
 from ml_engine.engine.stages import landmarks
 from ml_engine.engine.stages.run_context import RunContext
@@ -26,7 +26,6 @@ from ml_engine.engine.stages.run_context import RunContext
 CHUNK = 32
 AFFINES = "input_from_canonical.npy"
 MOST_READERS = 16  # each holds a decoded film
-Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
 def read_films(context: RunContext, progress: StageProgress) -> dict[str, Any]:
@@ -76,9 +75,15 @@ def _readers(context: RunContext) -> int:
 
 
 def _read_input(context: RunContext, row: manifest.ManifestRow, size: int) -> Input:
+    key = (context.images / row.filename, row.sha256, size, context.config)
+    if context.films and context.spec.kind != "fit_alignment" and (kept := context.films.take(key)):
+        return kept
     decoded = decode_films.decode_film(context.images / row.filename, sha256=row.sha256)
     film = prepare(decoded, context.config, size=size)
-    return film.image.numpy(), np.array(film.box), film.original_from_input.numpy()
+    read = film.image.numpy(), np.array(film.box), film.original_from_input.numpy()
+    if context.films and context.spec.kind == "fit_alignment":
+        context.films.keep(key, read)
+    return read
 
 
 def _stored_input(context: RunContext, row: int) -> Input | None:

@@ -31,6 +31,7 @@ from ml_engine.engine import hand_affines, manifest
 from ml_engine.engine.chunked_rows import ArrayPlan, ChunkedRows, kind_of_journal
 from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.model_cache import ModelCache
+from ml_engine.engine.prepared_films import PreparedFilms
 from ml_engine.engine.run_folder import RunFolder, RunSpec, StageProgress
 from ml_engine.engine.run_kinds import KINDS, RunKind
 
@@ -41,7 +42,7 @@ FEATURES, SINGLE = "features.npy", "<f4"
 class RunContext:
     """A run in progress. ``config`` holds the settings of the method: the detector's where the run starts from one.
     ``features`` is the folder that keeps the films' features between runs, None where they are not kept. ``models``
-    keeps loaded models between runs."""
+    keeps loaded models between runs, ``films`` those that a fit of the alignment prepares for the run after it."""
 
     folder: RunFolder
     spec: RunSpec
@@ -49,6 +50,7 @@ class RunContext:
     device_name: str
     features: Path | None = None
     models: ModelCache = field(default_factory=ModelCache)
+    films: PreparedFilms | None = None
 
     @cached_property
     def rows(self) -> list[ManifestRow]:

@@ -20,6 +20,7 @@ from ml_engine.engine.failures import known_failure
 from ml_engine.engine.forecast import require_room
 from ml_engine.engine.model_cache import ModelCache
 from ml_engine.engine.outcome import ExitStatus, Outcome
+from ml_engine.engine.prepared_films import PreparedFilms
 from ml_engine.engine.run_folder import (
     FolderBusy,
     MemoryBudget,
@@ -96,22 +97,23 @@ def run_folder(
     listener: Callable[[dict[str, Any]], None] | None = None,
     features: Path | None = None,
     models: ModelCache | None = None,
+    films: PreparedFilms | None = None,
     only_shared: bool = False,
 ) -> Outcome:
     """Run the stages of the folder that are not finished yet.
 
     ``images`` is the folder of the manifest's files, by default the run folder itself. ``device`` replaces the
     config's. ``listener`` receives every event. ``features`` is the folder of the films' features, by default
-    ``features`` in the run folder if that exists. ``models`` keeps loaded models for further runs. ``only_shared``
-    leaves out the cells of a study and what comes after them. Never raises: the outcome, the events and the log report
-    a refusal (EngineError) or a bug.
+    ``features`` in the run folder if that exists. ``models`` keeps loaded models for further runs, and ``films`` what
+    a fit of the alignment has prepared for the run after it. ``only_shared`` leaves out the cells of a study and what
+    comes after them. Never raises: the outcome, the events and the log report a refusal (EngineError) or a bug.
     """
     try:
         with open_run_folder(path, attempt=attempt, stdout=stdout, listener=listener) as folder:
             own = path / feature_store.FOLDER
             kept = features or (own if own.is_dir() else None)
             cache = ModelCache() if models is None else models
-            return run_open_folder(folder, images or path, device, kept, cache, only_shared=only_shared)
+            return run_open_folder(folder, images or path, device, kept, cache, films=films, only_shared=only_shared)
     except (EngineError, OSError) as problem:  # the folder is not locked by us: write nothing into it
         sentence = str(problem)
         if isinstance(problem, OSError):
@@ -132,11 +134,12 @@ def run_open_folder(
     features: Path | None,
     models: ModelCache,
     *,
+    films: PreparedFilms | None = None,
     only_shared: bool = False,
 ) -> Outcome:
     """As `run_folder`, of a folder that the caller has opened."""
     try:
-        unreadable = _stages(folder, images, device, features, models, only_shared=only_shared)
+        unreadable = _stages(folder, images, device, features, models, films=films, only_shared=only_shared)
     except Exception as problem:
         failure = known_failure(problem)
         if not isinstance(problem, EngineError):
@@ -201,12 +204,13 @@ def _stages(
     features: Path | None,
     models: ModelCache,
     *,
+    films: PreparedFilms | None,
     only_shared: bool,
 ) -> int:
     spec = folder.spec()
     determinism.fix(threads=spec.config.threads)
     determinism.keep_freed_memory()
-    context = RunContext(folder, spec, images, device or spec.config.device, features, models=models)
+    context = RunContext(folder, spec, images, device or spec.config.device, features, models=models, films=films)
     require_search(context.config.search)
     networks.require(context.config)  # also for an alignment, whose config the later detector shares
     stages = _stages_of(spec, folder, only_shared=only_shared)

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from ml_engine.core.backbone.features import random_state
 from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import load_detector, save_detector
 from ml_engine.core.errors import InvalidConfig
+from ml_engine.engine import decode_films
+from ml_engine.engine.prepared_films import PreparedFilms
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL, UNALIGNED, engine
 
@@ -178,6 +181,33 @@ def test_a_fit_with_alignment_keeps_it_beside_the_detector(world: World, tmp_pat
     assert not np.allclose(np.load(scores / "affines.npy"), [[1.25, 0, 0], [0, 1.25, 0]])
     report = files.read_json(model / "alignment-run" / "alignment.json")
     assert (report["part"], report["films"]) == ("fit", 14)
+
+
+@pytest.mark.parametrize("size", ["64", "32"])
+def test_films_are_decoded_once_where_alignment_and_detector_take_the_same(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    decoded: list[str] = []
+
+    def counted(path: Path, **given: Any) -> Any:
+        decoded.append(path.name)
+        return decode(path, **given)
+
+    decode = decode_films.decode_film
+    monkeypatch.setattr(decode_films, "decode_film", counted)
+    settings = [*SMALL, "--align", "network", *FAST_ALIGNMENT, "--set", f"alignment.size={size}"]
+    fit = ["fit", "--images", world.images, "--csv", world.csv, *settings]
+
+    assert run(*fit, "--out", tmp_path / "shared") == 0
+    times = Counter(decoded)
+    monkeypatch.setattr(PreparedFilms, "keep", lambda *_: None)
+    assert run(*fit, "--out", tmp_path / "apart") == 0
+
+    aligned = {row["filename"] for row in films.read_csv(tmp_path / "shared" / "alignment-run" / "images.csv")}
+    assert len(aligned) == 14
+    assert {times[name] for name in aligned} == {1 if size == "64" else 2}
+    for name in ("alignment.safetensors", "detector.safetensors"):
+        assert files.sha256_of(tmp_path / "shared" / name) == files.sha256_of(tmp_path / "apart" / name)
 
 
 def test_an_unreadable_film_is_a_nan_row_and_status_3(
