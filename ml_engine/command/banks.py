@@ -12,6 +12,7 @@ import numpy as np
 from ml_engine.command.console import Console, print_selection, report_outcome
 from ml_engine.command.options import PLACES, config_from_options
 from ml_engine.command.prepare_run import (
+    films_for_next,
     fit_alignment_first,
     link_model,
     model_inputs,
@@ -25,7 +26,6 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError, InvalidConfig
 from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.manifest import ManifestRow
-from ml_engine.engine.prepared_films import PreparedFilms
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.bank_study import check_config
 from ml_engine.engine.stages.runner import run_folder
@@ -65,7 +65,7 @@ def bank_study_command(options: argparse.Namespace) -> int:
     print_selection(selection, console)
     out: Path = options.out
     inputs = {}
-    films = PreparedFilms()
+    films = films_for_next(rows)
     if config.align == "network":
         if options.alignment is None:
             outcome = fit_alignment_first(

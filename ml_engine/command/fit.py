@@ -8,12 +8,11 @@ from pathlib import Path
 from ml_engine.command import alignment_inputs, fitted_views
 from ml_engine.command.console import Console, print_detector, print_selection, report_outcome
 from ml_engine.command.options import config_from_options
-from ml_engine.command.prepare_run import fit_alignment_first, prepare_folder, provide_backbone
+from ml_engine.command.prepare_run import films_for_next, fit_alignment_first, prepare_folder, provide_backbone
 from ml_engine.core import files
 from ml_engine.core.backbone import feature_store, networks, weights
 from ml_engine.engine import csv_copies, manifest
 from ml_engine.engine.outcome import ExitStatus, Outcome
-from ml_engine.engine.prepared_films import PreparedFilms
 from ml_engine.engine.reports import DetectorReport
 from ml_engine.engine.run_folder import RunSpec
 from ml_engine.engine.stages.runner import run_folder
@@ -35,7 +34,7 @@ def fit_command(options: argparse.Namespace) -> int:
     print_selection(selection, console)
     inputs = {}
     unreadable = 0
-    films = PreparedFilms()
+    films = films_for_next(rows)
     if config.align == "network":
         extra = user_inputs.for_run(manifest.alignment_rows(rows))
         outcome = fit_alignment_first(

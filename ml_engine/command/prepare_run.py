@@ -84,6 +84,12 @@ def link_model(model: Path, names: list[str], out: Path) -> None:
         files.link_or_copy(folder / f"{name}.safetensors", out / "inputs" / f"{name}.safetensors")
 
 
+def films_for_next(rows: list[manifest.ManifestRow]) -> PreparedFilms:
+    """Where the fit of the alignment keeps the films that it prepares; without room where it has films of its own."""
+    is_shared = manifest.alignment_part(row.part for row in rows) != "align"
+    return PreparedFilms() if is_shared else PreparedFilms(most_bytes=0)
+
+
 def fit_alignment_first(
     out: Path,
     config: PipelineConfig,

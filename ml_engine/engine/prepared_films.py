@@ -7,6 +7,8 @@ from collections.abc import Hashable
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_BYTES = 2**27
+
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
@@ -16,7 +18,7 @@ class PreparedFilms:
     Decoding takes longer than all else that is done to a film before its features, and both runs read the same files.
     """
 
-    def __init__(self, *, most_bytes: int = 2**27) -> None:
+    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self._left = most_bytes
         self._films: dict[Hashable, Input] = {}
 

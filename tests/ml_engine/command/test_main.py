@@ -19,6 +19,7 @@ import pytest
 
 from ml_engine.command import main, parsers
 from ml_engine.command.options import config_from_options
+from ml_engine.command.prepare_run import films_for_next
 from ml_engine.command.score import config_for_model
 from ml_engine.core import files
 from ml_engine.core.backbone import weights
@@ -27,6 +28,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.detector.pipeline import load_detector, save_detector
 from ml_engine.core.errors import InvalidConfig
 from ml_engine.engine import decode_films
+from ml_engine.engine.manifest import ManifestRow
 from ml_engine.engine.prepared_films import PreparedFilms
 from tests.ml_engine import films
 from tests.ml_engine.films import SMALL, UNALIGNED, engine
@@ -208,6 +210,15 @@ def test_films_are_decoded_once_where_alignment_and_detector_take_the_same(
     assert {times[name] for name in aligned} == {1 if size == "64" else 2}
     for name in ("alignment.safetensors", "detector.safetensors"):
         assert files.sha256_of(tmp_path / "shared" / name) == files.sha256_of(tmp_path / "apart" / name)
+
+
+def test_films_of_a_part_of_their_own_are_not_kept_for_the_detector() -> None:
+    film = np.zeros((8, 8), np.float32), np.zeros(4, np.int64), np.eye(2, 3)
+    for part, is_kept in (("align", False), ("fit", True)):
+        rows = [ManifestRow("a.png", part=part), ManifestRow("b.png", part="fit")]
+        kept = films_for_next(rows)
+        kept.keep("a", film)
+        assert (kept.take("a") is not None) is is_kept
 
 
 def test_an_unreadable_film_is_a_nan_row_and_status_3(
