@@ -4,7 +4,6 @@ Each check returns a `Condition`, whose fault is a sentence and whose remedy say
 fault does not hide the others.
 """
 
-import gzip
 import os
 import shutil
 import time
@@ -22,6 +21,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from portal import celery
+from portal.imaging.errors import UnusableFile
+from portal.imaging.film import pixel_sha256, unpack
 from portal.intake import film_bucket
 from portal.intake.film_bucket import BucketAway
 from portal.intake.film_files import pixel_path
@@ -200,10 +201,10 @@ def keys() -> Condition:
 
 
 def films() -> Condition:
-    """Whether the pixels of each film are on the disk; of the newest thousand also whether they can be unpacked."""
+    """Whether the pixels of each film are on the disk; of the newest thousand also whether they are the film's."""
     name = "films"
     try:
-        hashes = list(Image.objects.order_by("-pk").values_list("pixel_sha256", flat=True))
+        films = list(Image.objects.order_by("-pk").values_list("pixel_sha256", "rows", "columns"))
     except DatabaseError:
         return Condition(name, "It is not known which films there are.", "See to the database first.")
     try:
@@ -212,6 +213,7 @@ def films() -> Condition:
         return Condition(
             name, str(away), "See to the bucket of HILUM_FILM_BUCKET, its address and its credentials: films lie there."
         )
+    hashes = [digest for digest, _, _ in films]
     missing = [digest for digest in hashes if digest not in in_bucket and not pixel_path(digest).exists()]
     remedy = "Restore them from the backup: names and contents are their hashes, so that nothing can be mixed up."
     if missing:
@@ -222,21 +224,21 @@ def films() -> Condition:
             f"Films that the bucket does not have: {len(unkept)}, such as {unkept[0]}.",
             "Run manage.py fill_bucket, which puts them there.",
         )
-    here = [path for path in map(pixel_path, hashes[:1000]) if path.exists()]
-    broken = [path.name.removesuffix(film_bucket.ENDING) for path in here if not _can_be_unpacked(path)]
+    broken = [
+        digest
+        for digest, rows, columns in films[:1000]
+        if pixel_path(digest).exists() and not _is_film(pixel_path(digest), digest, rows, columns)
+    ]
     if broken:
         return Condition(name, f"Films whose pixels are damaged: {len(broken)}, such as {broken[0]}.", remedy)
     return Condition(name)
 
 
-def _can_be_unpacked(path: Path) -> bool:
+def _is_film(path: Path, digest: str, rows: int, columns: int) -> bool:
     try:
-        with gzip.open(path) as file:
-            while file.read(2**20):
-                pass
-    except (OSError, EOFError):
+        return pixel_sha256(unpack(path.read_bytes(), rows, columns)) == digest
+    except (OSError, UnusableFile):
         return False
-    return True
 
 
 def imports() -> Condition:

@@ -52,9 +52,10 @@ def guards() -> Condition:
     if missing := [table for table in GUARDED if table not in there]:
         return Condition(
             "guards",
-            f"The database no longer refuses changes of {', '.join(missing)}: a guard was dropped or switched off.",
+            f"The database no longer refuses changes of {', '.join(missing)}: a guard was dropped, changed or switched "
+            "off.",
             "Find out who did it, and why. On PostgreSQL: ALTER TABLE … ENABLE TRIGGER ALL as the owner; a guard that "
-            "was dropped comes back with a restored backup. Let the application use its own role "
+            "was dropped or changed comes back with a restored backup. Let the application use its own role "
             "(`manage.py application_role`).",
         )
     return Condition("guards")
@@ -64,8 +65,10 @@ def _guarded_tables() -> set[str]:
     question = (
         "SELECT tbl_name FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%guard%'"
         if connection.vendor == "sqlite"
+        # one that fires for the application too ('O' or 'A'), and whose function still refuses
         else "SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
-        "WHERE t.tgname LIKE '%guard%' AND t.tgenabled <> 'D'"
+        "JOIN pg_proc p ON p.oid = t.tgfoid "
+        "WHERE t.tgname LIKE '%guard%' AND t.tgenabled IN ('O', 'A') AND p.prosrc LIKE '%RAISE EXCEPTION%'"
     )
     with connection.cursor() as cursor:
         cursor.execute(question)

@@ -1,8 +1,24 @@
+import logging
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from portal.project.condition import CHECKS
+from portal.project.condition import CHECKS, Check, Condition
+
+logger = logging.getLogger(__name__)
+
+
+def _looked(check: Check) -> Condition:
+    """What the check says. One that fails itself must not hide what the others find."""
+    try:
+        return check()
+    except Exception as problem:
+        logger.exception("a check of the doctor failed")
+        return Condition(
+            check.__name__.replace("_", " "),
+            f"This check failed itself ({type(problem).__name__}), so that nothing is known of it.",
+            "The log above says where. Look at what the check is about, and report it.",
+        )
 
 
 class Command(BaseCommand):
@@ -13,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         faults = 0
         for check in CHECKS:
-            condition = check()
+            condition = _looked(check)
             if condition.fault:
                 faults += 1
                 self.stdout.write(f"{condition.name}: {condition.fault}\n  {condition.remedy}")

@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from ml_engine.models import RunState
 from ml_engine.runs import paths
 from portal.backups.making import UNFINISHED
+from portal.imaging.film import pack
 from portal.intake.film_files import pixel_path
 from portal.intake.pseudonym_key import require_same_key
 from portal.management.commands import doctor
@@ -105,6 +106,20 @@ def damaged_pixels(patch: pytest.MonkeyPatch, given: Any) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def flipped_bits(patch: pytest.MonkeyPatch, given: Any) -> None:
+    path = pixel_path(Image.objects.get().pixel_sha256)
+    packed = path.read_bytes()
+    path.write_bytes(packed[:40] + bytes(sign ^ 0xFF for sign in packed[40:60]) + packed[60:])
+
+
+def empty_pixels(patch: pytest.MonkeyPatch, given: Any) -> None:
+    pixel_path(Image.objects.get().pixel_sha256).write_bytes(b"")
+
+
+def pixels_of_another_film(patch: pytest.MonkeyPatch, given: Any) -> None:
+    pixel_path(Image.objects.get().pixel_sha256).write_bytes(pack(factories.pixels(4711)))
+
+
 def missing_quarantine(patch: pytest.MonkeyPatch, given: Any) -> None:
     factories.quarantined(Image.objects.get().dataset, author=factories.curator("kim"))
     for path in (Path(settings.DATA_DIR) / "quarantine").rglob("*"):
@@ -156,6 +171,18 @@ def guard_off(patch: pytest.MonkeyPatch, given: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE portal_labelevent DISABLE TRIGGER ALL")
+
+
+def guard_for_replicas_only(patch: pytest.MonkeyPatch, given: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE portal_auditevent ENABLE REPLICA TRIGGER portal_auditevent_guard")
+
+
+def guard_that_permits(patch: pytest.MonkeyPatch, given: Any) -> None:
+    body = "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE OR REPLACE FUNCTION hilum_refuse_portal_auditevent() {body}")
 
 
 def interrupted_erasure(patch: pytest.MonkeyPatch, given: Any) -> None:
@@ -218,6 +245,9 @@ FAULTS: list[tuple[Seed, str, str, str]] = [
     (wrong_key, "pseudonym key", "is not the secret that the films of Seoul came in with", "Restore the former secret"),
     (missing_pixels, "films", "missing: 1", "Restore them from the backup"),
     (damaged_pixels, "films", "damaged: 1", "Restore them from the backup"),
+    (flipped_bits, "films", "damaged: 1", "Restore them from the backup"),
+    (empty_pixels, "films", "damaged: 1", "Restore them from the backup"),
+    (pixels_of_another_film, "films", "damaged: 1", "Restore them from the backup"),
     (missing_quarantine, "files", "a file in quarantine", "Restore the backup on another host"),
     (missing_model, "files", "a fitted alignment", "Restore the backup on another host"),
     (foreign_owner, "data folder", "belongs to another user", "chown -R"),
@@ -229,6 +259,8 @@ FAULTS: list[tuple[Seed, str, str, str]] = [
     (nobody_seals, "audit", "waited for their seal for more than ten minutes: 1", "worker for upkeep"),
     (changed_event, "audit chain", "was changed after it was sealed", "manage.py audit verify --head"),
     (guard_off, "guards", "no longer refuses changes of portal_labelevent", "ENABLE TRIGGER ALL"),
+    (guard_for_replicas_only, "guards", "no longer refuses changes of portal_auditevent", "ENABLE TRIGGER ALL"),
+    (guard_that_permits, "guards", "no longer refuses changes of portal_auditevent", "ENABLE TRIGGER ALL"),
     (interrupted_erasure, "erasures", "interrupted: 1", "Erase the patient again"),
     (broken_weights, "weights", "mine.safetensors", "manage.py weights import"),
     (damaged_model, "models", "A fitted model is damaged", "clone the run that made it"),
@@ -284,6 +316,18 @@ def test_faults_are_named_with_their_remedies(monkeypatch: pytest.MonkeyPatch) -
         "  Start Valkey or Redis.",
         "disk: ok",
     ]
+
+
+def test_a_check_that_fails_itself_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_check() -> Condition:
+        raise RuntimeError("a secret of a patient")
+
+    monkeypatch.setattr(doctor, "CHECKS", [broken_check, lambda: Condition("second", "It is wrong.", "Mend it.")])
+    found = examine()
+    assert found["broken check"].startswith("This check failed itself (RuntimeError)")
+    assert found["second"] == "It is wrong.  Mend it."
+    assert "2 of 2 checks found a fault" in found["failed"]
+    assert "patient" not in found["broken check"]
 
 
 def test_without_a_fault_it_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
