@@ -50,7 +50,7 @@ def read(path: Path) -> list[ErasedPatient]:
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             values = json.loads(text)
             lines.append(ErasedPatient(**{**values, "keys": tuple(values["keys"])}))

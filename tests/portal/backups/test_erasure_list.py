@@ -55,3 +55,9 @@ def test_an_erasure_is_noted_before_anything_is_deleted(data_dir: Path, tmp_path
         erase_patient(**asked)
         (line,) = erasure_list.read(tmp_path / "share" / "list")
     assert (line.erasure, line.keys) == (str(Erasure.objects.get().uuid), tuple(Erasure.objects.get().keys))
+
+
+def test_bytes_that_are_no_text_cost_no_other_line(tmp_path: Path) -> None:
+    path = tmp_path / "erasures.jsonl"
+    path.write_bytes(b'\xff\xfe\n{"erasure": "a", "site": "b", "at": "c", "keys": ["d"]}\n')
+    assert [one.erasure for one in erasure_list.read(path)] == ["a"]

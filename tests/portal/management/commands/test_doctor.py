@@ -191,6 +191,15 @@ def interrupted_erasure(patch: pytest.MonkeyPatch, given: Any) -> None:
     Erasure.objects.filter(pk=erasure.pk).update(created_at=timezone.now() - timedelta(hours=1))
 
 
+def folder_in_place_of_the_list(patch: pytest.MonkeyPatch, given: Any) -> None:
+    (Path(settings.DATA_DIR) / "erasures.jsonl").mkdir()
+
+
+def list_that_cannot_be_written(patch: pytest.MonkeyPatch, given: Any) -> None:
+    (Path(settings.DATA_DIR) / "file").touch()
+    given.ERASURE_LIST = str(Path(settings.DATA_DIR) / "file" / "erasures.jsonl")
+
+
 def broken_weights(patch: pytest.MonkeyPatch, given: Any) -> None:
     file = paths.weights_folder() / "mine.safetensors"
     save_file({"x": torch.zeros(2)}, file, metadata={"hilum": '{"tensors_sha256": "another"}'})
@@ -262,6 +271,8 @@ FAULTS: list[tuple[Seed, str, str, str]] = [
     (guard_for_replicas_only, "guards", "no longer refuses changes of portal_auditevent", "ENABLE TRIGGER ALL"),
     (guard_that_permits, "guards", "no longer refuses changes of portal_auditevent", "ENABLE TRIGGER ALL"),
     (interrupted_erasure, "erasures", "interrupted: 1", "Erase the patient again"),
+    (folder_in_place_of_the_list, "erasures", "cannot be read and written", "mount the folder around it"),
+    (list_that_cannot_be_written, "erasures", "so that nobody can be erased", "HILUM_ERASURE_LIST"),
     (broken_weights, "weights", "mine.safetensors", "manage.py weights import"),
     (damaged_model, "models", "A fitted model is damaged", "clone the run that made it"),
     (lost_run, "runs", "have not been heard of for five minutes: 1", "worker for upkeep"),
