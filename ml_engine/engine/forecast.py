@@ -16,7 +16,7 @@ from ml_engine.core.config import PipelineConfig
 from ml_engine.core.errors import EngineError
 from ml_engine.core.film import controls
 from ml_engine.engine import unit_costs
-from ml_engine.engine.prepared_films import MOST_BYTES
+from ml_engine.engine.prepared_films import PREPARED_BYTES
 from ml_engine.engine.run_kinds import RunKind
 from ml_engine.engine.study_plans import KEPT_NEIGHBOURS
 from ml_engine.engine.unit_costs import UnitCosts
@@ -291,7 +291,7 @@ class _Run:
         if self.kind == RunKind.FIT_ALIGNMENT:
             side, films = config.alignment.size, self.size.films
             held = films * side**2 * (4 + 4 + 4 + 1)  # films, prepared films, masks, and where films are valid
-            held += min(MOST_BYTES, 4 * films * side**2)  # films that are kept for the fit of the detector
+            held += min(PREPARED_BYTES, 4 * films * side**2)  # films that the command line keeps for the fit of the detector
             network = 600.0 if config.alignment.uses_network else 60.0
             yield Phase("fitting the alignment", held / MIB + network, "alignment.size")
             return

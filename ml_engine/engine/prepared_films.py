@@ -7,18 +7,18 @@ from collections.abc import Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_BYTES = 2**27
+PREPARED_BYTES = 2**27  # of images that are kept
 
 Input = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]  # image, box, original_from_input
 
 
 class PreparedFilms:
-    """Input films by what they were read from and how, ``most_bytes`` of images at most; each is given once.
+    """Prepared films by what they were read from and how, ``most_bytes`` of images at most; each is given once.
 
     Decoding takes longer than all else that is done to a film before its features, and both runs read the same files.
     """
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, *, most_bytes: int = PREPARED_BYTES) -> None:
         self._left = most_bytes
         self._films: dict[Hashable, Input] = {}
 

@@ -8,8 +8,8 @@ from portal.project.condition import CHECKS, Check, Condition
 logger = logging.getLogger(__name__)
 
 
-def _looked(check: Check) -> Condition:
-    """What the check says. One that fails itself must not hide what the others find."""
+def _result_of(check: Check) -> Condition:
+    """The condition that the check finds. A check that fails itself must not hide what the others find."""
     try:
         return check()
     except Exception as problem:
@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         faults = 0
         for check in CHECKS:
-            condition = _looked(check)
+            condition = _result_of(check)
             if condition.fault:
                 faults += 1
                 self.stdout.write(f"{condition.name}: {condition.fault}\n  {condition.remedy}")
