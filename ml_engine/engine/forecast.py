@@ -291,7 +291,7 @@ class _Run:
         if self.kind == RunKind.FIT_ALIGNMENT:
             side, films = config.alignment.size, self.size.films
             held = films * side**2 * (4 + 4 + 4 + 1)  # films, prepared films, masks, and where films are valid
-            held += min(PREPARED_BYTES, 4 * films * side**2)  # films that the command line keeps for the fit of the detector
+            held += min(PREPARED_BYTES, 4 * films * side**2)  # kept for the fit of the detector
             network = 600.0 if config.alignment.uses_network else 60.0
             yield Phase("fitting the alignment", held / MIB + network, "alignment.size")
             return
