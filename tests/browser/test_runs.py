@@ -112,18 +112,17 @@ def test_a_forecast_that_a_newer_one_replaces_is_no_error(page: Page, live_serve
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.goto(f"{live_server.url}/runs/new/fit_detector/?split={run.split.uuid}", wait_until="networkidle")
-    asked: list[str] = []
-    page.on("requestfailed", lambda request: asked.append(request.failure or ""))
-    page.locator("[name=preset]").evaluate(
-        """(field) => {
-          for (const preset of ["paper", "default"]) {
-            field.value = preset;
-            field.dispatchEvent(new Event("change", { bubbles: true }));
-          }
-        }"""
-    )
-    page.wait_for_load_state("networkidle")
-    assert asked == ["net::ERR_ABORTED"]
+    with page.expect_event("requestfailed") as replaced, page.expect_event("requestfinished") as newer:
+        page.locator("[name=preset]").evaluate(
+            """(field) => {
+              for (const preset of ["paper", "default"]) {
+                field.value = preset;
+                field.dispatchEvent(new Event("change", { bubbles: true }));
+              }
+            }"""
+        )
+    assert replaced.value.failure == "net::ERR_ABORTED"
+    assert newer.value.url == replaced.value.url
     assert said == []
 
 

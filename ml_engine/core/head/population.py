@@ -84,8 +84,9 @@ class PopulationControl:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the interval holds 0.5."""
-        return self.low <= 0.5 <= self.high
+        """Whether the interval begins at or below 0.5. An interval wholly below it is passed too: what was learnt from
+        some patients is then wrong for others, so it separates nothing."""
+        return self.low <= 0.5
 
     def require(self) -> None:
         """Raises EngineError, with the groups that differ most, unless the control is passed."""
@@ -99,7 +100,7 @@ class PopulationControl:
             where = "The CSV gives none of the columns site, scanner, view and period for both, which would show why. "
         raise EngineError(
             f"The semi-supervised head is refused: known normals and scored normals are separable with an AUROC of "
-            f"{self.auroc:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}, without 0.5), so it would learn the "
+            f"{self.auroc:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}, above 0.5), so it would learn the "
             f"population instead of the disease. {where}Fit the detector on normals of the population that is scored."
         )
 
