@@ -38,8 +38,8 @@ if PRODUCTION:
     environment.required(
         "DATABASE_URL", why="set it to the PostgreSQL server, postgres://user:password@host:5432/name."
     )
-ALLOWED_HOSTS = environment.words("HILUM_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1]")
-CSRF_TRUSTED_ORIGINS = environment.words("HILUM_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = environment.hosts("HILUM_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = environment.origins("HILUM_TRUSTED_ORIGINS")
 # nginx sends the files of films itself (deploy/nginx.conf). By a setting and not by a header of nginx, which anybody
 # could send where another proxy passes it on.
 X_ACCEL = environment.choice("HILUM_X_ACCEL", ("0", "1"), "0") == "1"

@@ -186,8 +186,20 @@ def test_mypy_passes() -> None:
 
 
 @pytest.mark.slow
-def test_the_checks_for_deployment_are_clean(tmp_path: Path) -> None:
+def test_the_checks_for_deployment_are_clean_once_static_files_are_collected(tmp_path: Path) -> None:
+    """The production storage resolves every reference inside the CSS and JavaScript."""
     environment = {**PRODUCTION, "HILUM_DATA_DIR": str(tmp_path)}
+    before = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert f"Static files that are not in {tmp_path / 'static'}: " in before.stderr
+    assert before.stderr.count("WARNINGS") == before.stderr.count("hilum.W003") == 1
+    run(sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0", **environment)
+    assert list(tmp_path.rglob("staticfiles.json"))
     run(sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **environment)
 
 
@@ -207,14 +219,6 @@ def test_migrations_are_complete() -> None:
     from django.core.management import call_command
 
     call_command("makemigrations", "--check", "--dry-run", "--verbosity", "1")
-
-
-@pytest.mark.slow
-def test_static_files_collect_into_a_manifest(tmp_path: Path) -> None:
-    """The production storage resolves every reference inside the CSS and JavaScript."""
-    environment = {**PRODUCTION, "HILUM_DATA_DIR": str(tmp_path)}
-    run(sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0", **environment)
-    assert list(tmp_path.rglob("staticfiles.json"))
 
 
 # --- calls that load or run code of others -------------------------------------------------------

@@ -64,10 +64,29 @@ def dumped() -> Iterator[IO[bytes]]:
             raise CannotBackUp(f"pg_dump failed: {_last_line(errors)} Its release must not be older than the server's.")
 
 
+def require_restorable(vendor: str) -> None:
+    """Raises CannotBackUp where a dump of this kind of database could not be restored into this one."""
+    if vendor != connection.vendor:
+        raise CannotBackUp(
+            f"The backup is of {vendor}, and DATABASE_URL is of {connection.vendor}: use the same. Nothing was changed."
+        )
+    if vendor != "postgresql":
+        return
+    for name in ("pg_restore", "psql"):
+        _program(name)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user, has_schema_privilege('public', 'CREATE')")
+        role, can_create = cursor.fetchone()
+    if not can_create:
+        raise CannotBackUp(
+            f"The role {role} of DATABASE_URL may not create tables: restore as the owner of the tables. Nothing was "
+            "changed."
+        )
+
+
 def restore(pieces: Iterable[bytes], *, vendor: str) -> None:
     """Replace the database, which is empty, by a dump. Raises CannotBackUp, and leaves an empty database then."""
-    if vendor != connection.vendor:
-        raise CannotBackUp(f"The backup is of {vendor}, and DATABASE_URL is of {connection.vendor}: use the same.")
+    require_restorable(vendor)
     connection.close()
     if vendor == "sqlite":
         _restore_sqlite(pieces)

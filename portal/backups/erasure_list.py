@@ -31,6 +31,15 @@ def list_path() -> Path:
     return Path(settings.ERASURE_LIST or Path(settings.DATA_DIR) / "erasures.jsonl")
 
 
+def can_be_kept() -> bool:
+    """Whether this process can read and write the list, or make it."""
+    path = list_path()
+    if path.exists():
+        return path.is_file() and os.access(path, os.R_OK | os.W_OK)
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 def note(erasure: Erasure) -> None:
     """Add an erasure that has begun. Raises OSError: nobody may be erased whom a restore would bring back."""
     _append(list_path(), [_line(erasure)])

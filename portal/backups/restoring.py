@@ -4,6 +4,7 @@ workers refuse to start; begun again, it goes on."""
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from portal.intake.film_files import PART
 from portal.intake.pseudonym_key import has_other_key
 from portal.models import Site
 from portal.people import audit, audit_chain
+
+GIB = 2**30
 
 # What apps do once rows and files are there; each gives sentences for the administrator.
 AfterRestore = Callable[[list[ErasedPatient]], Iterator[str]]
@@ -60,6 +63,14 @@ def restore_backup(folder: BackupFolder, manifest: Manifest) -> list[str]:
     _require_right_secret(manifest)
     _require_known_migrations(manifest)
     _require_empty_host()
+    databases.require_restorable(manifest.vendor)
+    _require_room(manifest)
+    if not erasure_list.can_be_kept():
+        raise CannotBackUp(
+            f"The list of erasures, {erasure_list.list_path()}, cannot be read and written, and a restore without it "
+            "brings erased patients back: name a file in HILUM_ERASURE_LIST, in a folder that is mounted and that this "
+            "user may write. Nothing was changed."
+        )
     (Path(settings.DATA_DIR) / UNFINISHED).touch()
     for file in manifest.files:
         _restore_file(folder, file)
@@ -111,6 +122,20 @@ def _require_empty_host() -> None:
         raise CannotBackUp(
             "The database has rows. A restore replaces everything, so it needs an empty database: create another one, "
             "and name it in DATABASE_URL. Nothing was changed."
+        )
+
+
+def _require_room(manifest: Manifest) -> None:
+    """For what is not there yet, and for the dump, which lies beside it while it is read. Disks change while they are
+    written to, so a full one can still end a restore, which then goes on."""
+    top = Path(settings.DATA_DIR)
+    needed = manifest.database.size
+    needed += sum(file.size for file in manifest.files if not file.link and not (top / file.name).exists())
+    free = shutil.disk_usage(top).free
+    if needed > free:
+        raise CannotBackUp(
+            f"The backup needs {needed / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free on the disk of {top}. Free or "
+            "mount a larger disk. Nothing was changed."
         )
 
 

@@ -15,6 +15,10 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+# A name with or without a dot before it, an IPv4 address, or an IPv6 address in brackets
+_HOST = re.compile(
+    r"\.?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*|\[[0-9a-fA-F:.]+\]"
+)
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is about 107
 
 
@@ -57,6 +61,33 @@ def folder(path: Path, *, why: str) -> Path:
     except OSError as error:
         raise ImproperlyConfigured(f"{why} is {path}, which cannot be created ({error.strerror}).") from error
     return path
+
+
+def hosts(name: str, default: str) -> list[str]:
+    """Names of hosts as a request gives them: without scheme, port and path. A dot before a name means its subdomains
+    too, * any host."""
+    found = words(name, default)
+    for host in found:
+        if host != "*" and not _HOST.fullmatch(host):
+            raise ImproperlyConfigured(
+                f"{name} has {host!r}, which matches no request; expected names of hosts without scheme, port and "
+                "path, such as hilum.example.org, or .example.org for all below it."
+            )
+    return found
+
+
+def origins(name: str) -> list[str]:
+    found = words(name)
+    for origin in found:
+        scheme, _, rest = origin.partition("://")
+        host = re.sub(r":[0-9]{1,5}$", "", rest)
+        is_host = _HOST.fullmatch(host.removeprefix("*")) and not host.startswith(".")
+        if scheme not in ("http", "https") or not is_host or origin != origin.lower():
+            raise ImproperlyConfigured(
+                f"{name} has {origin!r}, which matches no request; expected scheme and host in small letters, with a "
+                "port if the address has one and no path, such as https://hilum.example.org:8443."
+            )
+    return found
 
 
 def url_prefix(name: str) -> str:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from pathlib import Path
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -102,7 +101,7 @@ def erasures() -> Condition:
             "Erase the patient again, on the page of one of their films or by `manage.py erase_patient`; it goes on.",
         )
     path = erasure_list.list_path()
-    if not _can_be_kept(path):
+    if not erasure_list.can_be_kept():
         return Condition(
             name,
             f"The list of erasures, {path}, cannot be read and written, so that nobody can be erased.",
@@ -117,13 +116,6 @@ def erasures() -> Condition:
             "Run `manage.py backup`, which writes them there.",
         )
     return Condition(name)
-
-
-def _can_be_kept(path: Path) -> bool:
-    if path.exists():
-        return path.is_file() and os.access(path, os.R_OK | os.W_OK)
-    there = next(parent for parent in path.absolute().parents if parent.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 @_without_database("files")

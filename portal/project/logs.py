@@ -9,10 +9,11 @@ import logging
 import logging.handlers
 import os
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from uuid import uuid4
 from django.core.exceptions import ImproperlyConfigured
 
 FILES_KEPT = 10
+SYSLOG_PATIENCE = 5.0  # seconds that a server over TCP may take
+SYSLOG_PAUSE = 30.0  # seconds without a try, after one that failed
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 _FACTS = ("view", "method", "status", "milliseconds", "event")  # that `extra` may give to a line
 requests = logging.getLogger("hilum.requests")
@@ -118,6 +121,50 @@ class SharedRotatingFile(logging.handlers.WatchedFileHandler):
             path.replace(path.with_name(f"{path.name}.1"))
 
 
+class PatientSyslog(logging.handlers.SysLogHandler):
+    """A syslog server that may be away: Hilum starts and works without it, and tries again after a pause. Lines are in
+    the other places meanwhile; once the server is back, it is told how many were not sent."""
+
+    def __init__(self, **options: Any) -> None:
+        self._pause_ends, self._lost, self._is_away = 0.0, 0, False
+        with suppress(OSError):  # the first line tries again
+            super().__init__(**options)
+
+    def createSocket(self) -> None:
+        if isinstance(self.address, str) or self.socktype != socket.SOCK_STREAM:
+            super().createSocket()
+        else:
+            self.unixsocket = False
+            self.socket = socket.create_connection(self.address, timeout=SYSLOG_PATIENCE)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if time.monotonic() < self._pause_ends:
+            self._lost += 1
+            return
+        self._is_away = False
+        if self._lost:
+            words = "lines that were not sent before this one, since syslog was away: %d"
+            super().emit(logging.LogRecord("hilum.syslog", logging.WARNING, "", 0, words, (self._lost,), None))
+            self._lost = self._lost if self._is_away else 0
+        if not self._is_away:
+            super().emit(record)
+        self._lost += self._is_away
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Instead of Python's own, which prints a traceback with the arguments of the line."""
+        kind = type(sys.exc_info()[1]).__name__
+        if self._lost == 0:
+            where = self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
+            sys.stderr.write(
+                f"HILUM_SYSLOG: {where} cannot be reached ({kind}). Lines go to the console and the log file; the "
+                f"server is tried again every {SYSLOG_PAUSE:.0f} seconds.\n"
+            )
+        self._is_away, self._pause_ends = True, time.monotonic() + SYSLOG_PAUSE
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
 def configuration(*, form: str, folder: Path, file_mib: int, syslog: str, log_requests: bool) -> dict[str, Any]:
     """For Django's LOGGING. `syslog` is the address of a server, or blank."""
     common = {"formatter": form, "filters": ["discreet"]}
@@ -130,7 +177,7 @@ def configuration(*, form: str, folder: Path, file_mib: int, syslog: str, log_re
             **common,
         }
     if syslog:
-        handlers["syslog"] = {"class": "logging.handlers.SysLogHandler", **_syslog_address(syslog), **common}
+        handlers["syslog"] = {"()": "portal.project.logs.PatientSyslog", **_syslog_address(syslog), **common}
     return {
         "version": 1,
         "disable_existing_loggers": False,

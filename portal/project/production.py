@@ -1,6 +1,9 @@
 """What a production installation refuses to start with, unless HILUM_ACCEPT names it."""
 
+import math
+from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,8 +16,12 @@ RISKS = {
     "embedded-broker": "a broker that is no server of its own",
 }
 FEWEST_SIGNS = 10  # different characters of a secret; 40 random hexadecimal digits have fewer once in a million times
-# Parts of secrets that stand in examples
-_EXAMPLES = ("django-insecure", "change", "secret", "example", "password", "default", "insecure", "hilum", "12345")
+FEWEST_BITS = 80.0  # by the frequencies of its characters; 40 random hexadecimal digits have over 100
+# Parts of secrets that stand in examples, or that fingers find by themselves
+_EXAMPLES = (
+    *("django-insecure", "change", "secret", "example", "password", "default", "insecure", "hilum", "replace", "dummy"),
+    *("admin", "letmein", "sample", "placeholder", "12345", "qwert", "qwertz", "asdfg", "zxcvb", "1q2w3e"),
+)
 
 
 def check(
@@ -51,5 +58,19 @@ def weakness(secret: str, name: str = "HILUM_SECRET_KEY") -> str:
         reason = "contains a word that stands in examples"
     elif secret in secret[1:] + secret[:-1]:
         reason = "repeats a part of itself"
+    elif _bits(secret) < FEWEST_BITS:
+        reason = "is mostly the same characters"
+    elif _in_order(secret) > len(secret) / 2:
+        reason = "is mostly characters in alphabetical order"
     advice = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))" prints a good one'
     return f"{name} {reason}, so that it can be guessed; {advice}." if reason else ""
+
+
+def _bits(text: str) -> float:
+    """The information in a text whose characters are drawn by its own frequencies."""
+    return sum(-count * math.log2(count / len(text)) for count in Counter(text).values())
+
+
+def _in_order(text: str) -> int:
+    """How many characters follow their neighbour in the alphabet, forwards or backwards, or repeat it."""
+    return sum(abs(ord(one) - ord(next_one)) <= 1 for one, next_one in pairwise(text))

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage, staticfiles_storage
 from django.core import checks
 
 from portal.intake.virus_scan import ScannerAway, version
@@ -14,7 +17,10 @@ from portal.project.production import weakness
 def pseudonym_secret(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Warn of a secret that can be guessed. It is no reason to refuse: with another one, the films of a patient that
     come later would not be linked to those that are there."""
-    sentence = weakness(settings.PSEUDONYM_SECRET, "HILUM_PSEUDONYM_SECRET")
+    if settings.PSEUDONYM_SECRET == settings.SECRET_KEY:
+        sentence = "HILUM_PSEUDONYM_SECRET and HILUM_SECRET_KEY are the same, so that whoever has one has both."
+    else:
+        sentence = weakness(settings.PSEUDONYM_SECRET, "HILUM_PSEUDONYM_SECRET")
     if not sentence:
         return []
     hint = (
@@ -22,6 +28,20 @@ def pseudonym_secret(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[c
         "there: for a new installation choose another one; otherwise keep it, and guard who can read pseudonyms."
     )
     return [checks.Warning(sentence, hint=hint, id="hilum.W001")]
+
+
+@checks.register(checks.Tags.staticfiles)
+def static_files(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn of scripts and styles that were not collected: each page that names one is then an internal error."""
+    if not isinstance(staticfiles_storage, ManifestStaticFilesStorage):
+        return []
+    kept, ignored = staticfiles_storage.hashed_files, apps.get_app_config("staticfiles").ignore_patterns
+    missing = [name for finder in get_finders() for name, _ in finder.list(ignored) if name not in kept]
+    if not missing:
+        return []
+    sentence = f"Static files that are not in {settings.STATIC_ROOT}: {len(missing)}, such as {missing[0]}."
+    hint = "Run `manage.py collectstatic --noinput`, after each upgrade too; pages that need them fail until then."
+    return [checks.Warning(sentence, hint=hint, id="hilum.W003")]
 
 
 @checks.register(checks.Tags.security)

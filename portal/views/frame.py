@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import DisallowedHost
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
@@ -83,6 +84,14 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, DisallowedHost):
+        return error_page(
+            request,
+            "Not this host",
+            "Hilum is not set up for the address by which you asked for it. Use the one that you were given. "
+            "If it is this one, the administrator adds its host to HILUM_ALLOWED_HOSTS and starts Hilum again.",
+            400,
+        )
     return error_page(
         request, "Not understood", "The request is malformed; go back, reload the page and try again.", 400
     )

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +52,37 @@ class Command(BaseCommand):
             )
 
     def _export(self, site: Site | None, to: Path | None) -> None:
-        if to and to.exists():
-            raise CommandError(f"{to} exists already: name a new file.")
-        stream = to.open("x", encoding="utf-8") if to else sys.stdout
-        count = 0
         try:
-            for line in audit_chain.lines(site):
-                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-                count += 1
-        finally:
-            if to:
-                stream.close()
+            count = _write(site, to)
+        except FileExistsError:
+            raise CommandError(f"{to} exists already: name a new file.") from None
+        except OSError as problem:
+            raise CommandError(
+                f"{to or 'The standard output'} cannot be written ({problem.strerror}). Nothing was kept; name a file "
+                "in a folder that is there and that has room, with --to."
+            ) from problem
         self.stderr.write(f"{count} sealed events; head {audit_chain.head_of(site)}")
+
+
+def _write(site: Site | None, to: Path | None) -> int:
+    """Write the events to a new file, or to the standard output; returns their number. A file that could not be written
+    whole is removed. Raises OSError."""
+    stream = to.open("x", encoding="utf-8") if to else sys.stdout
+    count = 0
+    try:
+        for line in audit_chain.lines(site):
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            count += 1
+        stream.flush()
+        if to:
+            stream.close()
+    except BaseException:
+        if to:
+            with suppress(OSError):
+                stream.close()
+            to.unlink()
+        raise
+    return count
 
 
 def _site(name: str) -> Site | None:

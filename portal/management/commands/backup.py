@@ -4,10 +4,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from portal.backups.backup_folder import BackupFolder
-from portal.backups.backup_key import make_key, open_key, read_passphrase
+from portal.backups.backup_key import PARAMETERS, make_key, open_key, read_passphrase
 from portal.backups.making import make_backup
 from portal.backups.problems import CannotBackUp
 from portal.backups.restoring import check
+from portal.models import AuditEvent
 
 
 class Command(BaseCommand):
@@ -20,6 +21,9 @@ class Command(BaseCommand):
         parser.add_argument("folder", type=Path, help="on another disk, or a mounted share; a first backup begins it")
         parser.add_argument(
             "--passphrase-file", type=Path, required=True, help="a file with a passphrase of 20 characters or more"
+        )
+        parser.add_argument(
+            "--begin", action="store_true", help="begin this folder, although there are backups in another one"
         )
         parser.add_argument(
             "--keep", type=int, metavar="DAYS", help="then remove older backups, but never the newest good one"
@@ -40,6 +44,8 @@ class Command(BaseCommand):
             if options["check"] is not None:
                 self._check(BackupFolder(options["folder"], open_key(options["folder"], passphrase)), options["check"])
                 return
+            if not options["begin"]:
+                _require_begun(options["folder"])
             folder = BackupFolder(options["folder"], make_key(options["folder"], passphrase))
             manifest = make_backup(folder, keep_days=options["keep"])
         except (CannotBackUp, OSError) as problem:
@@ -60,3 +66,13 @@ class Command(BaseCommand):
         self.stdout.write(f"{manifest.name}: the database and {count} files can be read, and are what was backed up.")
         for fault in manifest.faults:
             self.stdout.write(f"When it was made: {fault}")
+
+
+def _require_begun(folder: Path) -> None:
+    """Where a disk is not mounted, its folder is empty, and a backup would fill the disk below it, unnoticed."""
+    last = AuditEvent.objects.filter(verb="back up").order_by("created_at").last()
+    if last is not None and not (folder / PARAMETERS).exists():
+        raise CommandError(
+            f"{folder} has no backups, and the last one of this installation is of {last.created_at:%Y-%m-%d %H:%M} "
+            "UTC. If the folder is a disk or a share, mount it; to begin a folder of its own, add --begin."
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections import namedtuple
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -33,6 +34,7 @@ from tests.portal.backups import second_host
 from tests.portal.backups.second_host import SecondHost, make_host
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
+Usage = namedtuple("Usage", "total used free")
 PASSPHRASE = "seven random words of a dice roll"
 
 
@@ -167,6 +169,19 @@ def test_erased_patients_stay_erased_and_runs_go_on(
     assert host.ask("chains_that_break") == []
 
 
+def test_a_folder_of_backups_that_is_not_mounted_is_not_begun(
+    scored: Scored, backups: Path, passphrase: Path, tmp_path: Path
+) -> None:
+    back_up(backups, passphrase)
+    with pytest.raises(CommandError, match=r"mounted has no backups, and the last one of this installation is of 20"):
+        back_up(tmp_path / "mounted", passphrase)
+    assert not (tmp_path / "mounted").exists()
+    assert "files" in back_up(tmp_path / "mounted", passphrase, begin=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portal.backups.making.name_at", lambda _: "2099-01-01T00-00-00Z")
+        assert "files" in back_up(tmp_path / "mounted", passphrase)  # begun: as usual
+
+
 def test_the_list_of_erasures_is_copied_beside_the_backups(scored: Scored, backups: Path, passphrase: Path) -> None:
     patient = scored.films[-1].patient
     back_up(backups, passphrase)
@@ -199,6 +214,15 @@ def test_what_is_refused(scored: Scored, host: SecondHost, backups: Path, passph
             pytest.raises(CommandError, match="HILUM_PSEUDONYM_SECRET is not the secret of the installation that"),
         ):
             call_command("restore", backups, passphrase_file=passphrase)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("portal.backups.restoring._require_empty_host", lambda: None)
+            for room, list_at, sentence in (
+                (2**20, "list", r"The backup needs 0\.0 GiB, and 0\.0 GiB are free"),
+                (2**50, "passphrase/list", r"The list of erasures, .* cannot be read and written, and a restore witho"),
+            ):
+                patch.setattr("shutil.disk_usage", lambda _, room=room: Usage(2**50, 2**50 - room, room))
+                with override_settings(ERASURE_LIST=tmp_path / list_at), pytest.raises(CommandError, match=sentence):
+                    call_command("restore", backups, passphrase_file=passphrase)
         assert not (Path(settings.DATA_DIR) / UNFINISHED).exists()
     damaged = max((backups / "objects").rglob("*"), key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
@@ -138,6 +139,21 @@ def test_the_command(seoul: Site, tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == ACTS
     with pytest.raises(CommandError, match="exists already"):
         call_command("audit", "export", "--site", "Seoul", "--to", str(file))
+    with pytest.raises(
+        CommandError, match=r"none/audit.jsonl cannot be written \(No such file or directory\). Nothing"
+    ):
+        call_command("audit", "export", "--site", "Seoul", "--to", str(tmp_path / "none" / "audit.jsonl"))
+
+
+def test_an_export_that_fails_leaves_no_half_file(seoul: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Site | None) -> Iterator[dict[str, str]]:
+        yield {"event": "x" * 100_000}
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(audit_chain, "lines", full)
+    with pytest.raises(CommandError, match=r"cannot be written \(No space left on device\). Nothing was kept"):
+        call_command("audit", "export", "--site", "Seoul", "--to", str(tmp_path / "audit.jsonl"))
+    assert not (tmp_path / "audit.jsonl").exists()
 
 
 @pytest.mark.parametrize(

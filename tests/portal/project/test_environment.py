@@ -49,6 +49,12 @@ def test_without_settings_the_installation_is_local(tmp_path: Path) -> None:
         ),
         ("HILUM_MAIL_URL", "smtps://mail:secret@host:many", "HILUM_MAIL_URL is not the URL of a mail server"),
         ("HILUM_MAIL_URL", "smtp://mail", "HILUM_MAIL_FROM is not set"),
+        (
+            "HILUM_ALLOWED_HOSTS",
+            "https://hilum.example.org",
+            "HILUM_ALLOWED_HOSTS has 'https://hilum.example.org', whi",
+        ),
+        ("HILUM_TRUSTED_ORIGINS", "hilum.example.org", "HILUM_TRUSTED_ORIGINS has 'hilum.example.org', which matches"),
         ("DATABASE_URL", "nonsense", "DATABASE_URL"),
         ("DATABASE_URL", "oracle8://db/name", "DATABASE_URL"),
         ("HILUM_DATA_DIR", "/proc/hilum", "HILUM_DATA_DIR"),
@@ -254,3 +260,47 @@ def test_what_is_no_path_is_refused(monkeypatch: pytest.MonkeyPatch, value: str)
     monkeypatch.setenv("HILUM_URL_PREFIX", value)
     with pytest.raises(ImproperlyConfigured, match="expected a path"):
         environment.url_prefix("HILUM_URL_PREFIX")
+
+
+@pytest.mark.parametrize(
+    "value", ["hilum.example.org", ".example.org", "*", "localhost", "10.0.0.7", "[::1]", "[2001:db8::7]", "web_1"]
+)
+def test_a_host_that_a_request_can_have(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HILUM_ALLOWED_HOSTS", f"one.example.org, {value}")
+    assert environment.hosts("HILUM_ALLOWED_HOSTS", "") == ["one.example.org", value]
+
+
+@pytest.mark.parametrize(
+    "value", ["hilum.example.org:8443", "hilum.example.org/hilum", "*.example.org", "a host", "::1", "http://x", "-x"]
+)
+def test_a_host_that_no_request_has_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HILUM_ALLOWED_HOSTS", f"one.example.org, {value}")
+    with pytest.raises(ImproperlyConfigured, match="which matches no request; expected names of hosts without scheme"):
+        environment.hosts("HILUM_ALLOWED_HOSTS", "")
+
+
+@pytest.mark.parametrize(
+    "value", ["https://hilum.example.org", "http://localhost:8000", "https://*.example.org", "https://[::1]:8443"]
+)
+def test_an_origin_that_a_browser_can_send(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HILUM_TRUSTED_ORIGINS", value)
+    assert environment.origins("HILUM_TRUSTED_ORIGINS") == [value]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hilum.example.org",
+        "https://hilum.example.org/",
+        "https://hilum.example.org/hilum",
+        "https://",
+        "https://Hilum.example.org",
+        "https://.example.org",
+        "ftp://hilum.example.org",
+        "https://hilum.example.org:port",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HILUM_TRUSTED_ORIGINS", value)
+    with pytest.raises(ImproperlyConfigured, match="which matches no request; expected scheme and host"):
+        environment.origins("HILUM_TRUSTED_ORIGINS")

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import os
 import socket
+import struct
 import subprocess
 import sys
 import warnings
@@ -194,6 +195,78 @@ def test_a_syslog_server_gets_the_lines(tmp_path: Path) -> None:
         handler.close()
         received = server.recv(10_000).decode()
     assert json.loads(received[received.index("{") :].rstrip("\0"))["message"] == "hello"
+
+
+def syslog_handler(port: int) -> logs.PatientSyslog:
+    handler = logs.PatientSyslog(address=("127.0.0.1", port), socktype=socket.SOCK_STREAM)
+    handler.setFormatter(logs.LogLine())
+    return handler
+
+
+def record(words: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord("x", logging.INFO, "", 0, words, arguments, None)
+
+
+def test_a_syslog_server_that_is_away_stops_nothing_and_is_told_what_it_missed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # bound and not listening: refused at once
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        handler = syslog_handler(port)
+        handler.emit(record("the film of %s", NAME))
+        handler.emit(record("second"))
+        monkeypatch.setattr(logs, "SYSLOG_PAUSE", 0.0)
+        handler._pause_ends = 0.0
+        handler.emit(record("third"))  # tried again, and away still
+        said = capsys.readouterr().err
+        taken.listen()
+        taken.settimeout(20)
+        handler.emit(record("fourth"))
+        server, _ = taken.accept()
+        with server:
+            handler.emit(record("fifth"))
+            handler.close()
+            received = b"".join(iter(lambda: server.recv(1000), b"")).decode().split("\0")
+    assert said == (
+        f"HILUM_SYSLOG: 127.0.0.1:{port} cannot be reached (ConnectionRefusedError). Lines go to the console and the "
+        "log file; the server is tried again every 30 seconds.\n"
+    )
+    assert [line.rpartition(": ")[2] for line in received] == ["3", "fourth", "fifth", ""]
+    assert "not sent before this one, since syslog was away: 3" in received[0]
+
+
+def test_a_server_that_goes_away_is_connected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "SYSLOG_PAUSE", 0.0)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(20)
+        handler = syslog_handler(listening.getsockname()[1])
+        first, _ = listening.accept()
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+        first.close()
+        handler.emit(record("to nobody"))
+        handler.emit(record("again"))
+        second, _ = listening.accept()
+        handler.close()
+        with second:
+            received = b"".join(iter(lambda: second.recv(1000), b"")).decode()
+    assert "again" in received and "since syslog was away: 1" in received
+
+
+def test_a_socket_that_is_not_there_stops_no_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logs.PatientSyslog(address=str(tmp_path / "log"))
+    handler.setFormatter(logs.LogLine())
+    handler.emit(record("hello"))
+    assert f"HILUM_SYSLOG: {tmp_path / 'log'} cannot be reached (FileNotFoundError)" in capsys.readouterr().err
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "log"))
+        server.settimeout(20)
+        handler._pause_ends = 0.0
+        handler.emit(record("there"))
+        assert b"since syslog was away: 1" in server.recv(1000) and b"there" in server.recv(1000)
+        handler.close()
 
 
 @pytest.mark.parametrize(

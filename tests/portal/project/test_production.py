@@ -53,6 +53,10 @@ def test_a_word_that_is_no_risk_is_refused() -> None:
         ("django-insecure-" + SAFE["secret_key"], "contains a word that stands in examples"),
         ("Change-me-" + SAFE["secret_key"], "contains a word that stands in examples"),
         ("qW3rZx9kLm" * 5, "repeats a part of itself"),
+        ("Placeholder-" + SAFE["secret_key"], "contains a word that stands in examples"),
+        ("x" * 31 + "bcEdZ9f4h", "is mostly the same characters"),
+        ("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN", "is mostly characters in alphabetical order"),
+        ("zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONM", "is mostly characters in alphabetical order"),
     ],
 )
 def test_a_secret_that_can_be_guessed_is_named_without_being_shown(secret: str, reason: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import SuspiciousOperation
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
 
 from portal.models import Dataset, Membership, Role, User
 from portal.views import frame
@@ -117,6 +117,16 @@ def test_the_page_of_a_bug_makes_no_queries(django_assert_num_queries: Any) -> N
 def test_a_malformed_request_has_a_page() -> None:
     response = frame.bad_request(RequestFactory().get("/"), SuspiciousOperation())
     assert response.status_code == 400
+
+
+@override_settings(ALLOWED_HOSTS=["hilum.example.org"])
+def test_a_host_that_is_not_ours_has_a_page_that_names_the_setting() -> None:
+    page = Client().get("/accounts/login/", headers={"Host": "other.example.org"})
+    assert page.status_code == 400
+    assert "Not this host" in page.text and "adds its host to HILUM_ALLOWED_HOSTS" in page.text
+    assert "other.example.org" not in page.text
+    sent = Client().get("/api/v1/", headers={"Host": "other.example.org"})
+    assert sent.status_code == 400 and "HILUM_ALLOWED_HOSTS" in sent.json()["detail"]
 
 
 def test_every_page_has_security_headers(curator: Client) -> None:
