@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -47,6 +47,55 @@ def encrypt_bytes(data: bytes) -> bytes:
     target = io.BytesIO()
     encrypt_stream(io.BytesIO(data), target, key=_key())
     return target.getvalue()
+
+
+def encrypt_again(path: Path, secret: str) -> bool:
+    """Exchange a file that this installation can read for one that it can read under another secret. False, and nothing
+    is changed, where it is of that secret already. Raises NotDecrypted and OSError; the file is then as it was."""
+    with path.open("rb") as file:
+        if _is_readable(file, key=_key(secret)):
+            return False
+    unfinished = path.with_name(f"{film_files.PART}{path.name}")
+    try:
+        with path.open("rb") as source, unfinished.open("wb") as target:
+            os.fchmod(target.fileno(), 0o600)
+            plain = io.BufferedReader(_Pieces(decrypt_stream(source, key=_key())), _PIECE)
+            encrypt_stream(plain, target, key=_key(secret))
+            target.flush()
+            os.fsync(target.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return True
+
+
+def _is_readable(file: IO[bytes], *, key: bytes) -> bool:
+    """By its first piece."""
+    try:
+        next(decrypt_stream(file, key=key))
+    except NotDecrypted:
+        return False
+    return True
+
+
+class _Pieces(io.RawIOBase):
+    """Pieces as a file that is read."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._left = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = piece
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
 
 
 def decrypted(path: Path) -> Iterator[bytes]:
@@ -95,5 +144,6 @@ def _nonce(prefix: bytes, number: int, *, is_last: bool) -> bytes:
     return prefix + struct.pack(">IB", number, is_last)
 
 
-def _key() -> bytes:
-    return hmac.new(settings.PSEUDONYM_SECRET.encode(), b"kept files", hashlib.sha256).digest()
+def _key(secret: str = "") -> bytes:
+    """Of the installation's secret, or of this one."""
+    return hmac.new((secret or settings.PSEUDONYM_SECRET).encode(), b"kept files", hashlib.sha256).digest()

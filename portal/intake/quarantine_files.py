@@ -23,7 +23,7 @@ def kept_path(file: QuarantinedFile) -> Path:
     return film_files.quarantine_folder(file.dataset) / file.source_sha256
 
 
-def _row_path(file: QuarantinedFile) -> Path:
+def row_path(file: QuarantinedFile) -> Path:
     return kept_path(file).with_suffix(".row.json")
 
 
@@ -47,7 +47,7 @@ def keep(file: QuarantinedFile, entry: Entry, preview: bytes) -> None:
         if preview:
             _write(preview_path(file), preview)
     if entry.row is not None:
-        _write(_row_path(file), json.dumps(_row_to_json(entry)).encode())
+        _write(row_path(file), json.dumps(_row_to_json(entry)).encode())
     if file.kept_at is None:
         file.kept_at, file.bytes_kept, file.has_preview = timezone.now(), entry.path.stat().st_size, bool(preview)
         file.save(update_fields=["kept_at", "bytes_kept", "has_preview"])
@@ -65,7 +65,7 @@ def entry_of(file: QuarantinedFile, folder: Path) -> Entry:
         for piece in decrypted(kept_path(file)):
             target.write(piece)
     try:
-        stored = json.loads(decrypt(_row_path(file)))
+        stored = json.loads(decrypt(row_path(file)))
     except FileNotFoundError:
         return Entry(path, "")
     return _entry_from_json(path, stored)
@@ -74,7 +74,7 @@ def entry_of(file: QuarantinedFile, folder: Path) -> Entry:
 def row_of(file: QuarantinedFile) -> CsvRow | None:
     """The row of the table that named the kept file; None without one. Raises NotDecrypted."""
     try:
-        stored = json.loads(decrypt(_row_path(file)))
+        stored = json.loads(decrypt(row_path(file)))
     except FileNotFoundError:
         return None
     return _entry_from_json(kept_path(file), stored).row
@@ -92,7 +92,7 @@ def write_head(file: QuarantinedFile, target: Path, *, size_bytes: int) -> None:
 
 def remove(file: QuarantinedFile) -> None:
     """Remove the bytes, row and preview; the database's row is the caller's."""
-    for path in (kept_path(file), _row_path(file), preview_path(file)):
+    for path in (kept_path(file), row_path(file), preview_path(file)):
         path.unlink(missing_ok=True)
 
 

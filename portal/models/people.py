@@ -31,6 +31,8 @@ class Site(Addressed):
     quota_gib = models.PositiveIntegerField(null=True, blank=True)  # null: that of the installation's settings
     # of the key of its pseudonyms (portal.intake.pseudonym_key); blank before the first import
     key_fingerprint = models.CharField(max_length=16, blank=True, editable=False)
+    # that key, encrypted under the installation's secret; blank while it follows from the secret itself
+    sealed_key = models.CharField(max_length=200, blank=True, editable=False)
 
     def __str__(self) -> str:
         return self.name

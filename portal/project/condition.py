@@ -195,7 +195,7 @@ def keys() -> Condition:
                 return Condition(
                     "pseudonym key",
                     f"HILUM_PSEUDONYM_SECRET is not the secret that the films of {site.name} came in with.",
-                    "Restore the former secret and start Hilum again; until then imports are refused.",
+                    "Restore the secret that Hilum worked with last and start again; until then imports are refused.",
                 )
     return Condition("pseudonym key")
 

@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 _HOST = re.compile(
     r"\.?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*|\[[0-9a-fA-F:.]+\]"
 )
+SHORTEST_SECRET = 40  # characters
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel's limit is about 107
 
 
@@ -66,19 +67,19 @@ def folder(path: Path, *, why: str) -> Path:
 def hosts(name: str, default: str) -> list[str]:
     """Names of hosts as a request gives them: without scheme, port and path. A dot before a name means its subdomains
     too, * any host."""
-    found = words(name, default)
-    for host in found:
+    names = words(name, default)
+    for host in names:
         if host != "*" and not _HOST.fullmatch(host):
             raise ImproperlyConfigured(
                 f"{name} has {host!r}, which matches no request; expected names of hosts without scheme, port and "
                 "path, such as hilum.example.org, or .example.org for all below it."
             )
-    return found
+    return names
 
 
 def origins(name: str) -> list[str]:
-    found = words(name)
-    for origin in found:
+    addresses = words(name)
+    for origin in addresses:
         scheme, _, rest = origin.partition("://")
         host = re.sub(r":[0-9]{1,5}$", "", rest)
         is_host = _HOST.fullmatch(host.removeprefix("*")) and not host.startswith(".")
@@ -87,7 +88,7 @@ def origins(name: str) -> list[str]:
                 f"{name} has {origin!r}, which matches no request; expected scheme and host in small letters, with a "
                 "port if the address has one and no path, such as https://hilum.example.org:8443."
             )
-    return found
+    return addresses
 
 
 def url_prefix(name: str) -> str:
@@ -268,15 +269,30 @@ def kept_secret(name: str, *, folder: Path, production: bool) -> str:
     """The secret from the environment; a local installation generates it at first start and keeps it in `folder`."""
     value = os.environ.get(name, "")
     if value:
-        if len(value) < 40:
-            raise ImproperlyConfigured(f"{name} has {len(value)} characters; use at least 40 random characters.")
+        if len(value) < SHORTEST_SECRET:
+            raise ImproperlyConfigured(
+                f"{name} has {len(value)} characters; use at least {SHORTEST_SECRET} random characters."
+            )
         return value
     if production:
-        raise ImproperlyConfigured(f"{name} is not set; set it to at least 40 random characters.")
-    path = folder / (name.lower().replace("_", "-"))
+        raise ImproperlyConfigured(f"{name} is not set; set it to at least {SHORTEST_SECRET} random characters.")
+    path = kept_secret_path(name, folder=folder)
     if not path.exists():
         _write_once(path, secrets.token_urlsafe(48))
     return path.read_text().strip()
+
+
+def kept_secret_path(name: str, *, folder: Path) -> Path:
+    return folder / name.lower().replace("_", "-")
+
+
+def replace_secret(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mkstemp sets mode 0600
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def _write_once(path: Path, text: str) -> None:

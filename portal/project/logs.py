@@ -144,7 +144,17 @@ class PatientSyslog(logging.handlers.SysLogHandler):
         self._is_away = False
         if self._lost:
             words = "lines that were not sent before this one, since syslog was away: %d"
-            super().emit(logging.LogRecord("hilum.syslog", logging.WARNING, "", 0, words, (self._lost,), None))
+            super().emit(
+                logging.makeLogRecord(
+                    {
+                        "name": "hilum.syslog",
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "msg": words,
+                        "args": (self._lost,),
+                    }
+                )
+            )
             self._lost = self._lost if self._is_away else 0
         if not self._is_away:
             super().emit(record)
@@ -162,7 +172,7 @@ class PatientSyslog(logging.handlers.SysLogHandler):
         self._is_away, self._pause_ends = True, time.monotonic() + SYSLOG_PAUSE
         if self.socket is not None:
             self.socket.close()
-            self.socket = None
+            self.socket = None  # type: ignore[assignment]
 
 
 def configuration(*, form: str, folder: Path, file_mib: int, syslog: str, log_requests: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ FEWEST_BITS = 80.0  # by the frequencies of its characters; 40 random hexadecima
 # Parts of secrets that stand in examples, or that fingers find by themselves
 _EXAMPLES = (
     *("django-insecure", "change", "secret", "example", "password", "default", "insecure", "hilum", "replace", "dummy"),
-    *("admin", "letmein", "sample", "placeholder", "12345", "qwert", "qwertz", "asdfg", "zxcvb", "1q2w3e"),
+    *("admin", "letmein", "sample", "placeholder", "1234567", "qwert", "asdfg", "zxcvb", "1q2w3e"),
 )
 
 

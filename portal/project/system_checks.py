@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
+from django.contrib.staticfiles.apps import StaticFilesConfig
 from django.contrib.staticfiles.finders import get_finders
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage, staticfiles_storage
 from django.core import checks
@@ -15,8 +15,8 @@ from portal.project.production import weakness
 
 @checks.register(checks.Tags.security)
 def pseudonym_secret(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn of a secret that can be guessed. It is no reason to refuse: with another one, the films of a patient that
-    come later would not be linked to those that are there."""
+    """Warn of a secret that can be guessed. It is no reason to refuse: with another value in the setting, the films
+    of a patient that come later would not be linked to those that are there."""
     if settings.PSEUDONYM_SECRET == settings.SECRET_KEY:
         sentence = "HILUM_PSEUDONYM_SECRET and HILUM_SECRET_KEY are the same, so that whoever has one has both."
     else:
@@ -24,8 +24,9 @@ def pseudonym_secret(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[c
     if not sentence:
         return []
     hint = (
-        "Whoever guesses it can compute which pseudonym a patient has. Changing it cuts the link to films that are "
-        "there: for a new installation choose another one; otherwise keep it, and guard who can read pseudonyms."
+        "Whoever guesses it can compute which pseudonym a patient has. For a new installation choose another one. "
+        "Where films are there already, exchange it by `manage.py pseudonym_secret rotate`, which keeps their "
+        "pseudonyms: another value in the setting alone would cut their link to later films."
     )
     return [checks.Warning(sentence, hint=hint, id="hilum.W001")]
 
@@ -35,7 +36,7 @@ def static_files(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[check
     """Warn of scripts and styles that were not collected: each page that names one is then an internal error."""
     if not isinstance(staticfiles_storage, ManifestStaticFilesStorage):
         return []
-    kept, ignored = staticfiles_storage.hashed_files, apps.get_app_config("staticfiles").ignore_patterns
+    kept, ignored = staticfiles_storage.hashed_files, StaticFilesConfig.ignore_patterns
     missing = [name for finder in get_finders() for name, _ in finder.list(ignored) if name not in kept]
     if not missing:
         return []

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 from redis.exceptions import ConnectionError as RedisDown
 
 from portal.intake.film_bucket import BucketAway
+from portal.intake.pseudonym_key import OtherKey
 from portal.intake.unwritable import is_unwritable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -73,6 +74,15 @@ BUCKET = Outage(
 )
 
 
+OTHER_SECRET = Outage(
+    "other pseudonym secret",
+    "The secret of pseudonyms is another one",
+    "Hilum was started with another secret than the films of this site came in with, so this was not saved: a patient "
+    "would count as two. Nothing is lost. Tell your administrator: manage.py doctor says what is wrong.",
+    503,
+)
+
+
 def outage_of(error: BaseException | None) -> Outage | None:
     """None where the error is a bug."""
     for one in _chain(error):
@@ -90,6 +100,8 @@ def outage_of(error: BaseException | None) -> Outage | None:
             return DATABASE
         if isinstance(one, BrokerDown | RedisDown):
             return BROKER
+        if isinstance(one, OtherKey):
+            return OTHER_SECRET
         if isinstance(one, BucketAway):
             return BUCKET
     return None

@@ -14,7 +14,7 @@ def test_a_weak_pseudonym_secret_is_a_warning_that_says_what_a_change_costs() ->
     (warning,) = pseudonym_secret(None)
     assert warning.id == "hilum.W001"
     assert warning.msg.startswith("HILUM_PSEUDONYM_SECRET has 1 different characters")
-    assert "cuts the link to films that are there" in str(warning.hint)
+    assert "exchange it by `manage.py pseudonym_secret rotate`, which keeps their pseudonyms" in str(warning.hint)
     assert not warning.is_serious()
 
 

@@ -251,7 +251,12 @@ FAULTS: list[tuple[Seed, str, str, str]] = [
     (no_more_files, "inodes", "has room for 12 more files", "df -i"),
     (old_schema, "migrations", "not applied: 1", "manage.py migrate"),
     (new_schema, "migrations", "portal.9999_from_the_future", "Install the release that it was used with last"),
-    (wrong_key, "pseudonym key", "is not the secret that the films of Seoul came in with", "Restore the former secret"),
+    (
+        wrong_key,
+        "pseudonym key",
+        "is not the secret that the films of Seoul came in with",
+        "Restore the secret that H",
+    ),
     (missing_pixels, "films", "missing: 1", "Restore them from the backup"),
     (damaged_pixels, "films", "damaged: 1", "Restore them from the backup"),
     (flipped_bits, "films", "damaged: 1", "Restore them from the backup"),
