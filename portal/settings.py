@@ -261,6 +261,12 @@ if FILM_BUCKET := environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL
 # The folders of runs too, so that machines need not share a data folder
 RUNS_IN_BUCKET = environment.runs_in_bucket("HILUM_RUNS_IN_BUCKET", bucket=FILM_BUCKET)
 
+# For the bucket that `manage.py backup` names, which may be of another service
+BACKUP_BUCKET: dict[str, Any] = {
+    "BACKEND": "portal.project.bucket_storage.BucketStorage",
+    "OPTIONS": environment.backup_bucket(films=FILM_BUCKET),
+}
+
 # API -----------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -1,4 +1,5 @@
-"""A folder of backups. Contents are stored once, whatever number of backups has them.
+"""A folder of backups, on a disk or in a bucket (portal.backups.stores). Contents are stored once, whatever number of
+backups has them.
 
 hilum-backups.json     salt and parameters of the key (portal.backups.backup_key)
 manifests/NAME         a backup: the list of its files with their SHA-256, encrypted; NAME is its time in UTC
@@ -6,25 +7,23 @@ objects/ab/abcd...     the contents, encrypted, each under a name computed from 
 erasures.jsonl         who was erased, by keyed hashes (portal.backups.erasure_list); in no backup
 """
 
-import fcntl
 import hashlib
+import io
 import json
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import IO, Any
 
-from portal.backups.backup_key import BackupKey, decrypt_all
+from portal.backups.backup_key import BackupKey
 from portal.backups.problems import CannotBackUp
+from portal.backups.stores import Store, read_file
 from portal.intake.encrypted_files import NotDecrypted
 
 ERASURES = "erasures.jsonl"
+_MANIFESTS, _OBJECTS = "manifests", "objects"
 _NAME = "%Y-%m-%dT%H-%M-%SZ"
-_UNFINISHED = ".part-"
 
 
 @dataclass(frozen=True)
@@ -79,46 +78,35 @@ def name_at(moment: datetime) -> str:
 class BackupFolder:
     """What is read is checked: the contents against their hashes, the lists against their authentication."""
 
-    def __init__(self, path: Path, key: BackupKey) -> None:
-        self.path, self.key = path, key
-        self.manifests, self.objects = path / "manifests", path / "objects"
+    def __init__(self, store: Store, key: BackupKey) -> None:
+        self.store, self.key = store, key
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Raises CannotBackUp where another process writes to the folder."""
-        for folder in (self.manifests, self.objects):
-            folder.mkdir(exist_ok=True, mode=0o700)
-        with (self.path / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CannotBackUp(f"Another backup is being written to {self.path}; wait for its end.") from None
-            for left in self.path.rglob(f"{_UNFINISHED}*"):  # of a backup that was killed
-                left.unlink(missing_ok=True)
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Whoever writes or removes has to hold it. Raises CannotBackUp where another process does."""
+        return self.store.locked()
 
     # contents ---------------------------------------------------------------------------------------
 
-    def store(self, source: IO[bytes], facts: BackupFile) -> BackupFile:
+    def add(self, source: IO[bytes], facts: BackupFile) -> BackupFile:
         """Encrypt a content, unless it is there, and return the file with its size and hashes."""
         reader = _HashingReader(source)
-        with self._unfinished(self.objects) as (target, temporary):
-            self.key.encrypt(reader, target, about="content")  # type: ignore[arg-type]
+        with self.store.unfinished() as target:
+            self.key.encrypt(reader, target, about="content")
             sha256 = reader.sha256.hexdigest()
             stored = self.key.name_of(sha256)
             if not self.has(stored):
-                _finish(target, temporary, self._object(stored))
+                self.store.finish(target, _object(stored))
         return replace(facts, size=reader.size, sha256=sha256, stored=stored)
 
     def has(self, stored: str) -> bool:
-        return self._object(stored).exists()
+        return self.store.has(_object(stored))
 
     def read(self, file: BackupFile) -> Iterator[bytes]:
         """The content in pieces. Raises CannotBackUp at the first piece that is damaged, or at the end if it is not
         what the manifest says."""
         digest = hashlib.sha256()
         try:
-            with self._object(file.stored).open("rb") as source:
+            with self.store.open(_object(file.stored)) as source:
                 for piece in self.key.decrypt(source, about="content"):
                     digest.update(piece)
                     yield piece
@@ -128,49 +116,39 @@ class BackupFolder:
         if digest.hexdigest() != file.sha256:
             raise CannotBackUp(f"The backup's copy of {file.name} is another file; use another backup.")
 
-    def _object(self, stored: str) -> Path:
-        return self.objects / stored[:2] / stored
-
-    @contextmanager
-    def _unfinished(self, folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file, Path(name)
-        finally:
-            Path(name).unlink(missing_ok=True)
-
     # backups ----------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
         """The backups, the newest first."""
-        there = [path.name for path in self.manifests.glob("*Z")] if self.manifests.is_dir() else []
-        return sorted(there, reverse=True)
+        return sorted((name for name in self.store.names(_MANIFESTS) if name.endswith("Z")), reverse=True)
 
     def write(self, manifest: Manifest) -> None:
+        """Once all contents are there, and unless somebody has taken the lock away."""
         text = json.dumps(manifest.to_json()).encode()
-        with self._unfinished(self.manifests) as (target, temporary), tempfile.TemporaryFile() as plain:
-            plain.write(text)
-            plain.seek(0)
-            self.key.encrypt(plain, target, about=f"manifest {manifest.name}")
-            _finish(target, temporary, self.manifests / manifest.name)
+        self.store.settle()
+        with self.store.unfinished() as target:
+            self.key.encrypt(io.BytesIO(text), target, about=f"manifest {manifest.name}")
+            self.store.finish(target, f"{_MANIFESTS}/{manifest.name}")
+        self.store.settle()
 
     def manifest(self, name: str) -> Manifest:
         """Raises CannotBackUp."""
         try:
-            text = decrypt_all(self.key, self.manifests / name, about=f"manifest {name}")
+            with self.store.open(f"{_MANIFESTS}/{name}") as file:
+                text = b"".join(self.key.decrypt(file, about=f"manifest {name}"))
             return Manifest.from_json(json.loads(text))
         except FileNotFoundError:
             there = ", ".join(self.names()[:5]) or "none"
-            raise CannotBackUp(f"There is no backup {name} in {self.path}; there are: {there}.") from None
+            raise CannotBackUp(f"There is no backup {name} in {self.store}; there are: {there}.") from None
         except (OSError, NotDecrypted, ValueError, KeyError, TypeError) as problem:
             raise CannotBackUp(f"The list of the backup {name} is damaged; use another backup.") from problem
 
     def newest(self) -> Manifest:
         """Raises CannotBackUp."""
-        if not self.names():
-            raise CannotBackUp(f"{self.path} holds no finished backup.")
-        return self.manifest(self.names()[0])
+        names = self.names()
+        if not names:
+            raise CannotBackUp(f"{self.store} holds no finished backup.")
+        return self.manifest(names[0])
 
     def remove_older(self, days: int, *, now: datetime) -> list[str]:
         """Remove backups that are older than `days`, but never the newest good one, and contents that no backup has.
@@ -179,13 +157,23 @@ class BackupFolder:
         manifests = [self.manifest(name) for name in self.names()]
         newest_good = next((manifest.name for manifest in manifests if manifest.is_good), "")
         old = {one.name for one in manifests if one.made_at < now - timedelta(days=days)} - {newest_good}
-        for name in old:
-            (self.manifests / name).unlink()
         kept = {file.stored for one in manifests if one.name not in old for file in [one.database, *one.files]}
-        for path in self.objects.glob("??/*"):
-            if path.name not in kept:
-                path.unlink()
+        unused = [stored for stored in self.store.names(_OBJECTS) if stored not in kept]
+        self.store.settle()
+        for name in old:
+            self.store.remove(f"{_MANIFESTS}/{name}")
+        for stored in unused:
+            self.store.remove(_object(stored))
         return sorted(old)
+
+    # the list of erasures ---------------------------------------------------------------------------
+
+    def erasures(self) -> bytes:
+        """As `erasure_list.parsed` reads it; empty where there is none."""
+        try:
+            return read_file(self.store, ERASURES)
+        except FileNotFoundError:
+            return b""
 
 
 class _HashingReader:
@@ -206,8 +194,5 @@ class _HashingReader:
         return data
 
 
-def _finish(file: IO[bytes], temporary: Path, path: Path) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    path.parent.mkdir(exist_ok=True, mode=0o700)
-    os.replace(temporary, path)
+def _object(stored: str) -> str:
+    return f"{_OBJECTS}/{stored[:2]}/{stored}"

@@ -20,7 +20,8 @@ from typing import IO, Any
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from portal.backups.problems import CannotBackUp
-from portal.intake.encrypted_files import decrypt_stream, encrypt_stream
+from portal.backups.stores import Store, read_file, write_file
+from portal.intake.encrypted_files import Readable, decrypt_stream, encrypt_stream
 
 FEWEST_CHARACTERS = 20
 PARAMETERS = "hilum-backups.json"
@@ -33,12 +34,12 @@ class BackupKey:
     master: bytes
     parameters: bytes  # the file PARAMETERS
 
-    def encrypt(self, plain: IO[bytes], target: IO[bytes], *, about: str) -> None:
+    def encrypt(self, plain: Readable, target: IO[bytes], *, about: str) -> None:
         salt = os.urandom(_SALT_BYTES)
         target.write(salt)
         encrypt_stream(plain, target, key=self._key_of(salt), about=self._about(about))
 
-    def decrypt(self, file: IO[bytes], *, about: str) -> Iterator[bytes]:
+    def decrypt(self, file: Readable, *, about: str) -> Iterator[bytes]:
         """Raises NotDecrypted."""
         salt = file.read(_SALT_BYTES)
         yield from decrypt_stream(file, key=self._key_of(salt), about=self._about(about))
@@ -71,31 +72,29 @@ def read_passphrase(path: Path) -> str:
     return text
 
 
-def make_key(folder: Path, passphrase: str) -> BackupKey:
-    """The key of a folder of backups; an empty folder gets its parameters. Raises CannotBackUp."""
-    path = folder / PARAMETERS
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if any(folder.iterdir()):
-            raise CannotBackUp(f"{folder} has files and no {PARAMETERS}: give an empty folder, or one of backups.")
-        facts = {"format": FORMAT, "kdf": "scrypt", **new_parameters()}
-        facts["check"] = _check_of(derive(facts, passphrase))
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps(facts, indent=2))
-        os.replace(unfinished, path)
-    return open_key(folder, passphrase)
+def make_key(store: Store, passphrase: str) -> BackupKey:
+    """The key of a folder of backups; an empty one gets its parameters. Raises CannotBackUp."""
+    if not store.has(PARAMETERS):
+        if not store.is_empty():
+            raise CannotBackUp(f"{store} has files and no {PARAMETERS}: give an empty folder, or one of backups.")
+        with store.locked():
+            if not store.has(PARAMETERS):
+                facts = {"format": FORMAT, "kdf": "scrypt", **new_parameters()}
+                facts["check"] = _check_of(derive(facts, passphrase))
+                write_file(store, PARAMETERS, json.dumps(facts, indent=2).encode())
+    return open_key(store, passphrase)
 
 
-def open_key(folder: Path, passphrase: str) -> BackupKey:
+def open_key(store: Store, passphrase: str) -> BackupKey:
     """Raises CannotBackUp."""
-    path = folder / PARAMETERS
+    path = f"{store}/{PARAMETERS}"
     try:
-        text = path.read_bytes()
+        text = read_file(store, PARAMETERS)
         facts = json.loads(text)
         version = facts["format"]
         master = derive(facts, passphrase) if version == FORMAT else b""
     except FileNotFoundError:
-        raise CannotBackUp(f"{folder} is no folder of backups: it has no {PARAMETERS}.") from None
+        raise CannotBackUp(f"{store} is no folder of backups: it has no {PARAMETERS}.") from None
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise CannotBackUp(
             f"{path} is damaged ({type(problem).__name__}); put back the copy of another machine."
@@ -105,7 +104,7 @@ def open_key(folder: Path, passphrase: str) -> BackupKey:
             f"{path} has format {version}, and this release reads {FORMAT}: use the release that wrote it."
         )
     if not hmac.compare_digest(str(facts.get("check")), _check_of(master)):
-        raise CannotBackUp(f"The passphrase is not the one that {folder} was begun with.")
+        raise CannotBackUp(f"The passphrase is not the one that {store} was begun with.")
     return BackupKey(master, text)
 
 
@@ -122,9 +121,3 @@ def derive(facts: dict[str, Any], passphrase: str) -> bytes:
 
 def _check_of(master: bytes) -> str:
     return hmac.new(master, b"check", hashlib.sha256).hexdigest()
-
-
-def decrypt_all(key: BackupKey, path: Path, *, about: str) -> bytes:
-    """Raises NotDecrypted, and OSError where there is no file."""
-    with path.open("rb") as file:
-        return b"".join(key.decrypt(file, about=about))

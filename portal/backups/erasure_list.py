@@ -55,25 +55,27 @@ def _line(erasure: Erasure) -> ErasedPatient:
 
 
 def read(path: Path) -> list[ErasedPatient]:
-    """The list in a file; empty where there is none. A line that a crash cut off counts as none."""
-    if not path.exists():
-        return []
+    """The list in a file; empty where there is none."""
+    return parsed(path.read_bytes()) if path.exists() else []
+
+
+def parsed(text: bytes) -> list[ErasedPatient]:
+    """A line that a crash cut off counts as none."""
     lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.decode(errors="replace").splitlines():
         try:
-            values = json.loads(text)
+            values = json.loads(line)
             lines.append(ErasedPatient(**{**values, "keys": tuple(values["keys"])}))
         except (ValueError, KeyError, TypeError):
             continue
     return lines
 
 
-def copy_to(path: Path) -> int:
-    """Add what the installation knows, by its list and by its rows, to another list. Returns how many are in it."""
-    rows = [_line(erasure) for erasure in Erasure.objects.select_related("site")]
-    merge_into_own(rows)
-    _append(path, new_ones(read(list_path()), read(path)))
-    return len(read(path))
+def grown(text: bytes) -> bytes:
+    """Another list, with what the installation knows by its own list and by its rows."""
+    merge_into_own(_line(erasure) for erasure in Erasure.objects.select_related("site"))
+    more = _as_text(new_ones(read(list_path()), parsed(text)))
+    return (text if text.endswith(b"\n") or not text or not more else text + b"\n") + more
 
 
 def merge_into_own(others: Iterable[ErasedPatient]) -> None:
@@ -86,16 +88,20 @@ def new_ones(these: Iterable[ErasedPatient], there: Iterable[ErasedPatient]) -> 
 
 
 def _append(path: Path, lines: Iterable[ErasedPatient]) -> None:
-    text = "".join(json.dumps(asdict(line)) + "\n" for line in lines)
+    text = _as_text(lines)
     if not text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         if file.tell() and not _ends_a_line(path):
             file.write(b"\n")
-        file.write(text.encode())
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _as_text(lines: Iterable[ErasedPatient]) -> bytes:
+    return "".join(json.dumps(asdict(line)) + "\n" for line in lines).encode()
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -20,6 +20,7 @@ from portal.backups import databases, erasure_list
 from portal.backups.backup_folder import ERASURES, BackupFile, BackupFolder, Manifest, name_at
 from portal.backups.named_files import FileOfBucket, files_of_bucket, named_files
 from portal.backups.problems import CannotBackUp
+from portal.backups.stores import write_file
 from portal.intake import film_bucket, film_files
 from portal.intake.film_bucket import BucketAway
 from portal.intake.film_files import PART
@@ -46,15 +47,14 @@ def fingerprints() -> dict[str, str]:
 
 def make_backup(folder: BackupFolder, *, keep_days: int | None = None) -> Manifest:
     """Write a backup, then remove those that are older than `keep_days`. Raises CannotBackUp."""
-    if folder.path.resolve().is_relative_to(Path(settings.DATA_DIR)):
-        raise CannotBackUp(f"{folder.path} is in the data folder, and would be lost with it: choose another disk.")
+    folder.store.require_apart()
     with folder.locked():
         now = timezone.now()
         try:
             manifest = _write(folder, now)
         except BucketAway as away:
             raise CannotBackUp(f"{away} Films of which the data folder has no copy are read from it.") from away
-        erasure_list.copy_to(folder.path / ERASURES)
+        _copy_erasures(folder)
         if keep_days is not None:
             folder.remove_older(keep_days, now=now)
     with transaction.atomic():
@@ -67,10 +67,10 @@ def make_backup(folder: BackupFolder, *, keep_days: int | None = None) -> Manife
 def _write(folder: BackupFolder, now: datetime) -> Manifest:
     name = name_at(now)
     if name in folder.names():
-        raise CannotBackUp(f"{folder.path} has a backup of this second already; start it once.")
+        raise CannotBackUp(f"{folder.store} has a backup of this second already; start it once.")
     migrations = databases.applied_migrations()
     with databases.dumped() as dump:
-        database = folder.store(dump, _nothing_yet("database"))
+        database = folder.add(dump, _nothing_yet("database"))
     named = named_files()
     earlier = _earlier(folder)
     of_bucket = list(files_of_bucket())
@@ -91,6 +91,12 @@ def _write(folder: BackupFolder, now: datetime) -> Manifest:
     )
     folder.write(manifest)
     return manifest
+
+
+def _copy_erasures(folder: BackupFolder) -> None:
+    before = folder.erasures()
+    if (after := erasure_list.grown(before)) != before:
+        write_file(folder.store, ERASURES, after)
 
 
 def _faults(missing: Mapping[Path, str]) -> list[str]:
@@ -129,7 +135,7 @@ def _store_files(folder: BackupFolder, earlier: Mapping[str, BackupFile]) -> lis
                 ):
                     file = replace(here, size=before.size, sha256=before.sha256, stored=before.stored)
                 else:
-                    file = folder.store(source, here)
+                    file = folder.add(source, here)
         except FileNotFoundError:  # deleted in the meantime
             continue
         by_inode.setdefault((facts.st_dev, facts.st_ino), file)
@@ -156,7 +162,7 @@ def _store_films_of_bucket(
             with path.open("rb") as source:
                 facts = os.fstat(source.fileno())
                 here = replace(_nothing_yet(name), mtime_ns=facts.st_mtime_ns, mode=stat.S_IMODE(facts.st_mode))
-                files.append(folder.store(source, here))
+                files.append(folder.add(source, here))
     return files
 
 
@@ -174,10 +180,10 @@ def _store_files_of_bucket(
         if before and before.sha256 == one.sha256 and folder.has(before.stored):
             files[name] = replace(before, link="")
             continue
-        with TemporaryFile(dir=folder.path) as fetched:
+        with TemporaryFile(dir=folder.store.scratch) as fetched:
             one.fetch(fetched)
             fetched.seek(0)
-            files[name] = folder.store(fetched, _nothing_yet(name))
+            files[name] = folder.add(fetched, _nothing_yet(name))
     return files.values()
 
 

@@ -5,7 +5,8 @@ workers refuse to start; begun again, it goes on."""
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 
 from portal.backups import databases, erasure_list
-from portal.backups.backup_folder import ERASURES, BackupFile, BackupFolder, Manifest
+from portal.backups.backup_folder import BackupFile, BackupFolder, Manifest
 from portal.backups.erasure_list import ErasedPatient
 from portal.backups.making import UNFINISHED, files_of, fingerprints
 from portal.backups.problems import CannotBackUp
@@ -49,12 +50,13 @@ def refuse_unfinished() -> None:
 
 def check(folder: BackupFolder, manifest: Manifest) -> int:
     """Read everything of a backup. Returns the number of files. Raises CannotBackUp at the first fault."""
-    seen: set[str] = set()
-    for file in [manifest.database, *manifest.files]:
-        if file.stored not in seen:
-            for _ in folder.read(file):
-                pass
-        seen.add(file.stored)
+
+    def read(file: BackupFile) -> None:
+        for _ in folder.read(file):
+            pass
+
+    once = {file.stored: file for file in [manifest.database, *manifest.files]}
+    _for_each(once.values(), read, at_once=folder.store.at_once)
     return len(manifest.files)
 
 
@@ -72,14 +74,13 @@ def restore_backup(folder: BackupFolder, manifest: Manifest) -> list[str]:
             "user may write. Nothing was changed."
         )
     (Path(settings.DATA_DIR) / UNFINISHED).touch()
-    for file in manifest.files:
-        _restore_file(folder, file)
+    _restore_files(folder, manifest.files)
     databases.restore(folder.read(manifest.database), vendor=manifest.vendor)
     call_command("migrate", verbosity=0)
     sentences = [f"Restored: {len(manifest.files)} files and the database of {manifest.name}.", *manifest.faults]
     sentences += _check_sites()
     erased = erasure_list.new_ones(
-        [*erasure_list.read(folder.path / ERASURES), *erasure_list.read(erasure_list.list_path())], []
+        [*erasure_list.parsed(folder.erasures()), *erasure_list.read(erasure_list.list_path())], []
     )
     for act in _after:
         sentences += act(erased)
@@ -137,6 +138,30 @@ def _require_room(manifest: Manifest) -> None:
             f"The backup needs {needed / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free on the disk of {top}. Free or "
             "mount a larger disk. Nothing was changed."
         )
+
+
+def _restore_files(folder: BackupFolder, files: list[BackupFile]) -> None:
+    _for_each(
+        (file for file in files if not file.link),
+        lambda file: _restore_file(folder, file),
+        at_once=folder.store.at_once,
+    )
+    for file in files:
+        if file.link:
+            _restore_file(folder, file)
+
+
+def _for_each(files: Iterable[BackupFile], act: Callable[[BackupFile], None], *, at_once: int) -> None:
+    """By several threads, which wait for a bucket and not for each other. Raises the first problem, and begins nothing
+    afterwards."""
+    with ThreadPoolExecutor(at_once) as pool:
+        acts = [pool.submit(act, file) for file in files]
+        try:
+            for one in acts:
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _restore_file(folder: BackupFolder, file: BackupFile) -> None:

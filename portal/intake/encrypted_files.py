@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -23,6 +23,12 @@ from portal.intake import film_files
 _MAGIC = b"HILUM-1\0"
 _PIECE = 2**20
 _PREFIX_BYTES, _TAG_BYTES = 7, 16
+
+
+class Readable(Protocol):
+    """Gives as many bytes as it is asked for, unless it ends."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class NotDecrypted(Exception):
@@ -104,7 +110,7 @@ def decrypted(path: Path) -> Iterator[bytes]:
         yield from decrypt_stream(file, key=_key())
 
 
-def decrypt_stream(file: IO[bytes], *, key: bytes, about: bytes = b"") -> Iterator[bytes]:
+def decrypt_stream(file: Readable, *, key: bytes, about: bytes = b"") -> Iterator[bytes]:
     """The content of what `encrypt_stream` wrote, in pieces. Raises NotDecrypted."""
     header = file.read(len(_MAGIC) + _PREFIX_BYTES)
     if len(header) < len(_MAGIC) + _PREFIX_BYTES or not header.startswith(_MAGIC):
@@ -126,7 +132,7 @@ def decrypt(path: Path) -> bytes:
     return b"".join(decrypted(path))
 
 
-def encrypt_stream(plain: IO[bytes], target: IO[bytes], *, key: bytes, about: bytes = b"") -> None:
+def encrypt_stream(plain: Readable, target: IO[bytes], *, key: bytes, about: bytes = b"") -> None:
     """`about` is authenticated with each piece and not stored: to decrypt, the same has to be given."""
     cipher, prefix = AESGCM(key), os.urandom(_PREFIX_BYTES)
     target.write(_MAGIC + prefix)

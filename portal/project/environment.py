@@ -155,18 +155,45 @@ def bucket(name: str, url_name: str) -> dict[str, Any]:
             f"{name} is {value!r}; expected the name of a bucket, such as hilum-films, or with a prefix "
             "hilum-films/production."
         )
-    url = urlsplit(address)
-    if address and (url.scheme not in ("http", "https") or not url.hostname or url.username):
-        raise ImproperlyConfigured(
-            f"{url_name} is not the address of an S3 service; expected https://host:9000, with the credentials in "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        )
+    _require_service(url_name, address, account="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     if find_spec("storages") is None or find_spec("boto3") is None:
         raise ImproperlyConfigured(f"{name} needs two packages more: pip install 'hilum[s3]'.")
     return {
         "bucket_name": match["name"],
         "location": (match["prefix"] or "").strip("/"),
         "endpoint_url": address or None,
+    }
+
+
+def _require_service(name: str, address: str, *, account: str) -> None:
+    url = urlsplit(address)
+    if address and (url.scheme not in ("http", "https") or not url.hostname or url.username):
+        raise ImproperlyConfigured(
+            f"{name} is not the address of an S3 service; expected https://host:9000, with the credentials in "
+            f"{account}."
+        )
+
+
+def backup_bucket(*, films: Mapping[str, Any]) -> dict[str, Any]:
+    """As `bucket`, but for the name, which `manage.py backup` is given: the service and the account of films, unless
+    these settings name others."""
+    address = text("HILUM_BACKUP_BUCKET_URL", "")
+    key, secret = text("HILUM_BACKUP_ACCESS_KEY_ID", ""), text("HILUM_BACKUP_SECRET_ACCESS_KEY", "")
+    region = text("HILUM_BACKUP_REGION", "")
+    _require_service(
+        "HILUM_BACKUP_BUCKET_URL",
+        address,
+        account="HILUM_BACKUP_ACCESS_KEY_ID and HILUM_BACKUP_SECRET_ACCESS_KEY",
+    )
+    if bool(key) != bool(secret):
+        raise ImproperlyConfigured(
+            "Of HILUM_BACKUP_ACCESS_KEY_ID and HILUM_BACKUP_SECRET_ACCESS_KEY one is set and the other is not; set "
+            "both, or neither for the account of AWS_ACCESS_KEY_ID."
+        )
+    account = {"access_key": key, "secret_key": secret, "security_token": None} if key else {}
+    return {
+        "endpoint_url": address or films.get("endpoint_url"),
+        "account": {**account, **({"region_name": region} if region else {})},
     }
 
 

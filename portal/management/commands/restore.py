@@ -8,6 +8,7 @@ from portal.backups.backup_folder import BackupFolder
 from portal.backups.backup_key import open_key, read_passphrase
 from portal.backups.problems import CannotBackUp
 from portal.backups.restoring import restore_backup
+from portal.backups.stores import open_store
 from portal.project import running
 
 
@@ -20,14 +21,15 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, help="the folder that `manage.py backup` wrote")
+        parser.add_argument("folder", help="the folder, or s3://BUCKET/PREFIX, that `manage.py backup` wrote")
         parser.add_argument("--passphrase-file", type=Path, required=True, help="the file with its passphrase")
         parser.add_argument("--name", default="", help="which backup; the newest if left out")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             passphrase = read_passphrase(options["passphrase_file"])
-            folder = BackupFolder(options["folder"], open_key(options["folder"], passphrase))
+            store = open_store(options["folder"])
+            folder = BackupFolder(store, open_key(store, passphrase))
             manifest = folder.manifest(options["name"]) if options["name"] else folder.newest()
             with running.claimed(settings.DATA_DIR, command="manage.py restore"):
                 sentences = restore_backup(folder, manifest)

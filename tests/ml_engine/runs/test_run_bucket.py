@@ -33,8 +33,6 @@ from ml_engine.runs.requests import RunRequest
 from ml_engine.runs.run_conditions import runs_in_bucket
 from ml_engine.runs.study_requests import request_sweep
 from ml_engine.runs.warm_engine import warm_engine
-from portal.backups.backup_folder import BackupFolder
-from portal.backups.backup_key import make_key
 from portal.backups.making import make_backup
 from portal.imaging.black_out import PixelBox
 from portal.intake import bucket_objects
@@ -48,6 +46,7 @@ from portal.retention.copies import remove_copies, remove_outdated
 from tests.ml_engine import films, made
 from tests.ml_engine.runs.test_recovery import Workers, wait_for, workers
 from tests.portal import s3_service
+from tests.portal.backups.places import folder_at
 from tests.portal.s3_service import CLOSED
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -371,7 +370,7 @@ def test_runs_of_before_the_setting_and_lost_objects_are_put_into_the_bucket(
 
 def test_a_backup_has_the_runs_of_other_machines(small: Run, host: Host, tmp_path: Path) -> None:
     host("B")
-    folder = BackupFolder(tmp_path / "backups", make_key(tmp_path / "backups", "four words of the keeper"))
+    folder = folder_at(tmp_path / "backups", "four words of the keeper")
     manifest = make_backup(folder)
     assert manifest.faults == []
     top = f"runs/{small.uuid}/"

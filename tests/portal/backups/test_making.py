@@ -13,13 +13,13 @@ from django.core.management import CommandError, call_command
 
 from portal.backups import making
 from portal.backups.backup_folder import BackupFolder
-from portal.backups.backup_key import make_key
 from portal.backups.making import files_of, make_backup
 from portal.backups.problems import CannotBackUp
 from portal.intake import film_files
 from portal.intake.film_files import pixel_path
 from portal.models import AuditEvent, Image
 from tests.portal import factories
+from tests.portal.backups.places import folder_at
 from tests.portal.s3_service import CLOSED
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -28,7 +28,7 @@ PASSPHRASE = "seven random words of a dice roll"
 
 @pytest.fixture
 def folder(tmp_path: Path, data_dir: Path) -> BackupFolder:
-    return BackupFolder(tmp_path / "backups", make_key(tmp_path / "backups", PASSPHRASE))
+    return folder_at(tmp_path / "backups", PASSPHRASE)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_missing_file_is_named_and_the_command_fails(folder: BackupFolder, tmp
     with pytest.raises(
         CommandError, match=r"1 files that the database names are missing. The backup has everything else"
     ):
-        call_command("backup", folder.path, passphrase_file=tmp_path / "passphrase", stdout=output)
+        call_command("backup", str(folder.store), passphrase_file=tmp_path / "passphrase", stdout=output)
     name = pixel_path(lost.pixel_sha256).relative_to(settings.DATA_DIR)
     assert f"{name} is missing, the pixels of a film." in output.getvalue()
     manifest = folder.newest()
@@ -86,13 +86,13 @@ def test_the_second_backup_reads_only_what_is_new(folder: BackupFolder, seconds:
     film_files.preview_bytes(films[0])
     first = make_backup(folder)
     read: list[str] = []
-    store = folder.store
+    add = folder.add
 
     def storing(source: Any, facts: Any) -> Any:
         read.append(facts.name)
-        return store(source, facts)
+        return add(source, facts)
 
-    folder.store = storing  # type: ignore[method-assign]
+    folder.add = storing  # type: ignore[method-assign]
     new = factories.film(factories.dataset("C"), "normal")
     second = make_backup(folder)
     assert read == ["database", pixel_path(new.pixel_sha256).relative_to(settings.DATA_DIR).as_posix()]
@@ -108,7 +108,7 @@ def test_old_backups_are_removed_on_request(folder: BackupFolder, seconds: None)
 def test_a_folder_within_the_data_is_refused(data_dir: Path) -> None:
     inside = data_dir / "backups"
     with pytest.raises(CannotBackUp, match="is in the data folder, and would be lost with it"):
-        make_backup(BackupFolder(inside, make_key(inside, PASSPHRASE)))
+        make_backup(folder_at(inside, PASSPHRASE))
 
 
 def test_films_of_the_bucket_are_in_the_backup_and_fetched_once(

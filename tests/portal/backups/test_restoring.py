@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
@@ -30,11 +32,13 @@ from portal.models import Patient, Role, Upload
 from portal.people.audit_chain import seal_all
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories
-from tests.portal.backups import second_host
+from tests.portal.backups import places, second_host
+from tests.portal.backups.places import Place
 from tests.portal.backups.second_host import SecondHost, make_host
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 Usage = namedtuple("Usage", "total used free")
+IN_A_BUCKET, IN_A_FOLDER = (pytest.mark.parametrize("place", [kind], indirect=True) for kind in ("bucket", "folder"))
 PASSPHRASE = "seven random words of a dice roll"
 
 
@@ -46,13 +50,9 @@ def passphrase(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def backups(tmp_path: Path) -> Path:
-    return tmp_path / "backups"
-
-
-@pytest.fixture
-def host(tmp_path: Path, process_environment: dict[str, str]) -> Iterator[SecondHost]:
-    yield make_host(tmp_path, process_environment)
+def host(tmp_path: Path, place: Place, process_environment: dict[str, str]) -> Iterator[SecondHost]:
+    names = {name: os.environ[name] for name in places.environment("") if name in os.environ}
+    yield make_host(tmp_path, {**process_environment, **names})
     second_host.drop()
 
 
@@ -72,16 +72,20 @@ def scored(data_dir: Path) -> Scored:
     return made
 
 
-def back_up(backups: Path, passphrase: Path, **more: Any) -> str:
+def back_up(address: str, passphrase: Path, **more: Any) -> str:
     output = StringIO()
-    call_command("backup", backups, passphrase_file=passphrase, stdout=output, **more)
+    call_command("backup", address, passphrase_file=passphrase, stdout=output, **more)
     return output.getvalue()
 
 
-def restore(host: SecondHost, backups: Path, passphrase: Path, *more: str) -> str:
-    done = host.manage("restore", str(backups), "--passphrase-file", str(passphrase), *more)
+def restore(host: SecondHost, address: str, passphrase: Path, *more: str) -> str:
+    done = host.manage("restore", address, "--passphrase-file", str(passphrase), *more)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def files_below(top: Path) -> list[Path]:
+    return [path for path in top.rglob("*") if path.is_file() and path.name != UNFINISHED]
 
 
 def hashes(top: Path) -> dict[str, str]:
@@ -91,40 +95,42 @@ def hashes(top: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_everything_is_equal_on_the_second_host(
-    scored: Scored, host: SecondHost, backups: Path, passphrase: Path
+    scored: Scored, host: SecondHost, place: Place, passphrase: Path
 ) -> None:
     (Path(settings.DATA_DIR) / "logs").mkdir()
     (Path(settings.DATA_DIR) / "logs" / "web.log").write_text("not needed\n")
-    back_up(backups, passphrase)
+    back_up(place.address, passphrase)
     before, files = second_host.rows_by_table(), hashes(Path(settings.DATA_DIR))
     assert len(files) > 30
 
-    output = restore(host, backups, passphrase)
+    output = restore(host, place.address, passphrase)
 
     assert "Runs that go on once workers run: 0" in output
     assert hashes(host.data) == files
-    after = host.ask("rows_by_table")
+    after, broken = host.ask_each([("rows_by_table", ()), ("chains_that_break", ())])
     assert before.keys() <= after.keys()
     acts = ("portal_auditevent", "portal_auditseal")  # those of backup and restore are added
     assert {name: rows for name, rows in after.items() if name not in acts and rows != before.get(name)} == {}
-    assert host.ask("chains_that_break") == []
+    assert broken == []
     assert scored.run.detector is not None
     detector = paths.model_path(scored.run.detector.sha256).relative_to(settings.DATA_DIR)
     assert (host.data / detector).stat().st_nlink == 2  # a hard link is one again
     assert not (host.data / UNFINISHED).exists()
-    for file in backups.rglob("*"):  # nothing of it can be read without the passphrase
-        if file.is_file() and file.parent.name != "backups":
-            assert b"a model " not in file.read_bytes()
-            assert b"Seoul" not in file.read_bytes()
+    stored = place.names()
+    assert len(stored) > 20
+    for name in stored:  # nothing of it can be read without the passphrase
+        content = place.read(name)
+        assert (b"a model " in content, b"Seoul" in content, b"pixels" in content) == (False, False, False), name
 
-    again = host.manage("restore", str(backups), "--passphrase-file", str(passphrase))
+    again = host.manage("restore", place.address, "--passphrase-file", str(passphrase))
     assert again.returncode == 1
     assert "The data folder is not empty: it has" in again.stderr
 
 
 @pytest.mark.slow
+@IN_A_BUCKET
 def test_erased_patients_stay_erased_and_runs_go_on(
-    scored: Scored, host: SecondHost, backups: Path, passphrase: Path
+    scored: Scored, host: SecondHost, place: Place, passphrase: Path
 ) -> None:
     film = scored.films[-1]
     patient, words = film.patient, names_of(film.patient, list(film.patient.images.all()))
@@ -148,72 +154,86 @@ def test_erased_patients_stay_erased_and_runs_go_on(
     stage.parent.mkdir(parents=True)
     stage.write_text("{}")
     (stage.parent.parent / "images.csv").write_text("image\n")
-    back_up(backups, passphrase)
+    back_up(place.address, passphrase)
 
     Upload.objects.filter(pk=waiting.pk).update(state=Upload.State.DONE)
     Run.objects.filter(pk=running.pk).update(state=RunState.CANCELLED, lease_owner="", lease_until=None)
     erase_patient(patient=patient, reason="Withdrawn", confirmation=confirmation_of(patient), actor=None)
-    lost = backups / "of another machine"  # the list survives the host
+    lost = host.data.parent / "of another machine"  # the list survives the host
     lost.write_bytes(erasure_list.list_path().read_bytes())
     host.environment["HILUM_ERASURE_LIST"] = str(lost)  # type: ignore[index]
 
-    output = restore(host, backups, passphrase)
+    last = max(place.names("objects/"), key=lambda name: len(place.read(name)))
+    content = place.read(last)
+    place.remove(last)
+    done = host.manage("restore", place.address, "--passphrase-file", str(passphrase))
+    assert (done.returncode, (host.data / UNFINISHED).exists()) == (1, True)
+    assert re.search(r"The backup's copy of \S+ is missing; use another backup", done.stderr)
+    came = {path: path.stat().st_ino for path in files_below(host.data)}
+    assert came
+    place.write(last, content)  # and so it goes on
 
+    output = restore(host, place.address, passphrase)
+
+    assert {path for path, inode in came.items() if path.exists() and path.stat().st_ino != inode} == set()
     assert "Erased again at Seoul: a patient with 1 films." in output
     assert "An upload of “Scored” was discarded" in output.replace(film.dataset.name, "Scored")
     assert "Runs that go on once workers run: 1, of which 1 were executing." in output
-    assert host.ask("traces_of", words) == []
-    assert host.ask("states_of_runs")[str(running.uuid)] == ["queued", 3, True]
+    left, runs, uploads, broken = host.ask_each(
+        [("traces_of", [words]), ("states_of_runs", ()), ("uploads_by_state", ()), ("chains_that_break", ())]
+    )
+    assert (left, uploads, broken) == ([], ["discarded"], [])
+    assert runs[str(running.uuid)] == ["queued", 3, True]
     assert (host.data / stage.relative_to(settings.DATA_DIR)).read_text() == "{}"
-    assert host.ask("uploads_by_state") == ["discarded"]
-    assert host.ask("chains_that_break") == []
 
 
+@IN_A_FOLDER
 def test_a_folder_of_backups_that_is_not_mounted_is_not_begun(
-    scored: Scored, backups: Path, passphrase: Path, tmp_path: Path
+    scored: Scored, place: Place, passphrase: Path, tmp_path: Path
 ) -> None:
-    back_up(backups, passphrase)
+    back_up(place.address, passphrase)
     with pytest.raises(CommandError, match=r"mounted has no backups, and the last one of this installation is of 20"):
-        back_up(tmp_path / "mounted", passphrase)
+        back_up(str(tmp_path / "mounted"), passphrase)
     assert not (tmp_path / "mounted").exists()
-    assert "files" in back_up(tmp_path / "mounted", passphrase, begin=True)
+    assert "files" in back_up(str(tmp_path / "mounted"), passphrase, begin=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("portal.backups.making.name_at", lambda _: "2099-01-01T00-00-00Z")
-        assert "files" in back_up(tmp_path / "mounted", passphrase)  # begun: as usual
+        assert "files" in back_up(str(tmp_path / "mounted"), passphrase)  # begun: as usual
 
 
-def test_the_list_of_erasures_is_copied_beside_the_backups(scored: Scored, backups: Path, passphrase: Path) -> None:
+def test_the_list_of_erasures_is_copied_beside_the_backups(scored: Scored, place: Place, passphrase: Path) -> None:
     patient = scored.films[-1].patient
-    back_up(backups, passphrase)
-    assert not (backups / ERASURES).exists()
+    back_up(place.address, passphrase)
+    assert ERASURES not in place.names()
     erase_patient(patient=patient, reason="Withdrawn", confirmation=confirmation_of(patient), actor=None)
     erasure_list.list_path().unlink()  # the rows know it too
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("portal.backups.making.name_at", lambda _: "2099-01-01T00-00-00Z")
-        back_up(backups, passphrase)
-    (line,) = erasure_list.read(backups / ERASURES)
-    assert line.keys[0] and patient.pseudonym not in (backups / ERASURES).read_text()
+        back_up(place.address, passphrase)
+    (line,) = erasure_list.parsed(place.read(ERASURES))
+    assert line.keys[0] and patient.pseudonym.encode() not in place.read(ERASURES)
     assert Patient.objects.filter(pseudonym=patient.pseudonym).count() == 0
 
 
 @pytest.mark.slow
-def test_what_is_refused(scored: Scored, host: SecondHost, backups: Path, passphrase: Path, tmp_path: Path) -> None:
-    back_up(backups, passphrase)
+@IN_A_FOLDER
+def test_what_is_refused(scored: Scored, host: SecondHost, place: Place, passphrase: Path, tmp_path: Path) -> None:
+    back_up(place.address, passphrase)
     wrong = tmp_path / "wrong"
     wrong.write_text("another passphrase of some words")
     with pytest.raises(CommandError, match=r"The passphrase is not the one that .* was begun with"):
-        call_command("backup", backups, passphrase_file=wrong, check="")
+        call_command("backup", place.address, passphrase_file=wrong, check="")
     with pytest.raises(CommandError, match="The data folder is not empty"):
-        call_command("restore", backups, passphrase_file=passphrase)
+        call_command("restore", place.address, passphrase_file=passphrase)
     with override_settings(DATA_DIR=tmp_path / "empty"):
         Path(settings.DATA_DIR).mkdir()
         with pytest.raises(CommandError, match=r"The database has rows. A restore replaces everything"):
-            call_command("restore", backups, passphrase_file=passphrase)
+            call_command("restore", place.address, passphrase_file=passphrase)
         with (
             override_settings(PSEUDONYM_SECRET="another secret of forty characters or more"),
             pytest.raises(CommandError, match="HILUM_PSEUDONYM_SECRET is not the secret of the installation that"),
         ):
-            call_command("restore", backups, passphrase_file=passphrase)
+            call_command("restore", place.address, passphrase_file=passphrase)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("portal.backups.restoring._require_empty_host", lambda: None)
             for room, list_at, sentence in (
@@ -222,13 +242,13 @@ def test_what_is_refused(scored: Scored, host: SecondHost, backups: Path, passph
             ):
                 patch.setattr("shutil.disk_usage", lambda _, room=room: Usage(2**50, 2**50 - room, room))
                 with override_settings(ERASURE_LIST=tmp_path / list_at), pytest.raises(CommandError, match=sentence):
-                    call_command("restore", backups, passphrase_file=passphrase)
+                    call_command("restore", place.address, passphrase_file=passphrase)
         assert not (Path(settings.DATA_DIR) / UNFINISHED).exists()
-    damaged = max((backups / "objects").rglob("*"), key=lambda path: path.stat().st_size)
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    damaged = max(place.names("objects/"), key=lambda name: len(place.read(name)))
+    place.write(damaged, place.read(damaged)[:-1] + b"x")
     with pytest.raises(CommandError, match=r"The backup's copy of .* is damaged; use another backup"):
-        call_command("backup", backups, passphrase_file=passphrase, check="")
-    done = host.manage("restore", str(backups), "--passphrase-file", str(passphrase))
+        call_command("backup", place.address, passphrase_file=passphrase, check="")
+    done = host.manage("restore", place.address, "--passphrase-file", str(passphrase))
     assert done.returncode == 1
     assert "is damaged; use another backup" in done.stderr
     assert (host.data / UNFINISHED).exists()

@@ -239,6 +239,37 @@ def test_a_bucket_without_its_packages_is_refused(monkeypatch: pytest.MonkeyPatc
         environment.bucket("HILUM_FILM_BUCKET", "HILUM_FILM_BUCKET_URL")
 
 
+FILMS = {"bucket_name": "films", "location": "", "endpoint_url": "https://minio.example.org:9000"}
+
+
+def test_backups_go_to_the_service_of_films_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.backup_bucket(films={}) == {"endpoint_url": None, "account": {}}
+    assert environment.backup_bucket(films=FILMS) == {"endpoint_url": FILMS["endpoint_url"], "account": {}}
+    monkeypatch.setenv("HILUM_BACKUP_BUCKET_URL", "https://elsewhere.example.org")
+    monkeypatch.setenv("HILUM_BACKUP_ACCESS_KEY_ID", "keeper")
+    monkeypatch.setenv("HILUM_BACKUP_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HILUM_BACKUP_REGION", "eu-central-1")
+    assert environment.backup_bucket(films=FILMS) == {
+        "endpoint_url": "https://elsewhere.example.org",
+        "account": {
+            "access_key": "keeper",
+            "secret_key": "secret",
+            "security_token": None,
+            "region_name": "eu-central-1",
+        },
+    }
+
+
+def test_half_an_account_and_no_address_for_backups_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILUM_BACKUP_ACCESS_KEY_ID", "keeper")
+    with pytest.raises(ImproperlyConfigured, match="one is set and the other is not; set both, or neither"):
+        environment.backup_bucket(films=FILMS)
+    monkeypatch.setenv("HILUM_BACKUP_BUCKET_URL", "https://keeper:secret@minio:9000")
+    with pytest.raises(ImproperlyConfigured, match="credentials in HILUM_BACKUP_ACCESS_KEY_ID") as refused:
+        environment.backup_bucket(films=FILMS)
+    assert "secret@" not in str(refused.value)
+
+
 def test_runs_are_in_the_bucket_of_films_or_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not environment.runs_in_bucket("HILUM_RUNS_IN_BUCKET", bucket={})
     monkeypatch.setenv("HILUM_RUNS_IN_BUCKET", "1")
