@@ -63,10 +63,9 @@ def fit(
         centred = part - mean
         covariance = torch.einsum("fpi,fpj->pij", centred, centred) / max(1, len(chosen) - 1)
         covariance += RIDGE * torch.eye(count, dtype=torch.float64, device=features.device)
-        try:
-            root = torch.linalg.cholesky(covariance)
-        except torch._C._LinAlgError:  # with the ridge, only where a value is not finite or too large
-            raise UnusableFeatures from None
+        root, failed = torch.linalg.cholesky_ex(covariance)
+        if bool(failed.any()):  # with the ridge, only where a value is not finite or too large
+            raise UnusableFeatures
         identity = torch.eye(count, dtype=torch.float64, device=features.device).expand_as(root)
         means.append(mean.float().cpu())
         factors.append(torch.linalg.solve_triangular(root, identity, upper=False).float().cpu())
