@@ -34,20 +34,19 @@ def forecast_command(options: argparse.Namespace) -> int:
         detector = open_detector(options.model)
         config = config_for_model(options, detector.config)
         vectors = len(detector.model.whole.vectors) if isinstance(detector.model, Banks) else 0
-        parts = [""] * len(manifest.for_score(table).rows)
-        names = [row.filename for row in manifest.for_score(table).rows]
-        kinds = [(RunKind.SCORE, parts)]
+        rows = manifest.for_score(table).rows
+        kinds = [(RunKind.SCORE, [""] * len(rows))]
     else:
         config, vectors = config_from_options(options), 0
         rows = manifest.for_fit(table, preset=config.preset, seed=config.seed).rows
-        names = [row.filename for row in rows]
         kinds = [(RunKind.FIT_DETECTOR, [row.part for row in rows if row.part != "align"])]
         if config.align == "network":
             kinds.insert(0, (RunKind.FIT_ALIGNMENT, [row.part for row in manifest.alignment_rows(rows)]))
+    manifest.require_some_film(rows, options.images)
     networks.require(config)
     config = config.replace(device=determinism.device_for(config.device).type)
     costs = measure_costs.of(config)
-    seconds = _read_seconds(config, [options.images / name for name in names])
+    seconds = _read_seconds(config, [options.images / row.filename for row in rows])
     made = [
         forecast.forecast(kind, config, RunSize.counted(parts, read_seconds=seconds, bank_vectors=vectors), costs)
         for kind, parts in kinds

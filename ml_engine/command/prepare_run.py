@@ -115,16 +115,24 @@ def fit_alignment_first(
 
 
 def prepare_folder(path: Path, spec: RunSpec, rows: list[manifest.ManifestRow]) -> None:
-    """Write a run folder, or keep an existing one of the same run. Raises EngineError if it is of another run."""
+    """Write a run folder, or keep an existing one of the same run, which goes on with the ``memory_gib`` that is
+    requested now. Raises EngineError if it is of another run."""
     requested = spec.to_json()
     if (path / "run.json").exists():
         existing = _read_existing(path)
-        if existing != requested or manifest.read(path / "images.csv") != _as_stored(rows, spec.kind):
-            raise EngineError(
-                f"{path} already holds {_difference(existing, requested)}. Choose another --out, or delete it."
-            )
+        before, now = _without_budget(existing), _without_budget(requested)
+        if before != now or manifest.read(path / "images.csv") != _as_stored(rows, spec.kind):
+            raise EngineError(f"{path} already holds {_difference(before, now)}. Choose another --out, or delete it.")
+        if existing != requested:
+            files.write_json(path / "run.json", requested)
         return
     run_folders.write_run_folder(path, requested, rows)
+
+
+def _without_budget(run: dict[str, Any]) -> dict[str, Any]:
+    """A run without ``memory_gib``, which changes no result: a run that it stopped goes on with another."""
+    config = run.get("config")
+    return run | {"config": config | {"memory_gib": None}} if isinstance(config, dict) else run
 
 
 def _read_existing(path: Path) -> dict[str, Any]:

@@ -17,6 +17,16 @@ class EmptyBank(EngineError):
     """No patch is left for a memory bank."""
 
 
+class UnusableFeatures(EngineError):
+    """Patch features hold values that are no numbers, or too large to compare."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The patch features hold values that are not numbers, or too large to compare. In a run the backbone's "
+            "weights are damaged: import them again, or choose others."
+        )
+
+
 class IncompatibleModel(EngineError):
     """A model file does not fit this version, configuration or input."""
 

@@ -345,6 +345,11 @@ def _gib(mib: float) -> str:
     return f"{mib / 1024:.1f} GiB" if mib > 51 else "less than 0.1 GiB"
 
 
+def _size(mib: float) -> str:
+    """As GiB where that is not rounded to next to nothing."""
+    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.0f} MiB"
+
+
 # what cannot fit
 
 
@@ -364,8 +369,8 @@ def require_room(made: Forecast, config: PipelineConfig, *, folder: Path | None 
         free = shutil.disk_usage(_existing(folder)).free / MIB
         if made.disk_mib > free:
             raise CannotFit(
-                f"The run needs about {made.disk_mib / 1024:.1f} GiB of disk, and {free / 1024:.1f} GiB are free: free "
-                "some space, or choose a smaller size, fewer layers or fewer films."
+                f"The run needs about {_size(made.disk_mib)} of disk, and {_size(free)} are free: free some space, or "
+                "choose a smaller size, fewer layers or fewer films."
             )
 
 

@@ -286,10 +286,14 @@ def with_hashes(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
 
     Raises InvalidManifest if all files are missing.
     """
-    paths = [folder / row.filename for row in rows]
-    if not any(path.is_file() for path in paths):
-        raise InvalidManifest(f"None of the {len(rows)} films that the CSV names is in {folder}: check --images.")
+    require_some_film(rows, folder)
     return hashed(rows, folder)
+
+
+def require_some_film(rows: Sequence[ManifestRow], folder: Path) -> None:
+    """Raises InvalidManifest if none of the films of a CSV is in the folder."""
+    if not any((folder / row.filename).is_file() for row in rows):
+        raise InvalidManifest(f"None of the {len(rows)} films that the CSV names is in {folder}: check --images.")
 
 
 def hashed(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:

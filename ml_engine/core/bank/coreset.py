@@ -28,7 +28,7 @@ from ml_engine.core.bank.rough_distances import (
     multiplies_int8,
 )
 from ml_engine.core.determinism import exact_products
-from ml_engine.core.errors import EmptyBank
+from ml_engine.core.errors import EmptyBank, UnusableFeatures
 
 NORM_LIMIT = 2047.0  # 4 * 2047**2 < 2**24, up to which float32 represents every integer
 BLOCK_SIZES = (1024, 8192)  # points updated together: a quarter of all, within these limits,
@@ -65,9 +65,12 @@ def k_center(
     N * count <= ``exact_limit`` and the grid fits into 2 GiB, otherwise after a sparse random projection to
     ``dimensions``, drawn by ``seed``. On the same side of this limit, the picks of a smaller count are a prefix.
     Integers whose norms, perhaps once shifted by an integer, are at most 2047 are taken as they are.
-    Raises EmptyBank without features, ValueError for a count or start out of range.
+    Raises EmptyBank without features, UnusableFeatures where a value is not finite or too large, ValueError for
+    features of another shape and for a count, start or block out of range.
     """
     features = as_tensor(features, name="features")
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise ValueError(f"features are {tuple(features.shape)}: expected (N, D), D at least 1")
     grid = selection_grid(features, count, seed=seed, dimensions=dimensions, exact_limit=exact_limit)
     chosen = selection(grid, count, start=start, block=block)
     radius = covering_radius(features, chosen.indices, nearest=chosen.nearest)
@@ -87,7 +90,7 @@ def selection_grid(
     """The integer points for `greedy`, int16 (N, D), or (N, dimensions) if projected; N counts ``rows``, or all rows.
 
     Those that are not projected are taken from ``shared``, the `integer_grid` of all features, if it is given. Other
-    arguments as in `k_center`. Raises EmptyBank without rows.
+    arguments as in `k_center`. Raises EmptyBank without rows, and UnusableFeatures.
     """
     chosen = Rows(features, rows)
     if len(chosen) == 0:
@@ -100,6 +103,7 @@ def selection_grid(
     return integer_grid(chosen)
 
 
+@exact_products()
 def project(features: Rows, *, dimensions: int, seed: int) -> Tensor:
     """Features (N, D) projected to float32 (N, dimensions) by a sparse random matrix drawn by ``seed``.
 
@@ -139,6 +143,7 @@ def integer_grid(features: Rows) -> Tensor:
     """Features (N, D), centred, scaled by a common factor and rounded to int16 (N, D) with norms of at most 2047.
 
     Integers are not scaled where their norms are at most 2047 as they are or once shifted by the rounded mean.
+    Raises UnusableFeatures where a value is not finite, or so large that norms are not.
     """
     wide, device = features.wide, features.device
     total = torch.zeros(wide, dtype=torch.float64, device=device)
@@ -150,6 +155,8 @@ def integer_grid(features: Rows) -> Tensor:
             if all(bool(_are_short(chunk - shift)) for chunk in features.chunks()):
                 return torch.cat([(chunk - shift).short() for chunk in features.chunks()])
     longest = max(float((chunk - centre).norm(dim=1).max()) for chunk in features.chunks())
+    if not math.isfinite(longest):  # NaN where a value is
+        raise UnusableFeatures
     room = NORM_LIMIT - math.sqrt(wide) / 2  # rounding adds at most sqrt(D) / 2 to a norm
     scale = max(room, 1.0) / longest if longest > 0 else 0.0
     grid = torch.empty(len(features), wide, dtype=torch.int16, device=device)
@@ -166,8 +173,8 @@ def greedy(grid: Tensor, count: int, *, start: int = 0, picked: int = 0, block: 
     """The picks of the greedy k-centre algorithm on integer points int16 (N, D), int64 (count,).
 
     The first ``picked`` points are taken as picks in their order; if there are none, ``start`` is the first pick.
-    ``block``, the number of points updated together, changes the speed only. Raises ValueError for a count, start or
-    number of picks out of range.
+    ``block``, the number of points updated together, changes the speed only. Raises ValueError for a count, start,
+    block or number of picks out of range.
     """
     return selection(grid, count, start=start, picked=picked, block=block, counts=()).indices
 
@@ -195,6 +202,8 @@ def selection(
     total = len(grid)
     if not 1 <= count <= total or not 0 <= start < total or not 0 <= picked <= count:
         raise ValueError(f"count {count}, start {start} and picked {picked} must lie within {total} points")
+    if block is not None and block < 1:
+        raise ValueError(f"block is {block}: it must be at least 1")
     wanted = counts_of(count) if counts is None else counts
     first = range(picked) if picked else [start]
     return _Greedy(grid, count, first, block=block, counts=wanted).run()

@@ -14,7 +14,7 @@ from torch import Tensor
 from ml_engine.core.backbone.feature_file import rows_at
 from ml_engine.core.bank.rough_distances import FLOAT32_EPS, PADDING, Product, Side, product_for
 from ml_engine.core.determinism import exact_products
-from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.errors import InvalidConfig, UnusableFeatures
 
 BANK_CHUNK = 16384
 DIRECT_ROWS = 1024  # bank vectors compared directly at once: a few MiB, which stay in a cache
@@ -22,6 +22,7 @@ ROUGH_VALUES = 2**24  # rough distances in memory at once: 32 MiB in bfloat16, 6
 FAISS_BYTES = 2**28  # scratch memory of faiss on a GPU; where it needs more, it allocates more for the moment
 MOST_ON_GPU = 2048  # neighbours that faiss lists on a GPU
 DIRECT_VALUES = 2**25  # values in memory at once where whole banks are compared: 128 MiB
+LARGEST = 2.0**120  # squared norm up to which the squared distances and their bounds are finite in float32
 PAIR_VALUES = 2**18  # differences of query and bank vector at once: 1 MiB, which stays in a cache
 
 
@@ -32,8 +33,8 @@ class NearestSearch:
     yields candidates with bounds that cover all rounding. The distances of every candidate that may be among the
     nearest are then computed directly as sums of squared differences, so that a vector of the bank has distance 0 to
     itself and every search gives the same numbers. Where faiss's list may lack a nearer vector, all distances of that
-    query are computed directly. Raises ValueError for an empty bank, InvalidConfig for "faiss" where it is not
-    installed.
+    query are computed directly. Raises ValueError for an empty bank, UnusableFeatures for one with values that are not
+    finite or too large, InvalidConfig for "faiss" where it is not installed.
     """
 
     def __init__(self, bank: Tensor, *, search: str = "torch") -> None:
@@ -45,6 +46,9 @@ class NearestSearch:
         centred = bank - self.centre
         self._index = _FlatIndex(centred) if search == "faiss" else None
         self._product = product_for(centred) if self._index is None else None
+        longest = centred.square().sum(1).max() if self._product is None else self._product.side.norms.max()
+        if not bool(longest <= LARGEST):  # which NaN is not either
+            raise UnusableFeatures
         self._companions: dict[int, Tensor] = {}
 
     @exact_products()
@@ -52,11 +56,13 @@ class NearestSearch:
         """The smallest squared L2 distances to the bank in ascending order, and the rows of the bank with them.
 
         ``queries`` float32 (Q, D). Returns float32 (Q, K) and int64 (Q, K), where K is the smaller of
-        ``neighbours`` and the bank's size. Ties go to the lower row. A query with a value that is not finite has the
-        distances NaN, and the first rows.
+        ``neighbours`` and the bank's size. Ties go to the lower row. A query with a value that is not finite, or too
+        large for its distances to be so, has the distances NaN, and the first rows.
         """
         k = min(neighbours, len(self.bank))
-        finite = queries.isfinite().all(1)
+        if len(queries) == 0:
+            return queries.new_empty(0, k), torch.empty(0, k, dtype=torch.int64, device=queries.device)
+        finite = queries.square().sum(1) <= LARGEST
         if not bool(finite.all()):
             squared = queries.new_full((len(queries), k), math.nan)
             nearest = torch.arange(k, device=queries.device).repeat(len(queries), 1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ml_engine.core.backbone.feature_file import Features, values_at
 from ml_engine.core.bank.memory_bank import Progress, Source, places_of
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.errors import EmptyBank, IncompatibleModel
+from ml_engine.core.errors import EmptyBank, IncompatibleModel, UnusableFeatures
 
 RIDGE = 0.01  # added to the diagonal of each covariance matrix, as published
 CHUNK_VALUES = 2**24  # float64 values of films and factors in memory at once: 128 MiB
@@ -45,7 +45,7 @@ def fit(
 
     ``features`` float32 (F * P, D) are arranged as in `Source`; ``films`` int64 restricts the fit to these of the F
     films. The covariance divides by the number of films minus one, and 0.01 is added to its diagonal, as published.
-    Computed in float64. Raises EmptyBank where no patch or film is left.
+    Computed in float64. Raises EmptyBank where no patch or film is left, and UnusableFeatures.
     """
     per_film, wide = len(source.places), features.shape[1]
     chosen = torch.arange(len(source.films)) if films is None else films
@@ -63,7 +63,9 @@ def fit(
         centred = part - mean
         covariance = torch.einsum("fpi,fpj->pij", centred, centred) / max(1, len(chosen) - 1)
         covariance += RIDGE * torch.eye(count, dtype=torch.float64, device=features.device)
-        root = torch.linalg.cholesky(covariance)
+        root, failed = torch.linalg.cholesky_ex(covariance)
+        if bool(failed.any()):  # with the ridge, only where a value is not finite or too large
+            raise UnusableFeatures
         identity = torch.eye(count, dtype=torch.float64, device=features.device).expand_as(root)
         means.append(mean.float().cpu())
         factors.append(torch.linalg.solve_triangular(root, identity, upper=False).float().cpu())

@@ -211,12 +211,13 @@ def fold_maps(
         return pipeline.no_maps(config, keep)
     per_film = len(source.places)
     maps = np.full((wide, len(folds), 2, *keep.shape), np.nan, dtype=np.float32)
-    grid = memory_bank.shared_grid(features.to(device), source) if config.detector == "patchcore" else None
+    on_device = features.to(device)  # once, not for each fold
+    grid = memory_bank.shared_grid(on_device, source) if config.detector == "patchcore" else None
     done = 0
     for fold in range(count):
         others = torch.from_numpy(np.flatnonzero(folds != fold))
         model = detectors.fit_model(
-            features.to(device),
+            on_device,
             source,
             model_selection.at_highest_rate(config),
             films=others,

@@ -67,3 +67,16 @@ def test_a_run_that_cannot_fit_is_refused(folder: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr()
     assert "This takes about" in printed.out
     assert "and memory_gib is 0.01: choose a smaller" in printed.err
+
+
+@pytest.mark.parametrize("model", [(), ("--model", "model")])
+def test_a_folder_without_the_films_is_refused(
+    folder: Path, tmp_path: Path, model: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As fit and score refuse it: there was a forecast of a run that could not begin."""
+    chosen = [*model[:1], str(folder / "model")] if model else films.UNALIGNED
+    arguments = ("--images", tmp_path, "--csv", folder / "labels.csv", *chosen)
+    assert main.main(["forecast", *map(str, arguments)]) == ExitStatus.REFUSED
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"films that the CSV names is in {tmp_path}: check --images." in printed.err

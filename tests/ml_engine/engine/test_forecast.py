@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,15 @@ def test_a_run_that_cannot_fit_is_refused_with_the_setting_to_change(tmp_path: P
         forecast.require_room(replace(made, memory_mib=1e9), CONFIG)
     with pytest.raises(CannotFit, match=r"GiB of disk, and .* GiB are free: free some space"):
         forecast.require_room(replace(made, disk_mib=1e12), CONFIG, folder=tmp_path)
+
+
+def test_a_small_run_on_a_full_disk_is_not_said_to_need_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=12 * forecast.MIB)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(CannotFit, match="needs about 30 MiB of disk, and 12 MiB are free"):
+        forecast.require_room(replace(detector(), disk_mib=30), CONFIG, folder=tmp_path)
 
 
 def test_the_clock_adds_later_stages_and_learns_from_finished_ones() -> None:

@@ -56,6 +56,19 @@ def test_a_fit_that_needs_more_than_its_budget_is_refused(folder: Path, tmp_path
     assert not (tmp_path / "out" / "detector.safetensors").exists()
 
 
+def test_a_fit_that_its_budget_stopped_goes_on_in_its_folder_with_more(folder: Path, tmp_path: Path) -> None:
+    """As the sentence advises; the folder was refused as one of another run."""
+    assert fit(folder, tmp_path / "out", "memory_gib=0.05").returncode == ExitStatus.REFUSED
+
+    again = fit(folder, tmp_path / "out", "memory_gib=4")
+
+    assert again.returncode == ExitStatus.DONE, again.stderr
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["config"]["memory_gib"] == 4
+    other = fit(folder, tmp_path / "out", "memory_gib=5", "seed=3")
+    assert other.returncode == ExitStatus.REFUSED
+    assert "already holds a run with seed = 0, and 3 was requested" in other.stderr
+
+
 def test_a_budget_is_checked_against_the_peak_of_this_process() -> None:
     MemoryBudget(1000.0).check("films")
     with pytest.raises(OverBudget, match=r"has used \d.* GiB of memory in the stage films, and memory_gib is 0\.01"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ml_engine.core.bank import coreset
 from ml_engine.core.bank.covering_radius import Rows, covering_radius
-from ml_engine.core.errors import EmptyBank
+from ml_engine.core.errors import EmptyBank, UnusableFeatures
 
 
 def plain_greedy(points: np.ndarray, count: int, start: int) -> list[int]:
@@ -272,3 +273,43 @@ def test_points_too_large_for_full_dimension_are_projected(monkeypatch: pytest.M
 
     assert kept.shape == (100, 64)
     assert coreset.selection_grid(features, 5, seed=0, dimensions=8, exact_limit=1e9).shape == (100, 8)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
+@pytest.mark.parametrize("exact_limit", [0.0, 1e12])
+def test_values_that_cannot_be_compared_are_refused(value: float, exact_limit: float) -> None:
+    """In full dimension and projected: once the picks were the first points, and the radius infinite."""
+    features = gaussian(60, 24)
+    features[41] = value
+    with pytest.raises(UnusableFeatures, match="not numbers, or too large"):
+        coreset.k_center(features, 5, exact_limit=exact_limit, dimensions=8)
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 0), (3, 3, 2)])
+def test_features_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(N, D\)"):
+        coreset.k_center(torch.zeros(shape), 2)
+
+
+@pytest.mark.parametrize("block", [0, -1])
+def test_a_block_of_no_points_is_refused(block: int) -> None:
+    with pytest.raises(ValueError, match=f"block is {block}"):
+        coreset.k_center(gaussian(), 5, block=block)
+
+
+def test_a_projection_on_a_gpu_is_no_product_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the program allows: seen where the product is made, which a processor makes from sparse columns."""
+    seen = []
+    product = coreset._SparseProduct.__call__
+
+    def recorded(self: coreset._SparseProduct, chunk: Tensor) -> Tensor:
+        seen.append(torch.get_float32_matmul_precision())
+        return product(self, chunk)
+
+    monkeypatch.setattr(coreset._SparseProduct, "__call__", recorded)
+    torch.set_float32_matmul_precision("high")
+    try:
+        coreset.project(Rows(gaussian(), None), dimensions=8, seed=0)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {"highest"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from ml_engine.core.bank import nearest_search
 from ml_engine.core.bank.nearest_search import NearestSearch, patch_scores, scores_at
 from ml_engine.core.bank.rough_distances import BFloat16Product, Float32Product
-from ml_engine.core.errors import InvalidConfig
+from ml_engine.core.errors import InvalidConfig, UnusableFeatures
 
 
 def draw(n: int, d: int, seed: int) -> Tensor:
@@ -135,6 +135,30 @@ def test_a_query_that_is_not_finite_changes_no_other(product: str) -> None:
     assert torch.equal(rows[others], whole[1][others])
     assert squared[[4, 9]].isnan().all()
     assert NearestSearch(bank).squared_distances(queries[4:5], 3)[0].isnan().all()
+
+
+def test_a_query_too_large_for_its_distances_changes_no_other(product: str) -> None:
+    bank, queries = draw(40, 6, 1), draw(5, 6, 2)
+    queries[3] = 1e25
+    squared, rows = NearestSearch(bank).squared_distances(queries, 3)
+    assert squared[3].isnan().all()
+    assert rows[3].tolist() == [0, 1, 2]
+    usual = [0, 1, 2, 4]
+    assert torch.equal(squared[usual], NearestSearch(bank).squared_distances(queries[usual], 3)[0])
+
+
+def test_no_queries_have_no_neighbours(product: str) -> None:
+    squared, rows = NearestSearch(draw(40, 6, 1)).squared_distances(torch.empty(0, 6), 3)
+    assert squared.shape == rows.shape == (0, 3)
+
+
+@pytest.mark.parametrize("search", ["torch", "faiss"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e25])
+def test_a_bank_that_cannot_be_compared_is_refused(search: str, value: float) -> None:
+    bank = draw(40, 6, 1)
+    bank[7, 2] = value
+    with pytest.raises(UnusableFeatures):
+        NearestSearch(bank, search=search)
 
 
 def test_one_far_vector_does_not_hide_the_near_ones(product: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ml_engine.core.bank import memory_bank, padim
 from ml_engine.core.bank.memory_bank import Source
 from ml_engine.core.config import PipelineConfig
-from ml_engine.core.errors import EmptyBank, IncompatibleModel
+from ml_engine.core.errors import EmptyBank, IncompatibleModel, UnusableFeatures
 
 CPU = torch.device("cpu")
 CONFIG = PipelineConfig(size=64, detector="padim", padim_dimensions=5, mask_keep=None)
@@ -112,3 +114,10 @@ def test_no_patches_and_another_mask_are_refused() -> None:
         padim.fit(features[:0], Source(source.places[:0], source.films), CONFIG)
     with pytest.raises(IncompatibleModel, match="places are not those of its mask"):
         padim.PadimScorer(padim.fit(features, source, CONFIG), ~keep(), CONFIG, CPU)
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+def test_features_without_a_covariance_are_refused(factor: float) -> None:
+    features, source = draw_features()
+    with pytest.raises(UnusableFeatures):
+        padim.fit(features * factor, source, CONFIG)
