@@ -321,6 +321,7 @@ WHOLE_PATHS = {
     "tests/analysis/test_identifiers_out.py": "what leaves Hilum of films full of identifiers",
     "tests/gpu/test_gpu.py": "what holds on a GPU as on the processor, in coreset, search, features and runs",
     "tests/ml_engine/core/bank/test_exactness.py": "scores and maps against float64, by every search",
+    "tests/ml_engine/core/test_pretended_gpu.py": "that no tensor of the processor meets those of a GPU, without one",
     "tests/access/*.py": "every URL, and what is withheld from whom",
     "tests/portal/sets/test_mined_labels.py": "labels that software mined from reports, from the import into a split",
     "tests/shape/*.py": "the services of docker-compose.yml together",
