@@ -1,6 +1,6 @@
 """How long a backup, a second one, a check and a restore to an empty host take, and whether the restored host is equal.
 
-    .venv/bin/python -m benchmarks.backup [--films 100000] [--kilobytes 40]
+    .venv/bin/python -m benchmarks.backup [--films 100000] [--kilobytes 40] [--to s3://BUCKET/PREFIX]
 
 The site of `benchmarks.web` on PostgreSQL: films with previews, three label events each, and a run that scored them
 all. Their pixels are random files of that size, at the paths where an import writes them. Each command is a process of
@@ -31,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=100_000)
     parser.add_argument("--kilobytes", type=int, default=40, help="of the pixels of a film")
+    parser.add_argument("--to", default="", help="an empty bucket; a temporary folder if left out")
     given = parser.parse_args()
     os.environ["HILUM_PSEUDONYM_SECRET"] = SECRET
     with throw_away_portal() as data, tempfile.TemporaryDirectory(prefix="hilum-bench-") as temporary:
@@ -41,7 +42,7 @@ def main() -> int:
         total = sum(path.stat().st_size for path in files_below(data)) / 1e6
         top = Path(temporary)
         (top / "passphrase").write_text(PASSPHRASE)
-        words = (str(top / "backups"), "--passphrase-file", str(top / "passphrase"))
+        words = (given.to or str(top / "backups"), "--passphrase-file", str(top / "passphrase"))
         host = second_host.make_host(top, dict(os.environ))
         print(f"{given.films:,} films, {len(files_below(data)):,} files, {total:,.0f} MB\n")
         print("| what | seconds | files a second | MB a second |\n|---|---|---|---|")

@@ -73,7 +73,8 @@ def read_passphrase(path: Path) -> str:
 
 
 def make_key(store: Store, passphrase: str) -> BackupKey:
-    """The key of a folder of backups; an empty one gets its parameters. Raises CannotBackUp."""
+    """The key of a folder of backups to write to; an empty one gets its parameters. Raises CannotBackUp."""
+    store.require_apart()
     if not store.has(PARAMETERS):
         if not store.is_empty():
             raise CannotBackUp(f"{store} has files and no {PARAMETERS}: give an empty folder, or one of backups.")

@@ -41,7 +41,6 @@ class BucketStore:
     at_once = 8
 
     def __init__(self, bucket: str, prefix: str) -> None:
-        """Raises CannotBackUp for a bucket that is away, missing or not open to this account."""
         if find_spec("storages") is None or find_spec("boto3") is None:
             raise CannotBackUp("Backups in a bucket need two packages more: pip install 'hilum[s3]'.")
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
@@ -53,7 +52,6 @@ class BucketStore:
         )
         with self._answering():
             self._client: Any = storage.connection.meta.client  # type: ignore[attr-defined]
-            self._client.list_objects_v2(Bucket=bucket, Prefix=self.prefix, MaxKeys=1)
         # while it is locked:
         self._token = ""
         self._pool: ThreadPoolExecutor | None = None

@@ -47,7 +47,6 @@ def fingerprints() -> dict[str, str]:
 
 def make_backup(folder: BackupFolder, *, keep_days: int | None = None) -> Manifest:
     """Write a backup, then remove those that are older than `keep_days`. Raises CannotBackUp."""
-    folder.store.require_apart()
     with folder.locked():
         now = timezone.now()
         try:

@@ -22,6 +22,7 @@ from django.core.management import CommandError, call_command
 
 from portal.backups.backup_folder import BackupFile, BackupFolder
 from portal.backups.backup_key import PARAMETERS, open_key
+from portal.backups.bucket_store import BucketStore, _Body
 from portal.backups.making import make_backup
 from portal.backups.problems import CannotBackUp
 from portal.backups.restoring import check
@@ -94,6 +95,7 @@ class Between(ThreadingHTTPServer):
 
     daemon_threads = True
     forgets_conditions = False
+    refuses = ""  # every request, for this reason
     breaks_off = ""  # answers for names with this part end early
 
     def __init__(self, behind: str) -> None:
@@ -117,6 +119,13 @@ class _Handler(BaseHTTPRequestHandler):
             headers.pop("If-None-Match", None)
         headers.pop("Expect", None)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if between.refuses:
+            content = f"<Error><Code>{between.refuses}</Code></Error>".encode()
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            return
         behind = HTTPConnection(between.behind)
         behind.request(self.command, self.path, body, headers)
         answer = behind.getresponse()
@@ -232,17 +241,26 @@ def test_a_large_content_is_sent_in_parts(folder: BackupFolder, backup_bucket: B
 def test_a_second_backup_asks_for_no_file_by_itself(
     between: Between, backup_bucket: BucketPlace, seconds: None
 ) -> None:
-    for name in ("A", "B", "C"):
-        factories.film(factories.dataset(name), "normal")
+    dataset = factories.dataset()
+    for _ in range(20):
+        factories.film(dataset, "normal")
     folder = folder_at(backup_bucket.address, PASSPHRASE)
     first = make_backup(folder)
     between.asked.clear()
     second = make_backup(folder)
     assert {file.stored for file in first.files} == {file.stored for file in second.files}
-    sent = [path for method, path in between.asked if method == "PUT" and "/objects/" in path]
-    assert len(sent) == 1  # the database
-    assert not [path for method, path in between.asked if method != "PUT" and "/objects/" in path]
+    assert len([path for method, path in between.asked if method == "PUT" and "/objects/" in path]) == 1  # the database
+    assert len(between.asked) < 20 < len(second.files) + 1
     assert between.signers == {places.ACCOUNT["access_key"]}
+
+
+def test_an_answer_that_comes_in_small_pieces_is_read_to_its_end(folder: BackupFolder) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(size or 0, 1000))
+
+    assert isinstance(folder.store, BucketStore)
+    assert [len(_Body(folder.store, Slow(b"x" * 2500)).read(size)) for size in (2100, 3000)] == [2100, 2500]
 
 
 def test_an_answer_that_breaks_off_is_no_damage(between: Between, backup_bucket: BucketPlace) -> None:
@@ -296,6 +314,15 @@ def test_a_backup_that_is_refused_on_the_way_leaves_no_list_and_no_lock(
     assert "can be read, and are what was backed up" in back_up(passphrase, check="")
 
 
+def test_an_account_that_the_service_does_not_know(between: Between, passphrase: Path) -> None:
+    between.refuses = "InvalidAccessKeyId"
+    with pytest.raises(
+        CommandError,
+        match=r"refuses ListObjectsV2 in s3://hilum-backups/ward \(InvalidAccessKeyId\): see to the account",
+    ):
+        back_up(passphrase)
+
+
 def test_a_bucket_that_is_away_missing_or_without_an_account(
     backup_bucket: BucketPlace, passphrase: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +366,7 @@ def test_a_bucket_of_something_else_and_that_of_films_are_not_begun(
         CommandError, match=r"is in the bucket of films, and would be lost with it: choose another bucket"
     ):
         back_up(passphrase)
+    assert backup_bucket.names() == []
 
 
 def test_another_passphrase_is_refused(folder: BackupFolder) -> None:

@@ -109,6 +109,7 @@ def test_a_folder_within_the_data_is_refused(data_dir: Path) -> None:
     inside = data_dir / "backups"
     with pytest.raises(CannotBackUp, match="is in the data folder, and would be lost with it"):
         make_backup(folder_at(inside, PASSPHRASE))
+    assert not inside.exists()
 
 
 def test_films_of_the_bucket_are_in_the_backup_and_fetched_once(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from portal.people.audit_chain import seal_all
 from tests.analysis.scored import Scored, scored_run
 from tests.portal import factories
 from tests.portal.backups import places, second_host
-from tests.portal.backups.places import Place
+from tests.portal.backups.places import Place, folder_at
 from tests.portal.backups.second_host import SecondHost, make_host
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -84,10 +83,6 @@ def restore(host: SecondHost, address: str, passphrase: Path, *more: str) -> str
     return done.stdout
 
 
-def files_below(top: Path) -> list[Path]:
-    return [path for path in top.rglob("*") if path.is_file() and path.name != UNFINISHED]
-
-
 def hashes(top: Path) -> dict[str, str]:
     with override_settings(DATA_DIR=top):
         return {str(path.relative_to(top)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files_of(top)}
@@ -133,7 +128,9 @@ def test_erased_patients_stay_erased_and_runs_go_on(
     scored: Scored, host: SecondHost, place: Place, passphrase: Path
 ) -> None:
     film = scored.films[-1]
-    patient, words = film.patient, names_of(film.patient, list(film.patient.images.all()))
+    patients = [film.patient, scored.films[-2].patient]
+    assert patients[0] != patients[1]
+    words = [word for patient in patients for word in names_of(patient, list(patient.images.all()))]
     waiting = Upload.objects.create(dataset=film.dataset, state=Upload.State.MAPPING)
     zip_path(waiting).parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(zip_path(waiting), "w") as archive:
@@ -158,25 +155,29 @@ def test_erased_patients_stay_erased_and_runs_go_on(
 
     Upload.objects.filter(pk=waiting.pk).update(state=Upload.State.DONE)
     Run.objects.filter(pk=running.pk).update(state=RunState.CANCELLED, lease_owner="", lease_until=None)
-    erase_patient(patient=patient, reason="Withdrawn", confirmation=confirmation_of(patient), actor=None)
+    for patient in patients:
+        erase_patient(patient=patient, reason="Withdrawn", confirmation=confirmation_of(patient), actor=None)
+    one, other = erasure_list.list_path().read_bytes().splitlines(keepends=True)
+    place.write(ERASURES, one)
     lost = host.data.parent / "of another machine"  # the list survives the host
-    lost.write_bytes(erasure_list.list_path().read_bytes())
+    lost.write_bytes(other)
     host.environment["HILUM_ERASURE_LIST"] = str(lost)  # type: ignore[index]
 
-    last = max(place.names("objects/"), key=lambda name: len(place.read(name)))
+    stored = folder_at(place.address, PASSPHRASE).newest().database.stored
+    last = f"objects/{stored[:2]}/{stored}"
     content = place.read(last)
     place.remove(last)
     done = host.manage("restore", place.address, "--passphrase-file", str(passphrase))
     assert (done.returncode, (host.data / UNFINISHED).exists()) == (1, True)
-    assert re.search(r"The backup's copy of \S+ is missing; use another backup", done.stderr)
-    came = {path: path.stat().st_ino for path in files_below(host.data)}
+    assert "The backup's copy of database is missing; use another backup" in done.stderr
+    came = {path: path.stat().st_ino for path in (host.data / "pixels").rglob("*") if path.is_file()}
     assert came
     place.write(last, content)  # and so it goes on
 
     output = restore(host, place.address, passphrase)
 
     assert {path for path, inode in came.items() if path.exists() and path.stat().st_ino != inode} == set()
-    assert "Erased again at Seoul: a patient with 1 films." in output
+    assert output.count("Erased again at Seoul: a patient with 1 films.") == 2
     assert "An upload of “Scored” was discarded" in output.replace(film.dataset.name, "Scored")
     assert "Runs that go on once workers run: 1, of which 1 were executing." in output
     left, runs, uploads, broken = host.ask_each(

@@ -291,7 +291,8 @@ def _paths_of(parser: Any) -> Iterator[str]:
     for action in parser._actions:
         for act, below in (action.choices or {}).items() if isinstance(action.choices, dict) else ():
             yield from (f"{act} {argument}" for argument in _paths_of(below))
-        if action.type is Path and action.dest != "out":
+        is_path = action.type is Path or action.dest == "folder"  # of backups: a folder or a bucket
+        if is_path and action.dest != "out":
             yield action.option_strings[0] if action.option_strings else action.dest
 
 
