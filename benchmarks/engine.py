@@ -125,18 +125,13 @@ def at_most(work: str, settings: str, value: float, limit: float, task: Task, *,
 def coreset_of_films(task: Task) -> Iterator[Row]:
     """Selection from patch features of phantom films, as wide as those of Wide-ResNet-50-2."""
     import numpy as np
-    import torch
 
     from benchmarks.anomalib_peer import RATE
-    from benchmarks.extraction import ours
+    from benchmarks.coreset import phantom_features
     from ml_engine.core.bank import coreset
 
     count = 20_000 if task.is_quick else 100_000
-    extract = ours("float32", 8)
-    films = _phantom_tensor(-(-count // 784))
-    features = torch.cat([extract(films[k : k + 8]).flatten(0, 1) for k in range(0, len(films), 8)])[
-        :count
-    ].contiguous()
+    features = phantom_features(count)
     picks = round(RATE * count)
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
         np.save(file.name, features.numpy())
@@ -162,7 +157,7 @@ def coreset_large(task: Task) -> Iterator[Row]:
 
     torch.set_num_threads(2)
     count, wide = (100_000, 168) if task.is_quick else coreset.LARGE
-    taken = coreset.stages(count, wide)
+    taken = coreset.stages(coreset.made(count, wide))
     words, settings = f"coreset, {count:,} × {wide}, 1 %", "two threads, wall clock, made vectors"
     yield at_most(words, settings, taken.wall, 30, task, unit="s")
     yield at_most(words, "peak memory of the process", taken.peak_gib, 3, task, unit="GiB")
@@ -383,7 +378,7 @@ WORKS: Mapping[str, Callable[[Task], Iterator[Row]]] = {
 # films and commands
 
 
-def _phantom_tensor(count: int):  # type: ignore[no-untyped-def]  # torch is loaded by the works alone
+def phantom_tensor(count: int):  # type: ignore[no-untyped-def]  # torch is loaded by the works alone
     """float32 (count, 1, 224, 224) in [0, 1]: phantoms of other contrast and noise each."""
     import numpy as np
     import torch

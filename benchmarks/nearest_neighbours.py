@@ -1,13 +1,15 @@
-"""Time the exact search of nearest neighbours against its peers: `python -m benchmarks.nearest_neighbours`.
+"""Time the exact search of nearest neighbours against its peers: `python -m benchmarks.nearest_neighbours [--bound]`.
 
 Peers: faiss's flat index, and the search of anomalib 2.7 (in the environment of `make bench`), in the same process, on
 the same vectors, taking turns; CPU seconds of one thread, the median of five. Vectors have a spectrum that falls like
 that of patch features: the variance of principal component i is proportional to 1 / i.
-The table of docs/performance.md is what this prints.
+The table of docs/performance.md is what this prints. ``--bound`` takes seconds and needs no peers: it prints how much
+of the search is its rough product alone, and how fast that is.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -15,8 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.anomalib_peer import Search
-from ml_engine.core.bank.nearest_search import NearestSearch
+from ml_engine.core.bank.nearest_search import BANK_CHUNK, NearestSearch
 from ml_engine.core.bank.rough_distances import Float32Product, product_for
 
 QUERIES = 784  # patches of a film of 224 pixels
@@ -38,6 +39,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def row(count: int, wide: int, neighbours: int) -> str:
     import faiss
+
+    from benchmarks.anomalib_peer import Search
 
     faiss.omp_set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -69,9 +72,39 @@ def row(count: int, wide: int, neighbours: int) -> str:
     return "| " + " | ".join([*cells, "yes" if equal else "NO"]) + " |"
 
 
+def bound(count: int, wide: int) -> str:
+    """The search, and its product with nothing else: a search with this product cannot be faster."""
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = vectors(count, wide, generator), vectors(QUERIES, wide, generator)
+    search = NearestSearch(bank)
+    product = search._product
+    assert product is not None
+    prepared, _ = product.prepared(queries - search.centre)
+
+    def multiply() -> None:
+        for first in range(0, len(product.vectors), BANK_CHUNK):
+            product.closeness(prepared, first, min(first + BANK_CHUNK, len(product.vectors)))
+
+    multiply()
+    whole = [seconds(lambda: search.squared_distances(queries, 1)) for _ in range(TURNS)]
+    alone = statistics.median(seconds(multiply) for _ in range(TURNS))
+    taken, speed = statistics.median(whole), 2e-9 * QUERIES * count * wide / alone
+    return (
+        f"{count:,} × {wide}, K = 1: {1000 * taken:.0f} ms, of which the product alone {1000 * alone:.0f} ms "
+        f"({alone / taken:.0%}), {speed:.0f} GFLOP/s"
+    )
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bound", action="store_true", help="the product of the search alone, without peers")
+    is_bound = parser.parse_args().bound
     torch.set_num_threads(1)
     print(f"product on this processor: {type(product_for(torch.zeros(1, 1))).__name__}")
+    if is_bound:
+        for count, wide in SIZES:
+            print(bound(count, wide), flush=True)
+        return
     peers = "× anomalib | × faiss"
     print(f"| bank | K | ours (ms) | in float32 | anomalib | faiss | {peers} | in float32 {peers} | same rows |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")

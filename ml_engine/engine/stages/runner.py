@@ -232,13 +232,14 @@ def _stages(
         if folder.is_done(name):
             continue
         progress = StageProgress(folder, name, index, count, budget=budget, clock=clock)
-        folder.log(f"Stage {name} begins.")
+        folder.log(f"Stage {name} begins, after {time.process_time():.1f} s of CPU in this process.")
         folder.mark_done(name, stage(context, progress))
         if clock:
             clock.finish(index, time.monotonic() - progress.began)
         determinism.give_back_memory()
         if budget:
             budget.check(name)
+    folder.log(f"The stages end after {time.process_time():.1f} s of CPU in this process.")
     if only_shared:  # the cells need the bulky files
         return 0
     for name in BULKY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -429,6 +430,19 @@ def test_terminated_it_dies_and_resumes(world: Path, tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGTERM
 
     assert run_folder(folder, images=world / "films").status == 0
+
+
+def test_the_log_says_what_each_stage_took(world: Path, tmp_path: Path) -> None:
+    """Seconds of CPU of the process, which rise from stage to stage."""
+    folder = fresh_copy(world, "score", tmp_path / "run")
+    assert run_folder(folder, images=world / "films").status == 0
+    log = (folder / "log.txt").read_text()
+    seen = re.findall(r"Stage (\w+) begins, after (\d+\.\d) s of CPU in this process\.", log)
+    assert [name for name, _ in seen] == ["films", "align", "maps", "results"]
+    (end,) = re.findall(r"The stages end after (\d+\.\d) s of CPU in this process\.", log)
+    seconds = [float(value) for value in (*(value for _, value in seen), end)]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] > 0
 
 
 # Refusals
