@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -32,14 +33,20 @@ def fix(*, threads: int) -> None:
 def exact_products() -> Iterator[None]:
     """Inside the block matrix products of float32 are computed in float32, whatever the process has set: TF32 on a GPU
     and bfloat16 on a CPU keep too few digits for distances, whose bounds and integer grids count on them all."""
-    matmul = torch.backends.cuda.matmul
-    before, before_by_name = torch.get_float32_matmul_precision(), matmul.fp32_precision
+    by_name: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    before_by_name = [backend.fp32_precision for backend in by_name]
+    try:
+        before: str | None = torch.get_float32_matmul_precision()
+    except RuntimeError:  # torch refuses to say once a backend was set by its name
+        before = None
     torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
-        matmul.fp32_precision = before_by_name
+        if before is not None:
+            torch.set_float32_matmul_precision(before)
+        for backend, precision in zip(by_name, before_by_name, strict=True):
+            backend.fp32_precision = precision
 
 
 def keep_freed_memory() -> None:

@@ -70,3 +70,19 @@ def test_distances_are_computed_without_tf32(what: str, monkeypatch: pytest.Monk
     else:
         coreset.covering_radius(bank, torch.arange(3))
     assert seen == {"highest"}
+
+
+@pytest.mark.parametrize("backend", ["cuda", "mkldnn"])
+def test_products_are_exact_where_a_backend_was_set_by_its_name(backend: str) -> None:
+    """torch then refuses to say what the precision is: the library ended with a RuntimeError."""
+    matmul = getattr(torch.backends, backend).matmul
+    before = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "tf32"
+        with exact_products():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert matmul.fp32_precision == "ieee"
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
+    assert torch.get_float32_matmul_precision() == "highest"
