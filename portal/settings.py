@@ -189,7 +189,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "portal.people.passwords.GuessableValidator"},
 ]
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = [
+    "portal.people.exact_names.ExactNames",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
 ACCOUNT_ADAPTER = "portal.people.accounts.Adapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody can sign up (see the adapter)
@@ -199,8 +202,16 @@ ACCOUNT_SESSION_REMEMBER = True
 # A session ends so long after its last request, 0: never, and so long after the log-in
 SESSION_IDLE_MINUTES = environment.integer("HILUM_SESSION_IDLE_MINUTES", 720, low=0, high=100_000)
 SESSION_COOKIE_AGE = environment.integer("HILUM_SESSION_HOURS", 336, low=1, high=10_000) * 3600
-# Wrong passwords: of one user name, and from one address, from which a whole ward may log in.
-ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,50/5m/ip"}
+# Wrong passwords (portal.people.wrong_passwords): for an account from one address, and from that address, from which a
+# whole ward may log in; for an account from everywhere; and in a browser that the account knows. login_failed is for
+# wrong codes, which follow a right password: allauth forgets all of these after a right code.
+ACCOUNT_RATE_LIMITS = {
+    "login": "300/m/ip",
+    "login_failed": "5/5m/key,50/5m/ip",
+    "wrong_password": "5/5m/key,50/5m/ip",
+    "wrong_password_anywhere": "100/h/key",
+    "wrong_password_known": "5/5m/key",
+}
 # Who has to have a second factor; anybody may
 SECOND_FACTOR = environment.choice("HILUM_SECOND_FACTOR", ("nobody", "managers", "everybody"), "nobody")
 # Log-in through an OpenID Connect or a SAML provider, beside passwords

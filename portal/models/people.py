@@ -4,6 +4,7 @@ import uuid
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
@@ -18,6 +19,14 @@ class User(AbstractUser):
     )  # command -> key, where not the default (portal.labels.keys)
     tile_width = models.PositiveSmallIntegerField(default=160)  # of the films of a grid, in pixels of the page
     mail_at_run_end = models.BooleanField(default=False)  # where the installation sends mail
+
+    def clean(self) -> None:
+        """Names that differ in case alone are one name at log-in, which then could not say whose account is meant."""
+        super().clean()
+        twins = User.objects.filter(username__iexact=self.username).exclude(username=self.username)
+        is_kept = User.objects.filter(pk=self.pk, username=self.username).exists()
+        if not is_kept and (twin := twins.exclude(pk=self.pk).first()):
+            raise ValidationError({"username": f"There is a person {twin.username} already; take another name."})
 
 
 class Site(Addressed):

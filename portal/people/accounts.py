@@ -7,24 +7,21 @@ from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core import context
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from portal.models import User
-from portal.people import audit, sessions
+from portal.people import audit, sessions, wrong_passwords
 from portal.people.single_sign_on import provider_names
-
-TOO_MANY = (
-    "Too many wrong passwords. Wait five minutes, then try again; a manager of your site can give you a new link."
-)
 
 
 class Adapter(DefaultAccountAdapter):
     error_messages = {
         **DefaultAccountAdapter.error_messages,
-        "too_many_login_attempts": TOO_MANY,
+        "too_many_login_attempts": wrong_passwords.TOO_MANY,
         "username_password_mismatch": (
-            "The user name and password do not match an account. Check both; they are case-sensitive."
+            "The user name and password do not match an account. Check both; a password is case-sensitive."
         ),
     }
 
@@ -55,6 +52,21 @@ class Adapter(DefaultAccountAdapter):
         person = context.request.user
         required: bool = super().is_reauthentication_required(app=app, **kwargs)
         return required and bool(self.get_reauthentication_methods(person))
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        try:
+            self._counted = wrong_passwords.count(request, str(credentials.get("username") or ""))
+        except wrong_passwords.TooManyGuesses as refusal:
+            raise ValidationError(str(refusal)) from refusal
+
+    def _rollback_login_failed_rl_usage(self) -> None:
+        """As allauth calls it, after a right password."""
+        wrong_passwords.take_back(self._counted)
+
+    def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().post_login(request, user, **kwargs)
+        wrong_passwords.remember_browser(request, response, user.username)
+        return response
 
     def login(self, request: HttpRequest, user: Any) -> None:
         """Every way in ends here: by password, with a second factor, through a provider."""

@@ -180,7 +180,7 @@ def note_failure(request: HttpRequest, name: str, reason: str, detail: str) -> N
 def _count_failure(request: HttpRequest, *, dry_run: bool = False) -> bool:
     """False: there were too many. Nobody is named whose failures could be counted, so the key is another each time."""
     key = secrets.token_hex()
-    rate = {"app": "allauth.account", "action": "login_failed", "key": key}
+    rate = {"app": "allauth.account", "action": "wrong_password", "key": key}
     return bool(ratelimit.consume(request, **rate, dry_run=dry_run, limit_get=True))
 
 

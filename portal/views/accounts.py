@@ -15,6 +15,7 @@ from portal.people import audit
 from portal.people.lost_passwords import LostPasswordForm
 from portal.people.sessions import why_ended
 from portal.people.single_sign_on import is_connected, provider_names, sign_ons
+from portal.people.wrong_passwords import remember_browser
 
 DIALOG = "Hilum-Dialog"  # a header; also in static/js/labelling/login.js
 
@@ -73,7 +74,8 @@ class ChangePassword(PasswordChangeView):
 
 
 class FirstPassword(PasswordResetConfirmView):
-    """The link that a manager passes on: the person chooses a password, once."""
+    """The link that a manager passes on: the person chooses a password, once, and their browser is known from then on,
+    so that nobody who guesses at the account keeps them out."""
 
     template_name = "portal/first_password.html"
     success_url = reverse_lazy("login")
@@ -83,6 +85,7 @@ class FirstPassword(PasswordResetConfirmView):
         response = super().form_valid(form)
         audit.record(verb="choose own password", site=None, actor=form.user, target=form.user)
         messages.success(self.request, f"Your password is set. Log in as {form.user.username}.")
+        remember_browser(self.request, response, form.user.username)
         return response
 
 

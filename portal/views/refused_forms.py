@@ -40,7 +40,16 @@ def why(request: HttpRequest, reason: str) -> str:
 def _of_origin(request: HttpRequest, reason: str) -> str:
     sent = _origin_of(request.META.get("HTTP_ORIGIN") or request.META.get("HTTP_REFERER", ""))
     own = _own_origin(request)
-    logger.warning("form refused: it came from %s, and this installation takes itself for %s", sent or "nowhere", own)
+    shown = sent or ("an opaque origin (null)" if request.META.get("HTTP_ORIGIN") == "null" else "nowhere")
+    logger.warning("form refused: it came from %s, and this installation takes itself for %s", shown, own)
+    if request.META.get("HTTP_ORIGIN") == "null":
+        return (
+            "Your browser kept to itself which page this form came from: it sent “Origin: null”. Browsers do that in a "
+            "sandboxed frame, for a page that was saved as a file, after a redirect by another address, and where an "
+            "extension for privacy, or a proxy that sets Referrer-Policy: no-referrer, asks for it. Open Hilum in a "
+            "tab of its own, by the address that people type, and send the form again; if nobody's forms are taken, "
+            "the administrator looks at what the proxy does with that header."
+        )
     if not sent:
         return (
             "Your browser sent neither Origin nor Referer with this form, so that it could be of another website. "

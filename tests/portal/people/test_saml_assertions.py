@@ -429,7 +429,7 @@ def test_an_answer_lets_in_the_browser_that_asked(provider: SamlProvider) -> Non
 
 
 def test_many_failures_from_one_address_are_refused_and_end_in_the_audit(provider: SamlProvider, settings: Any) -> None:
-    settings.ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "login_failed": "5/5m/key,3/5m/ip"}
+    settings.ACCOUNT_RATE_LIMITS = {"login": "300/m/ip", "wrong_password": "5/5m/key,3/5m/ip"}
     assert [post("bm8gWE1M").status_code for _ in range(5)] == [302, 302, 302, 429, 429]
     assert len(failures()) == 3
     assert post(answer_to(Client())).status_code == 429

@@ -66,12 +66,27 @@ def test_a_page_of_another_host_is_named_without_its_path(reader: Client) -> Non
     assert "films/7" not in answer.text
 
 
-@pytest.mark.parametrize("headers", [{}, {"origin": "null"}, {"referer": "nonsense"}, {"referer": "https://[::1"}])
+@pytest.mark.parametrize("headers", [{}, {"referer": "nonsense"}, {"referer": "https://[::1"}])
 def test_a_form_of_nowhere_says_which_headers_are_missing(reader: Client, headers: dict[str, str]) -> None:
     token = token_of(reader)
     answer = reader.post("/theme/", {"theme": "dark", "csrfmiddlewaretoken": token}, secure=True, headers=headers)
     assert answer.status_code == 403
     assert "sent neither Origin nor Referer" in one_line(answer)
+
+
+def test_a_form_whose_origin_the_browser_hid_says_why_browsers_do(
+    reader: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = send(reader, origin="null", referer="http://testserver/accounts/password/")
+    page = one_line(answer)
+    assert answer.status_code == 403
+    for cause in ("sandboxed frame", "saved as a file", "redirect", "extension for privacy", "Referrer-Policy"):
+        assert cause in page
+    assert "neither Origin nor Referer" not in page
+    assert "it came from an opaque origin (null), and this" in caplog.text
+    headers = {"origin": "null", "accept": "application/json"}
+    refused = reader.put("/api/v1/account/keys/", {"keys": {}}, content_type="application/json", headers=headers)
+    assert "Origin: null" in refused.json()["detail"]
 
 
 def test_a_form_without_a_cookie_says_so(reader: Client) -> None:
