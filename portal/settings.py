@@ -211,6 +211,7 @@ ACCOUNT_RATE_LIMITS = {
     "wrong_password": "5/5m/key,50/5m/ip",
     "wrong_password_anywhere": "100/h/key",
     "wrong_password_known": "5/5m/key",
+    "reset_password": "20/m/ip,5/h/key",  # links by mail, which anybody may ask for
 }
 # Who has to have a second factor; anybody may
 SECOND_FACTOR = environment.choice("HILUM_SECOND_FACTOR", ("nobody", "managers", "everybody"), "nobody")

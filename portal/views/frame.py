@@ -98,7 +98,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def too_many(request: HttpRequest) -> HttpResponse:
-    return error_page(request, "Too many requests", "That was asked too often from your address. Wait a minute.", 429)
+    sentence = (
+        "That was asked too often. Wait a minute and try again. Links for a lost password are sent five times an hour: "
+        "look for one that is there already."
+    )
+    return error_page(request, "Too many requests", sentence, 429)
 
 
 def broken(request: HttpRequest) -> HttpResponse:

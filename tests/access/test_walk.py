@@ -192,8 +192,18 @@ def test_every_url_answers_those_whom_its_row_permits_and_no_others(world: World
         is_recorded = name in SAY_NOTHING_OF_FILMS or (answer.recorded and name in declared())
         if answer.status == 200 and is_file(name, answer.response) and not is_recorded:
             wrong[f"file of {name}"] = "is not recorded"
+        if not runs_nothing(answer):
+            wrong[f"headers of {name}"] = dict(answer.response.headers)
     assert wrong == {}
     assert all(Role.ANALYST in roles_with(URLS[name].action) for name in SLOW)
+
+
+def runs_nothing(answer: Answer) -> bool:
+    """Whether what is no page is sent so that a browser runs nothing in it, whatever it holds."""
+    headers = answer.response.headers
+    is_page = headers.get("Content-Type", "").startswith("text/html") and "Content-Disposition" not in headers
+    is_sandboxed = headers["Content-Security-Policy"].endswith("; sandbox")
+    return headers["X-Content-Type-Options"] == "nosniff" and is_sandboxed != is_page
 
 
 def test_no_url_shows_a_person_of_another_site_anything(world: World) -> None:

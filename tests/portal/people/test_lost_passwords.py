@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -100,6 +101,15 @@ def test_asking_again_and_again_is_refused_with_a_page() -> None:
     pages = [ask("rosa@hospital.example") for _ in range(6)]
     assert "Too many requests" in pages[-1]
     assert len(mail.outbox) == 5
+
+
+def test_nobody_has_mail_sent_to_a_person_more_than_five_times_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    factories.user("rosa", email="rosa@hospital.example")
+    started = time.time()
+    for minutes, sent in [*((minutes, min(minutes + 1, 5)) for minutes in range(50)), (65, 6)]:
+        monkeypatch.setattr(time, "time", lambda now=started + 60 * minutes: now)
+        ask("rosa@hospital.example")
+        assert len(mail.outbox) == sent
 
 
 def test_the_log_in_page_leads_there() -> None:

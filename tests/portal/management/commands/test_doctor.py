@@ -346,6 +346,25 @@ def test_a_check_that_fails_itself_does_not_hide_the_others(monkeypatch: pytest.
     assert "patient" not in found["broken check"]
 
 
+def test_it_says_how_far_it_has_read_and_may_leave_the_pixels_out(
+    film: Image, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", [condition.films])
+    monkeypatch.setattr(doctor, "SECONDS_BETWEEN_LINES", 0)
+    output, progress = StringIO(), StringIO()
+    call_command("doctor", stdout=output, stderr=progress)
+    assert output.getvalue() == "films: ok\n"
+    assert progress.getvalue() == "films: 0 of the newest 1 read\n"
+    flipped_bits(monkeypatch, settings)
+    output, progress = StringIO(), StringIO()
+    call_command("doctor", without_pixels=True, stdout=output, stderr=progress)
+    assert output.getvalue() == "films: ok (their files are there; their pixels were not read)\n"
+    assert progress.getvalue() == ""
+    missing_pixels(monkeypatch, settings)
+    with pytest.raises(CommandError, match="1 of 1 checks found a fault"):
+        call_command("doctor", without_pixels=True, stdout=StringIO())
+
+
 def test_without_a_fault_it_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({fault for _, _, fault, _ in FAULTS}) > 20
     monkeypatch.setattr(doctor, "CHECKS", [database, disk])
