@@ -1,5 +1,6 @@
 """How accounts behave: no sign-up, wrong passwords limited and audited, and a sentence for a closed account."""
 
+import logging
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -7,13 +8,15 @@ from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core import context
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from portal.models import User
 from portal.people import audit, sessions, wrong_passwords
 from portal.people.single_sign_on import provider_names
+
+logger = logging.getLogger(__name__)
 
 
 class Adapter(DefaultAccountAdapter):
@@ -52,6 +55,22 @@ class Adapter(DefaultAccountAdapter):
         person = context.request.user
         required: bool = super().is_reauthentication_required(app=app, **kwargs)
         return required and bool(self.get_reauthentication_methods(person))
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """By which wrong passwords are counted. Where the header is not what HILUM_PROXIES says, that of the proxy: all
+        who come through it are counted together then, and can log in."""
+        try:
+            address: str = super().get_client_ip(request)
+        except (ImproperlyConfigured, PermissionDenied):
+            sent = request.headers.get("X-Forwarded-For", "")
+            logger.error(
+                "HILUM_PROXIES is %d, and X-Forwarded-For has %d addresses: everybody who comes through this proxy is "
+                "counted as one person who gives wrong passwords; set it to the number of proxies",
+                settings.ALLAUTH_TRUSTED_PROXY_COUNT,
+                len(sent.split(",")) if sent else 0,
+            )
+            return request.META.get("REMOTE_ADDR") or "unknown"
+        return address
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         try:

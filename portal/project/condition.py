@@ -227,20 +227,31 @@ def films(*, newest: int = NEWEST_FILMS, progress: Callable[[int, int], None] = 
             f"Films that the bucket does not have: {len(unkept)}, such as {unkept[0]}.",
             "Run manage.py fill_bucket, which puts them there.",
         )
-    broken = []
+    broken, unread = [], []
     for done, (digest, rows, columns) in enumerate(read := rows_of_films[:newest]):
         progress(done, len(read))
-        if pixel_path(digest).exists() and not _is_film(pixel_path(digest), digest, rows, columns):
-            broken.append(digest)
+        try:
+            if pixel_path(digest).exists() and not _is_film(pixel_path(digest), digest, rows, columns):
+                broken.append(digest)
+        except OSError as problem:
+            unread.append((digest, type(problem).__name__))
+    if unread:
+        return Condition(
+            name,
+            f"Films whose pixels cannot be read: {len(unread)}, such as {unread[0][0]} ({unread[0][1]}).",
+            "They may be whole. See who owns the files, and what dmesg says of the disk, before you restore anything.",
+        )
     if broken:
         return Condition(name, f"Films whose pixels are damaged: {len(broken)}, such as {broken[0]}.", remedy)
     return Condition(name)
 
 
 def _is_film(path: Path, digest: str, rows: int, columns: int) -> bool:
+    """Raises OSError for a file that cannot be read."""
+    packed = path.read_bytes()
     try:
-        return pixel_sha256(unpack(path.read_bytes(), rows, columns)) == digest
-    except (OSError, UnusableFile):
+        return pixel_sha256(unpack(packed, rows, columns)) == digest
+    except UnusableFile:
         return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.browser.test_outages import Server
 from tests.ml_engine import made
 from tests.paths import ROOT
 from tests.portal import factories
+from tests.portal.people.one_time import code_of
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 PREFIX = "/hilum"
@@ -82,6 +84,58 @@ def test_a_person_works_below_a_path(page: Page, server: Server, environment: di
 
     page.goto(mailed_link(server, environment, kim))
     expect(page.get_by_role("heading", name="Of May")).to_be_visible()
+    assert [url for url in asked if not url.startswith(f"{here}/")] == []
+
+
+def test_a_link_a_second_factor_and_an_upload_lead_nowhere_else(
+    page: Page, server: Server, environment: dict[str, str], tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
+    factories.curator("kim")
+    of = factories.dataset()
+    here, chosen = f"{server.url}{PREFIX}", "Falkenauge-41-Birke"
+    command = [sys.executable, "manage.py", "password_link", "kim"]
+    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+
+    page.goto(f"{server.url}{printed.stdout.strip()}")
+    page.get_by_label("New password", exact=True).fill(chosen)
+    page.get_by_label("New password confirmation").fill(chosen)
+    page.get_by_role("button", name="Set the password").click()
+    page.get_by_label("User name").fill("kim")
+    page.get_by_label("Password").fill(chosen)
+    page.keyboard.press("Enter")
+
+    page.get_by_role("link", name="kim").click()
+    page.get_by_role("link", name="Second factor").click()
+    page.get_by_role("link", name="Set up an app").click()
+    page.get_by_label("Your password").fill(chosen)
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_text("Or type the key into the app").click()
+    secret = page.locator("#totp-secret").inner_text()
+    page.get_by_label("Code of six digits").fill(code_of(secret))
+    page.get_by_role("button", name="Set it up").click()
+    codes = page.get_by_role("list", name="Recovery codes").get_by_role("listitem")
+    expect(codes).to_have_count(10)
+    code = codes.first.inner_text()
+    page.get_by_role("button", name="Log out").click()
+    page.goto(f"{here}/datasets/{of.uuid}/")
+    page.get_by_label("User name").fill("kim")
+    page.get_by_label("Password").fill(chosen)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Your second factor")).to_be_visible()
+    page.get_by_label("Code of your authenticator app, or a recovery code").fill(code)
+    page.get_by_role("button", name="Log in", exact=True).click()
+    expect(page).to_have_url(f"{here}/datasets/{of.uuid}/")
+
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as films:
+        films.writestr("a.dcm", b"which no worker reads here")
+    expect(page.locator("#sendings")).to_have_attribute("data-ready", "")
+    page.get_by_label("A zip of").set_input_files(tmp_path / "films.zip")
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as sent:
+        page.get_by_role("button", name="Import").click()
+    assert sent.value.status == 204
+    assert re.match(f"{here}/api/v1/uploads/[^/]+/$", sent.value.url)
     assert [url for url in asked if not url.startswith(f"{here}/")] == []
 
 

@@ -131,6 +131,21 @@ def test_the_cookie_cannot_be_forged_or_lent_to_a_name_that_differs_in_its_case(
         assert "Too many wrong" in log_in(forged, "boss")
 
 
+@pytest.mark.parametrize(("proxies", "sent"), [(2, HERE), (1, "unknown"), (3, f"{HERE}, {ELSEWHERE}")])
+def test_a_header_that_is_not_as_the_setting_says_counts_all_of_the_proxy_together(
+    settings: Any, caplog: pytest.LogCaptureFixture, proxies: int, sent: str
+) -> None:
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = proxies
+    factories.user("boss")
+    guess("boss", times=5, address=sent)
+    assert "Too many wrong passwords" in guess("boss", times=1, address=sent)
+    factories.user("kim")
+    other = Client()
+    log_in(other, "kim", address=sent)
+    assert is_inside(other)
+    assert f"HILUM_PROXIES is {proxies}, and X-Forwarded-For has {len(sent.split(','))} addresses" in caplog.text
+
+
 def test_a_code_that_is_right_makes_no_room_for_guesses_at_others(settings: Any) -> None:
     few = {"wrong_password": "5/5m/key,6/5m/ip", "login_failed": "5/5m/key,6/5m/ip"}
     settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, **few}

@@ -116,6 +116,12 @@ def empty_pixels(patch: pytest.MonkeyPatch, given: Any) -> None:
     pixel_path(Image.objects.get().pixel_sha256).write_bytes(b"")
 
 
+def unreadable_pixels(patch: pytest.MonkeyPatch, given: Any) -> None:
+    path = pixel_path(Image.objects.get().pixel_sha256)  # the superuser, who may run the tests, reads every file
+    path.unlink()
+    path.mkdir()
+
+
 def pixels_of_another_film(patch: pytest.MonkeyPatch, given: Any) -> None:
     pixel_path(Image.objects.get().pixel_sha256).write_bytes(pack(factories.pixels(4711)))
 
@@ -262,6 +268,7 @@ FAULTS: list[tuple[Seed, str, str, str]] = [
     (flipped_bits, "films", "damaged: 1", "Restore them from the backup"),
     (empty_pixels, "films", "damaged: 1", "Restore them from the backup"),
     (pixels_of_another_film, "films", "damaged: 1", "Restore them from the backup"),
+    (unreadable_pixels, "films", "cannot be read: 1, such as", "before you restore anything"),
     (missing_quarantine, "files", "a file in quarantine", "Restore the backup on another host"),
     (missing_model, "files", "a fitted alignment", "Restore the backup on another host"),
     (foreign_owner, "data folder", "belongs to another user", "chown -R"),
