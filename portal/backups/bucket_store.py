@@ -190,7 +190,7 @@ class BucketStore:
                 self._remove_parts()
                 yield
             except BaseException:
-                with suppress(CannotBackUp):  # the first problem is the one to be told
+                with suppress(CannotBackUp):  # the first problem is the one to report
                     self._give_up_lock()
                 raise
             else:

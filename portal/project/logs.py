@@ -24,8 +24,8 @@ from uuid import uuid4
 from django.core.exceptions import ImproperlyConfigured
 
 FILES_KEPT = 10
-SYSLOG_PATIENCE = 5.0  # seconds that a server over TCP may take
-SYSLOG_PAUSE = 30.0  # seconds without a try, after one that failed
+SYSLOG_TIMEOUT = 5.0  # seconds that a server over TCP may take
+SYSLOG_RETRY = 30.0  # seconds without a try, after one that failed
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 _FACTS = ("view", "method", "status", "milliseconds", "event")  # that `extra` may give to a line
 requests = logging.getLogger("hilum.requests")
@@ -121,9 +121,9 @@ class SharedRotatingFile(logging.handlers.WatchedFileHandler):
             path.replace(path.with_name(f"{path.name}.1"))
 
 
-class PatientSyslog(logging.handlers.SysLogHandler):
-    """A syslog server that may be away: Hilum starts and works without it, and tries again after a pause. Lines are in
-    the other places meanwhile; once the server is back, it is told how many were not sent."""
+class RetryingSyslogHandler(logging.handlers.SysLogHandler):
+    """Keeps Hilum running while the syslog server cannot be reached: connects again every `SYSLOG_RETRY` seconds, and
+    then sends the number of lines that were lost. The console and the log file have them."""
 
     def __init__(self, **options: Any) -> None:
         self._pause_ends, self._lost, self._is_away = 0.0, 0, False
@@ -135,7 +135,7 @@ class PatientSyslog(logging.handlers.SysLogHandler):
             super().createSocket()
         else:
             self.unixsocket = False
-            self.socket = socket.create_connection(self.address, timeout=SYSLOG_PATIENCE)
+            self.socket = socket.create_connection(self.address, timeout=SYSLOG_TIMEOUT)
 
     def emit(self, record: logging.LogRecord) -> None:
         if time.monotonic() < self._pause_ends:
@@ -143,7 +143,7 @@ class PatientSyslog(logging.handlers.SysLogHandler):
             return
         self._is_away = False
         if self._lost:
-            words = "lines that were not sent before this one, since syslog was away: %d"
+            words = "lines lost while the syslog server could not be reached: %d"
             super().emit(
                 logging.makeLogRecord(
                     {
@@ -167,9 +167,9 @@ class PatientSyslog(logging.handlers.SysLogHandler):
             where = self.address if isinstance(self.address, str) else "{}:{}".format(*self.address)
             sys.stderr.write(
                 f"HILUM_SYSLOG: {where} cannot be reached ({kind}). Lines go to the console and the log file; the "
-                f"server is tried again every {SYSLOG_PAUSE:.0f} seconds.\n"
+                f"server is tried again every {SYSLOG_RETRY:.0f} seconds.\n"
             )
-        self._is_away, self._pause_ends = True, time.monotonic() + SYSLOG_PAUSE
+        self._is_away, self._pause_ends = True, time.monotonic() + SYSLOG_RETRY
         if self.socket is not None:
             self.socket.close()
             self.socket = None  # type: ignore[assignment]
@@ -187,7 +187,7 @@ def configuration(*, form: str, folder: Path, file_mib: int, syslog: str, log_re
             **common,
         }
     if syslog:
-        handlers["syslog"] = {"()": "portal.project.logs.PatientSyslog", **_syslog_address(syslog), **common}
+        handlers["syslog"] = {"()": "portal.project.logs.RetryingSyslogHandler", **_syslog_address(syslog), **common}
     return {
         "version": 1,
         "disable_existing_loggers": False,

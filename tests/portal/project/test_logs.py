@@ -197,8 +197,8 @@ def test_a_syslog_server_gets_the_lines(tmp_path: Path) -> None:
     assert json.loads(received[received.index("{") :].rstrip("\0"))["message"] == "hello"
 
 
-def syslog_handler(port: int) -> logs.PatientSyslog:
-    handler = logs.PatientSyslog(address=("127.0.0.1", port), socktype=socket.SOCK_STREAM)
+def syslog_handler(port: int) -> logs.RetryingSyslogHandler:
+    handler = logs.RetryingSyslogHandler(address=("127.0.0.1", port), socktype=socket.SOCK_STREAM)
     handler.setFormatter(logs.LogLine())
     return handler
 
@@ -207,7 +207,7 @@ def record(words: str, *arguments: object) -> logging.LogRecord:
     return logging.LogRecord("x", logging.INFO, "", 0, words, arguments, None)
 
 
-def test_a_syslog_server_that_is_away_stops_nothing_and_is_told_what_it_missed(
+def test_a_syslog_server_that_cannot_be_reached_stops_nothing_and_gets_the_number_of_lost_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as taken:  # bound and not listening: refused at once
@@ -216,7 +216,7 @@ def test_a_syslog_server_that_is_away_stops_nothing_and_is_told_what_it_missed(
         handler = syslog_handler(port)
         handler.emit(record("the film of %s", NAME))
         handler.emit(record("second"))
-        monkeypatch.setattr(logs, "SYSLOG_PAUSE", 0.0)
+        monkeypatch.setattr(logs, "SYSLOG_RETRY", 0.0)
         handler._pause_ends = 0.0
         handler.emit(record("third"))  # tried again, and away still
         said = capsys.readouterr().err
@@ -233,11 +233,11 @@ def test_a_syslog_server_that_is_away_stops_nothing_and_is_told_what_it_missed(
         "log file; the server is tried again every 30 seconds.\n"
     )
     assert [line.rpartition(": ")[2] for line in received] == ["3", "fourth", "fifth", ""]
-    assert "not sent before this one, since syslog was away: 3" in received[0]
+    assert "syslog server could not be reached: 3" in received[0]
 
 
 def test_a_server_that_goes_away_is_connected_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "SYSLOG_PAUSE", 0.0)
+    monkeypatch.setattr(logs, "SYSLOG_RETRY", 0.0)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -252,11 +252,11 @@ def test_a_server_that_goes_away_is_connected_again(monkeypatch: pytest.MonkeyPa
         handler.close()
         with second:
             received = b"".join(iter(lambda: second.recv(1000), b"")).decode()
-    assert "again" in received and "since syslog was away: 1" in received
+    assert "again" in received and "syslog server could not be reached: 1" in received
 
 
 def test_a_socket_that_is_not_there_stops_no_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    handler = logs.PatientSyslog(address=str(tmp_path / "log"))
+    handler = logs.RetryingSyslogHandler(address=str(tmp_path / "log"))
     handler.setFormatter(logs.LogLine())
     handler.emit(record("hello"))
     assert f"HILUM_SYSLOG: {tmp_path / 'log'} cannot be reached (FileNotFoundError)" in capsys.readouterr().err
@@ -265,7 +265,7 @@ def test_a_socket_that_is_not_there_stops_no_start(tmp_path: Path, capsys: pytes
         server.settimeout(20)
         handler._pause_ends = 0.0
         handler.emit(record("there"))
-        assert b"since syslog was away: 1" in server.recv(1000) and b"there" in server.recv(1000)
+        assert b"syslog server could not be reached: 1" in server.recv(1000) and b"there" in server.recv(1000)
         handler.close()
 
 
